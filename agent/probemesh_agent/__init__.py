@@ -1,0 +1,1 @@
+"""The agent: measures from one host and reports to whoever may ask."""

@@ -1,0 +1,190 @@
+"""What a probe kind is given, and the one shape every kind has.
+
+A kind never reaches for a clock, a socket or a resolver: it uses ``env``. Failures of the network are data in
+the measurements; a kind raises only for our own faults, and ``asyncio.CancelledError`` passes through after its
+sockets are closed.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from probemesh_shared.model import Failure, Measurement, Options, Pacing, Spec, Target
+from probemesh_shared.words import Family, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One address that the policy has judged and allowed. ``host`` is the canonical literal, with ``%scope`` for
+    link-local IPv6. Only :class:`Network` makes these."""
+
+    host: str
+    family: Family  # IPV4 or IPV6
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An address (or a name as a whole: ``host`` is then the name) that cannot be probed from here, and why: the
+    policy (``denied``), this agent's own address (``own-address``), a family this host has no route for."""
+
+    host: str
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What a target's host came to. ``failure`` is set when there is nothing to try at all.
+
+    ``addresses`` holds at most eight of each family asked for, in the system's order (RFC 6724);
+    ``names_asked`` is False for literals. ``elapsed_ms`` is the resolver's time.
+    """
+
+    host: str
+    addresses: tuple[Address, ...] = ()
+    refused: tuple[Refused, ...] = ()
+    failure: Failure | None = None
+    elapsed_ms: float | None = None
+    names_asked: bool = False
+
+
+class ProbeFailed(Exception):
+    """Raised by :class:`Network` streams inside a kind; carries the failure that belongs into the sample."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.detail)
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """Facts about an open stream. ``connect_ms`` is the handshake (TCP_INFO where it can be trusted)."""
+
+    connect_ms: float | None
+    local_address: str
+    local_port: int
+    syn_retransmits: int | None = None
+
+
+class Stream(Protocol):
+    """A byte stream. Every call raises :class:`ProbeFailed` (stage as fits) and honours ``deadline`` (monotonic s)."""
+
+    facts: Connected
+
+    async def read(self, limit: int, deadline: float) -> bytes:
+        """At most ``limit`` bytes; ``b""`` at FIN."""
+
+    async def write(self, data: bytes, deadline: float) -> None: ...
+
+    async def start_tls(self, context: ssl.SSLContext, server_name: str | None, deadline: float) -> "TlsFacts": ...
+
+    async def close(self) -> None:
+        """Sends FIN and frees the descriptor; never raises, never waits for the peer."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFacts:
+    """What the handshake came to; ``chain`` is DER, leaf first, as the peer sent it."""
+
+    version: str | None
+    cipher: str | None
+    alpn: str | None
+    chain: tuple[bytes, ...]
+    handshake_ms: float
+
+
+class Datagrams(Protocol):
+    """A connected UDP socket for request and answer kinds (dns); the udp kind has its own engine."""
+
+    async def send(self, data: bytes) -> None: ...
+
+    async def receive(self, deadline: float) -> bytes:
+        """The next datagram; raises :class:`ProbeFailed` for ICMP errors and for silence until ``deadline``."""
+
+    async def close(self) -> None: ...
+
+
+class Network(Protocol):
+    """The only way out of the process. Judges every address by the policy before anything is sent to it."""
+
+    async def resolve(self, target: Target, options: Options, deadline: float) -> Resolution:
+        """Resolves ``target.host`` (or takes ``target.addresses``) once, by the host's own resolver."""
+
+    async def resolve_host(self, host: str, options: Options, deadline: float) -> Resolution:
+        """The same for a nameserver, proxy or redirect: never loosened because a user typed the target."""
+
+    async def connect(self, address: Address, port: int, options: Options, deadline: float) -> Stream: ...
+
+    async def datagrams(self, address: Address, port: int, options: Options) -> Datagrams: ...
+
+    @property
+    def engine(self) -> Any:
+        """The packet engine (:mod:`probemesh_agent.engine`) that icmp, tcp and udp share; it takes Address only."""
+
+
+class Clock(Protocol):
+    def monotonic(self) -> float:
+        """Seconds; the base of every deadline."""
+
+    def perf_ns(self) -> int:
+        """Finest monotonic clock, for round trips."""
+
+    def wall_ns(self) -> int:
+        """Unix epoch, UTC; only ever a label."""
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+@dataclass(slots=True)
+class ProbeLog:
+    """Lines that explain a failure, in the measurement's own words; bounded."""
+
+    lines: list[str] = field(default_factory=list)
+    limit: int = 50
+
+    def add(self, line: str) -> None:
+        if len(self.lines) < self.limit:
+            self.lines.append(line[:500])
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeEnv:
+    """``deadline`` is on ``clock.monotonic``'s scale: nothing is sent after it and all iterators end by it + 0.2 s.
+
+    ``pacing`` is this agent's share of the mesh-wide limit per target address (loopback exempt)."""
+
+    network: Network
+    clock: Clock
+    deadline: float
+    pacing: Pacing = Pacing()
+    capabilities: frozenset[str] = frozenset()
+
+
+class Probe(Protocol):
+    """A probe kind. One instance serves all jobs; it keeps no state between runs."""
+
+    kind: Kind
+
+    def run(self, spec: Spec, targets: Sequence[Target], env: ProbeEnv) -> AsyncIterator[Sequence[Measurement]]:
+        """Yields measurements as they complete, each ``target_index`` from 0; ends when all are told.
+
+        Every target yields at least one measurement, unless the iterator is closed or cancelled. One that could not
+        be started before the deadline is told as outcome ``unmeasured``, failure kind ``deadline``.
+        """
+
+
+__all__ = [
+    "Address",
+    "Clock",
+    "Connected",
+    "Datagrams",
+    "Network",
+    "Probe",
+    "ProbeEnv",
+    "ProbeFailed",
+    "ProbeLog",
+    "Refused",
+    "Resolution",
+    "Stream",
+    "TlsFacts",
+]

@@ -1,0 +1,1 @@
+"""The controller and the command line: fleet, dispatch, diagnosis, store, presentation."""

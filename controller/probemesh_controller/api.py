@@ -1,0 +1,118 @@
+"""The one interface that commands are written against: a mesh, wherever it lives.
+
+``Mesh`` is implemented twice: by the engine itself (:mod:`probemesh_controller.engine`, inside ``controller run`` or
+inside ``meshctl`` with listening agents only) and by a client of a remote controller
+(:mod:`probemesh_controller.remote`). Errors are :mod:`probemesh_shared.errors` in both.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from probemesh_shared.model import AgentInfo, Measurement, Spec, Target
+from probemesh_shared.session.frames import JobStatus
+from probemesh_shared.words import Outcome, Role
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """Which agents probe what. Selection has happened: ``agents`` are names. ``run_id`` is the caller's, random."""
+
+    run_id: str
+    targets: tuple[Target, ...]
+    specs: tuple[Spec, ...]
+    agents: tuple[str, ...]
+    deadline_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedVantage:
+    """``outcome`` is set where the agent takes no part (lost, revoked, unknown kind); it will send nothing."""
+
+    agent: str
+    site: str | None = None
+    outcome: Outcome | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlanned:
+    vantages: tuple[PlannedVantage, ...]
+    notes: tuple[str, ...] = ()  # pacing and the like, for stderr
+
+
+@dataclass(frozen=True, slots=True)
+class RunMeasured:
+    """``target_index`` of each measurement counts in ``RunRequest.targets``."""
+
+    agent: str
+    spec_index: int
+    measurements: tuple[Measurement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunVantageEnded:
+    """One (agent, spec) is over. ``LOST`` here also means: the link did not come back in time."""
+
+    agent: str
+    spec_index: int
+    status: JobStatus
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    cancelled: bool = False
+
+
+RunEvent = RunPlanned | RunMeasured | RunVantageEnded | RunEnded
+
+
+@dataclass(frozen=True, slots=True)
+class MeshStatus:
+    mesh: str
+    software: str
+    agents_connected: int
+    agents_known: int
+    now_ns: int
+    peer_role: Role | None = None
+    peer_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    role: Role = Role.AGENT
+    name: str | None = None
+    site: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    uses: int = 1
+    ttl_s: int = 3600
+    ephemeral: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    token: str
+    expires_ns: int
+    controller: str  # HOST:PORT by which the joiner reaches us
+
+
+class Mesh(Protocol):
+    """Closing (``aclose``) frees every socket and task. All methods raise :class:`probemesh_shared.errors.MeshError`."""
+
+    async def status(self) -> MeshStatus: ...
+
+    async def agents(self) -> tuple[AgentInfo, ...]: ...
+
+    def run(self, request: RunRequest) -> AsyncIterator[RunEvent]:
+        """``RunPlanned`` first, ``RunEnded`` last. Closing the iterator early cancels the run at the agents."""
+
+    async def label_agent(
+        self, name: str, set_labels: Mapping[str, str], remove: tuple[str, ...], site: str | None
+    ) -> AgentInfo: ...
+
+    async def revoke_agent(self, name: str) -> AgentInfo: ...
+
+    async def create_token(self, request: TokenRequest) -> IssuedToken: ...
+
+    async def aclose(self) -> None: ...

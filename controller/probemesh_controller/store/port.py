@@ -1,0 +1,119 @@
+"""The store as everything else sees it. Every adapter passes the same tests.
+
+Calls are synchronous and short; :class:`probemesh_controller.store.worker` runs them off the event loop. Times are
+Unix nanoseconds, UTC. All writes of one call are one transaction.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from probemesh_shared.model import Measurement
+from probemesh_shared.words import Role
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRecord:
+    """``id`` is the certificate's and outlives names; history hangs on it."""
+
+    id: str
+    name: str
+    site: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ephemeral: bool = False
+    revoked: bool = False
+    created_ns: int = 0
+    last_seen_ns: int | None = None
+    version: str | None = None
+    addresses: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """``secret_sha256`` is hexadecimal; the secret itself is never stored."""
+
+    id: str
+    secret_sha256: str
+    role: Role
+    expires_ns: int
+    uses_left: int
+    name: str | None = None
+    site: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ephemeral: bool = False
+    created_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRecord:
+    serial: str  # hexadecimal
+    role: Role
+    subject_id: str  # agent id, or operator name
+    name: str
+    not_after_ns: int
+    revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    id: str
+    started_ns: int
+    asked_by: str
+    targets: tuple[str, ...]
+    agents: tuple[str, ...]
+    ended_ns: int | None = None
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMeasurement:
+    agent_id: str
+    job_id: str
+    spec_index: int
+    measurement: Measurement
+
+
+class Store(Protocol):
+    """Raises :class:`probemesh_shared.errors.StateError` for a store that cannot be used."""
+
+    def put_agent(self, record: AgentRecord) -> None:
+        """Insert or replace by id. A name belongs to one unrevoked id at a time: otherwise InvalidRequest."""
+
+    def agent_by_id(self, agent_id: str) -> AgentRecord | None: ...
+
+    def agent_by_name(self, name: str) -> AgentRecord | None:
+        """The unrevoked holder of the name, else the latest revoked one."""
+
+    def agents(self) -> tuple[AgentRecord, ...]: ...
+
+    def delete_agent(self, agent_id: str) -> None: ...
+
+    def add_token(self, record: TokenRecord) -> None: ...
+
+    def redeem_token(self, secret_sha256: str, now_ns: int) -> TokenRecord | None:
+        """Takes one use, atomically; None where unknown, expired or used up. The record is as before the use."""
+
+    def add_certificate(self, record: CertificateRecord) -> None: ...
+
+    def certificate(self, serial: str) -> CertificateRecord | None: ...
+
+    def revoke_certificates(self, subject_id: str) -> tuple[str, ...]:
+        """Marks all of a subject's certificates; returns their serials."""
+
+    def revoked_serials(self) -> frozenset[str]: ...
+
+    def add_run(self, record: RunRecord) -> None: ...
+
+    def end_run(self, run_id: str, ended_ns: int, cancelled: bool) -> None: ...
+
+    def runs(self, limit: int) -> tuple[RunRecord, ...]: ...
+
+    def add_measurements(
+        self, run_id: str, agent_id: str, job_id: str, spec_index: int, seq: int, measurements: Iterable[Measurement]
+    ) -> bool:
+        """Stores one batch; False (and nothing stored) where (job_id, seq) is already there."""
+
+    def measurements(self, run_id: str) -> tuple[StoredMeasurement, ...]: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""What agent and controller share: words, wire, session, identity."""

@@ -1,0 +1,396 @@
+"""The nouns of the product as frozen dataclasses: targets, specs, samples, measurements, findings, runs.
+
+Everything but the wire converters speaks these. Units stand in the names (``_ms``, ``_s``); wall-clock
+instants are integers of nanoseconds since the Unix epoch, UTC (``_ns``). Absent is ``None``, never 0.
+Statistics (loss, median ...) are not stored: :mod:`probemesh_shared.stats` derives them from samples.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from probemesh_shared.words import (
+    AgentState,
+    Confidence,
+    Direction,
+    DnsTransport,
+    Family,
+    FailureKind,
+    Kind,
+    Origin,
+    Outcome,
+    PlaceKind,
+    Stage,
+    Timing,
+    Verdict,
+)
+
+# --- what is asked ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PortRange:
+    """Inclusive; 1 ≤ first ≤ last ≤ 65535."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is measured, as :func:`probemesh_shared.targets.parse_target` reads it.
+
+    ``text`` is the canonical spelling shown to people and used as key. ``kind`` is set where the spelling
+    forces one (``udp://``, ``dns:``, ``icmp:``, ``http://``). For ``dns:`` targets ``host`` is the name asked for.
+    ``addresses`` is filled for ``agent:`` targets before the job leaves the dispatcher: then no name is
+    resolved and exactly these are tried.
+    """
+
+    text: str
+    host: str
+    ports: tuple[PortRange, ...] = ()
+    kind: Kind | None = None
+    path: str = ""  # HTTP request target, with query
+    secure: bool = False  # https
+    record_type: str | None = None
+    server: str | None = None  # nameserver: host or address, optionally with :port
+    agent: str | None = None
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What every kind obeys. ``timeout_s`` is per attempt; the deadline of the whole belongs to the job."""
+
+    family: Family = Family.BOTH
+    count: int = 3
+    interval_s: float = 0.2
+    timeout_s: float = 3.0
+    source: str | None = None  # address or interface name
+    dscp: int | None = None
+    ttl: int | None = None
+    size: int | None = None  # payload bytes, icmp and udp
+    dont_fragment: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IcmpSpec:
+    options: Options = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class TcpSpec:
+    options: Options = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class UdpSpec:
+    """A datagram of ``payload`` (default: empty); any answer counts unless ``expect`` must be contained in it."""
+
+    options: Options = Options()
+    payload: bytes | None = None
+    expect: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DnsSpec:
+    """``server`` None means the host's own nameservers. Type and server in the target win over the spec's."""
+
+    options: Options = Options()
+    record_type: str | None = None
+    server: str | None = None
+    transport: DnsTransport = DnsTransport.UDP
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSpec:
+    options: Options = Options()
+    server_name: str | None = None  # SNI and name to verify; default: the target's host
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSpec:
+    """``expect_status`` are inclusive ranges, empty: 200-399. Redirects are reported, not followed."""
+
+    options: Options = Options()
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    expect_status: tuple[PortRange, ...] = ()
+    expect_body: str | None = None  # must be contained in the first 1 MiB of the body
+    server_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LadderSpec:
+    """Resolve, ping, connect, then TLS and HTTP where the port or the answer suggests them."""
+
+    options: Options = Options()
+
+
+Spec = IcmpSpec | TcpSpec | UdpSpec | DnsSpec | TlsSpec | HttpSpec | LadderSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """This agent's share of the mesh-wide limit to one target address; loopback is exempt. None: no limit."""
+
+    packets_per_s: float | None = None
+    connects_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One spec, many targets, for one agent. ``budget_ms`` is the time left when it was sent, not an instant."""
+
+    id: str
+    run_id: str
+    spec: Spec
+    targets: tuple[Target, ...]
+    budget_ms: int
+    pacing: Pacing = Pacing()
+
+
+# --- what is seen ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class IcmpError:
+    """An ICMP or ICMPv6 error as the error queue gave it. ``ttl`` is that of the ICMP packet itself."""
+
+    family: Family
+    type: int
+    code: int
+    sender: str | None
+    ttl: int | None = None
+    info: int | None = None  # ee_info: the MTU of "fragmentation needed"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """``detail`` is one line for people; nothing is ever decided by reading it."""
+
+    stage: Stage
+    kind: FailureKind
+    origin: Origin
+    detail: str
+    errno: str | None = None  # symbolic: "ECONNREFUSED"
+    icmp: IcmpError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One packet or attempt. ``rtt_ms`` None with outcome ``ok`` is possible: reached, time unknown
+    (TCP_INFO after a lost SYN)."""
+
+    seq: int
+    offset_ms: float  # since the measurement's started_ns
+    rtt_ms: float | None
+    outcome: Outcome
+    failure: Failure | None = None
+    timing: Timing | None = None
+    ttl: int | None = None  # of the answer, where the kernel tells
+    syn_retransmits: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IcmpDetail:
+    method: str = ""  # "ping-socket", "raw-socket", "ping-program"
+    size: int | None = None  # payload bytes
+    duplicates: int = 0
+    late: int = 0  # answers after their attempt's timeout
+
+
+@dataclass(frozen=True, slots=True)
+class TcpDetail:
+    banner: bytes | None = None  # first bytes that came unasked, at most 256
+    banner_protocol: str | None = None  # "ssh", "smtp", "ftp", "http", ...
+    local_address: str | None = None
+    local_port: int | None = None
+    mss: int | None = None  # tcpi_snd_mss
+    pmtu: int | None = None
+    scan: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UdpDetail:
+    """``state`` is ``open`` (answered), ``closed`` (port unreachable from the target) or ``open|filtered``."""
+
+    state: str = ""
+    answer: bytes | None = None  # at most 512 bytes
+    answer_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DnsRecord:
+    name: str
+    type: str
+    ttl_s: int
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class DnsDetail:
+    """``system`` is true where the host's own resolver (getaddrinfo) was asked; ``system_addresses`` is what it
+    said beside a named server's answer."""
+
+    name: str = ""
+    record_type: str = ""
+    system: bool = False
+    server: str | None = None
+    transport: DnsTransport | None = None
+    rcode: str | None = None
+    flags: tuple[str, ...] = ()
+    answers: tuple[DnsRecord, ...] = ()
+    system_addresses: tuple[str, ...] = ()
+    system_failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TlsDetail:
+    """Certificates travel as DER, leaf first, and are parsed where they are shown.
+
+    ``verified`` None: not judged. ``verify_code`` is OpenSSL's X509_V_ERR number, ``verify_error`` its name for
+    people. ``tcp_ms`` and ``handshake_ms`` are of the first sample that completed.
+    """
+
+    version: str | None = None
+    cipher: str | None = None
+    alpn: str | None = None
+    server_name: str | None = None
+    chain: tuple[bytes, ...] = ()
+    verified: bool | None = None
+    verify_code: int | None = None
+    verify_error: str | None = None
+    tcp_ms: float | None = None
+    handshake_ms: float | None = None
+    alert: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpPhases:
+    """Milliseconds of each phase of one request; None: the phase did not happen or did not end."""
+
+    dns_ms: float | None = None
+    connect_ms: float | None = None
+    tls_ms: float | None = None
+    first_byte_ms: float | None = None
+    transfer_ms: float | None = None
+    total_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpDetail:
+    url: str = ""
+    method: str = ""
+    version: str | None = None
+    status: int | None = None
+    reason: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    body_size: int | None = None
+    body: bytes | None = None  # first 4 KiB
+    body_truncated: bool = False
+    location: str | None = None
+    phases: HttpPhases = HttpPhases()
+    tls: TlsDetail | None = None
+
+
+Detail = IcmpDetail | TcpDetail | UdpDetail | DnsDetail | TlsDetail | HttpDetail
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """All samples of one probe from one vantage point to one address (and port) of one target.
+
+    ``target_index`` counts within the job. ``target`` is the canonical text of what this row is about
+    (``host:port`` for one port of a list). ``outcome`` is ``ok`` if any sample was; otherwise that of ``failure``.
+    """
+
+    kind: Kind
+    target_index: int
+    target: str
+    address: str | None
+    port: int | None
+    outcome: Outcome
+    started_ns: int
+    samples: tuple[Sample, ...] = ()
+    failure: Failure | None = None
+    detail: Detail | None = None
+    log: tuple[str, ...] = ()
+
+
+# --- what is concluded ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    sources: tuple[str, ...] = ()  # JSON: from
+    targets: tuple[str, ...] = ()  # JSON: to
+    transport: str | None = None
+    port: int | None = None
+    family: Family | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    kind: PlaceKind
+    address: str | None = None
+    hop: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    id: str
+    supports: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    verdict: Verdict
+    scope: Scope
+    confidence: Confidence
+    summary: str
+    direction: Direction | None = None
+    place: Place | None = None
+    evidence: tuple[Evidence, ...] = ()
+    alternatives: tuple[Verdict, ...] = ()
+    next_test: str | None = None
+
+
+# --- a run, as the command line shows it ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Vantage:
+    """One vantage point's account of one TARGET. ``is_target``: it owns the target's address, and counts nowhere."""
+
+    agent: str
+    site: str | None
+    outcome: Outcome
+    failed_at: Kind | None = None
+    measurements: tuple[Measurement, ...] = ()
+    is_target: bool = False
+    reason: str | None = None  # why it was not measured, for people
+
+
+@dataclass(frozen=True, slots=True)
+class TargetResult:
+    target: Target
+    started_ns: int
+    vantages: tuple[Vantage, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AgentInfo:
+    """A vantage point as the fleet knows it. ``addresses`` are the candidates by which others probe it."""
+
+    name: str
+    site: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    state: AgentState = AgentState.LOST
+    version: str | None = None
+    addresses: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    last_seen_ns: int | None = None
+    id: str = ""
+    ephemeral: bool = False

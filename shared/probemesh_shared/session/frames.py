@@ -1,0 +1,139 @@
+"""The frames of a session. Both directions share most; who may send what is checked by the machine."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from probemesh_shared.model import Job, Measurement
+
+#: Newest protocol spoken here, and the oldest still understood. A peer's hello carries its own two.
+PROTOCOL = 1
+MIN_PROTOCOL = 1
+
+
+class JobStatus(StrEnum):
+    """How a job ended at the agent."""
+
+    DONE = "done"
+    EXPIRED = "expired"  # its budget ran out first
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"  # never started: malformed, too large, agent busy or draining
+    FAILED = "failed"  # our own fault; the agent's log has the id
+    LOST = "lost"  # the agent no longer knows it (restarted)
+
+
+class ErrorCode(StrEnum):
+    VERSION = "version"
+    PROTOCOL = "protocol"
+    BUSY = "busy"
+    REPLACED = "replaced"  # another stream of the same agent took over
+    REVOKED = "revoked"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJob:
+    """A job the controller still wants results of, and the first batch number it does not have."""
+
+    job_id: str
+    next_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First frame of each side. ``instance`` is random per process: a new one means that memory was lost.
+    ``name``, ``capabilities`` and ``addresses`` are the agent's, ``open_jobs`` the controller's."""
+
+    protocol: int
+    min_protocol: int
+    software: str
+    instance: str
+    name: str = ""
+    capabilities: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    open_jobs: tuple[OpenJob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClockRequest:
+    """NTP's first timestamp, wall clock of the sender, ns."""
+
+    sent_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReply:
+    request_sent_ns: int
+    received_ns: int
+    sent_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResultBatch:
+    """``seq`` counts from 0 within the job, without gaps."""
+
+    job_id: str
+    seq: int
+    measurements: tuple[Measurement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnd:
+    """Last of a job; takes the next ``seq`` after its batches and is acknowledged like them."""
+
+    job_id: str
+    seq: int
+    status: JobStatus
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """All of the job's numbers up to and including ``seq`` are committed."""
+
+    job_id: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    job_id: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorFrame:
+    """The sender ends the session after this."""
+
+    code: ErrorCode
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownFrame:
+    """A frame kind this version does not know (newer peer): counts as life, otherwise ignored."""
+
+
+Frame = (
+    Hello
+    | Heartbeat
+    | ClockRequest
+    | ClockReply
+    | Job
+    | ResultBatch
+    | JobEnd
+    | Ack
+    | Cancel
+    | Goodbye
+    | ErrorFrame
+    | UnknownFrame
+)

@@ -1,0 +1,197 @@
+"""The closed sets of words that cross a boundary: JSON, wire, metrics, documentation.
+
+Each value is the word as people see it (lower case, hyphens). Enums in the ``.proto`` files carry the
+same words in capitals with a prefix; :mod:`probemesh_shared.convert` maps them by that rule alone.
+"""
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """One kind of test. ``ladder`` is the default climb and never the kind of a measurement."""
+
+    ICMP = "icmp"
+    DNS = "dns"
+    TCP = "tcp"
+    UDP = "udp"
+    TLS = "tls"
+    HTTP = "http"
+    LADDER = "ladder"
+
+
+class Family(StrEnum):
+    """Which addresses of a name are tried."""
+
+    BOTH = "both"
+    IPV4 = "ipv4"
+    IPV6 = "ipv6"
+
+
+class Outcome(StrEnum):
+    """How a measurement, or a vantage point's climb, ended."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    RESET = "reset"
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    PROHIBITED = "prohibited"
+    NAME_FAILS = "name-fails"
+    TLS_FAILS = "tls-fails"
+    ANSWER_UNEXPECTED = "answer-unexpected"
+    DENIED = "denied"
+    UNSUPPORTED = "unsupported"
+    LOCAL_RESOURCE = "local-resource"
+    AGENT_LOST = "agent-lost"
+    CANCELLED = "cancelled"
+    VOID = "void"
+    UNMEASURED = "unmeasured"
+
+
+#: Outcomes that say nothing about the target: nobody looked, or what was seen does not count.
+NOT_MEASURED = frozenset(
+    {
+        Outcome.DENIED,
+        Outcome.UNSUPPORTED,
+        Outcome.LOCAL_RESOURCE,
+        Outcome.AGENT_LOST,
+        Outcome.CANCELLED,
+        Outcome.VOID,
+        Outcome.UNMEASURED,
+    }
+)
+
+
+class Stage(StrEnum):
+    """What was being done when it failed."""
+
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    TLS = "tls"
+    SEND = "send"
+    RECEIVE = "receive"
+    HTTP = "http"
+
+
+class FailureKind(StrEnum):
+    """Why it failed; built from errno, ICMP type and code or protocol code, never from message text."""
+
+    TIMEOUT = "timeout"  # silence
+    REFUSED = "refused"  # RST to a SYN, or ICMP port unreachable to a datagram
+    RESET = "reset"  # RST on an established connection
+    CLOSED = "closed"  # FIN where an answer was due
+    UNREACHABLE = "unreachable"  # ICMP net/host/protocol unreachable, time exceeded
+    PROHIBITED = "prohibited"  # ICMP administratively prohibited
+    NO_ROUTE = "no-route"  # our own host has no way there
+    TOO_BIG = "too-big"  # larger than the path takes, with don't-fragment
+    NO_SUCH_NAME = "no-such-name"  # NXDOMAIN
+    NO_ADDRESS = "no-address"  # the name exists without an address of the family asked for
+    NAME_SERVER_FAILED = "name-server-failed"  # SERVFAIL, REFUSED, FORMERR ... or no server configured
+    TLS_ALERT = "tls-alert"
+    TLS_PROTOCOL = "tls-protocol"  # what answered does not speak TLS, or no version or cipher in common
+    BAD_ANSWER = "bad-answer"  # malformed, or not of this protocol
+    STATUS_UNEXPECTED = "status-unexpected"
+    BODY_UNEXPECTED = "body-unexpected"
+    ANSWER_UNEXPECTED = "answer-unexpected"
+    DENIED = "denied"  # this agent's policy
+    OWN_ADDRESS = "own-address"  # the agent is the target's own end
+    NOT_ADDRESSABLE = "not-addressable"  # a target agent without a usable address
+    UNSUPPORTED = "unsupported"  # this agent cannot do that
+    LOCAL_FILTER = "local-filter"  # EPERM from our own send
+    LOCAL_RESOURCE = "local-resource"  # descriptors, buffers, ports
+    AGENT_LOST = "agent-lost"
+    CANCELLED = "cancelled"
+    DEADLINE = "deadline"  # the run's deadline came before the attempt
+    INTERNAL = "internal"  # our own fault; the log has an id
+
+
+class Origin(StrEnum):
+    """Whose failure it is, as far as this end can tell."""
+
+    TARGET = "target"
+    RESOLVER = "resolver"
+    PATH = "path"
+    AGENT = "agent"
+    UNKNOWN = "unknown"
+
+
+class Timing(StrEnum):
+    """Where a sample's RTT came from."""
+
+    KERNEL = "kernel"  # SO_TIMESTAMPING on both ends of the exchange
+    TCP_INFO = "tcp-info"
+    USER = "user"  # monotonic clock round the system call
+
+
+class DnsTransport(StrEnum):
+    UDP = "udp"
+    TCP = "tcp"
+
+
+class AgentState(StrEnum):
+    CONNECTED = "connected"
+    LOST = "lost"
+    REVOKED = "revoked"
+
+
+class Role(StrEnum):
+    """What a certificate entitles its holder to be."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+    AGENT = "agent"
+    JOIN = "join"
+    CONTROLLER = "controller"
+
+
+class Direction(StrEnum):
+    FORWARD = "forward"
+    REVERSE = "reverse"
+
+
+class PlaceKind(StrEnum):
+    SOURCE_HOST = "source-host"
+    TARGET_HOST = "target-host"
+    HOP = "hop"
+    BETWEEN = "between"
+    BEHIND_HOST = "behind-host"
+    TARGET_SERVICE = "target-service"
+
+
+class Confidence(StrEnum):
+    """``certain`` is right in at least 99 of 100, ``likely`` in 70; below that it is ``possible``."""
+
+    CERTAIN = "certain"
+    LIKELY = "likely"
+    POSSIBLE = "possible"
+
+
+class Verdict(StrEnum):
+    """Stable codes of findings; the reference has a paragraph for each."""
+
+    NOT_LISTENING = "not-listening"
+    SILENT_FOR_ALL = "silent-for-all"
+    SOURCE_SELECTIVE = "source-selective"
+    NAME_FAILS = "name-fails"
+    FAMILY_BROKEN = "family-broken"
+    CERTIFICATE_INVALID = "certificate-invalid"
+    AGENT_LOST = "agent-lost"
+    NOT_ADDRESSABLE = "not-addressable"
+    UNDETERMINED = "undetermined"
+    # what alternatives may name
+    FORWARD_DROP = "forward-drop"
+    RETURN_DROP = "return-drop"
+    FORWARD_REJECT = "forward-reject"
+    FORWARD_RESET = "forward-reset"
+    TARGET_INPUT_DROP = "target-input-drop"
+    TARGET_INPUT_REJECT = "target-input-reject"
+    TARGET_DOWN = "target-down"
+    PORT_CLOSED = "port-closed"
+    SOURCE_OUTPUT_FILTER = "source-output-filter"
+    SOURCE_NO_ROUTE = "source-no-route"
+    NEXT_HOP_DEAD = "next-hop-dead"
+    SILENT_SERVICE = "silent-service"
+    VANTAGE_IMPAIRED = "vantage-impaired"
+    ADDRESS_BROKEN = "address-broken"
+    SERVICE_UNRESPONSIVE = "service-unresponsive"
