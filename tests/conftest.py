@@ -1,0 +1,28 @@
+"""Markers that say what a test needs; missing means skipped with the reason, or failed where all must run (CI)."""
+
+import os
+import shutil
+
+import pytest
+
+REQUIRE_ALL = os.environ.get("PROBEMESH_REQUIRE_ALL") == "1"
+
+
+def _missing(item: pytest.Item) -> str | None:
+    if item.get_closest_marker("netns"):
+        if os.geteuid() != 0:
+            return "wants root for network namespaces"
+        for program in ("ip", "nft"):
+            if shutil.which(program) is None:
+                return f"wants the program {program} (Debian packages iproute2 and nftables)"
+    for mark in item.iter_markers("tool"):
+        if shutil.which(mark.args[0]) is None:
+            return f"wants the program {mark.args[0]}"
+    return None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if reason := _missing(item):
+        if REQUIRE_ALL:
+            pytest.fail(f"PROBEMESH_REQUIRE_ALL is set, and this test {reason}", pytrace=False)
+        pytest.skip(reason)
