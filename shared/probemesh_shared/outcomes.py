@@ -1,0 +1,183 @@
+"""How measurements become a vantage point's outcome, a summary and an exit code. Pure.
+
+The rules are those of DESIGN §4 and §6 and of decision 0001: a climb ends at its first broken rung; the
+addresses of one name are alternatives (a rung holds if any holds); the ports of a list are demands (a rung
+breaks if any breaks); in a ladder ping breaks nothing unless it is all there is.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from probemesh_shared.model import HttpDetail, Measurement, TargetResult, TlsDetail, Vantage
+from probemesh_shared.words import NOT_MEASURED, FailureKind, Kind, Outcome
+
+#: The order of a climb.
+RUNGS: tuple[Kind, ...] = (Kind.DNS, Kind.ICMP, Kind.TCP, Kind.UDP, Kind.TLS, Kind.HTTP)
+
+#: Where the alternatives of one rung all fail, the one that tells most stands for them.
+_TELLING: tuple[Outcome, ...] = (
+    Outcome.ANSWER_UNEXPECTED,
+    Outcome.TLS_FAILS,
+    Outcome.RESET,
+    Outcome.REFUSED,
+    Outcome.PROHIBITED,
+    Outcome.UNREACHABLE,
+    Outcome.TIMEOUT,
+    Outcome.NAME_FAILS,
+    Outcome.DENIED,
+    Outcome.UNSUPPORTED,
+    Outcome.LOCAL_RESOURCE,
+    Outcome.AGENT_LOST,
+    Outcome.CANCELLED,
+    Outcome.VOID,
+    Outcome.UNMEASURED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Vantage points by how they ended; those that are the target itself are in none, nor in ``total``."""
+
+    reached: int = 0
+    failed: int = 0
+    unmeasured: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RungState:
+    """One demand of one rung: its port (None: it has none) and how its alternatives came out together."""
+
+    kind: Kind
+    port: int | None
+    outcome: Outcome
+
+
+def rung_order(kind: Kind) -> int:
+    """Position in the climb, from 0: resolve, ping, connect, datagram, TLS, HTTP."""
+    return RUNGS.index(kind)
+
+
+def is_own_address(measurement: Measurement) -> bool:
+    """True where the agent did not probe because the address is its own."""
+    return measurement.failure is not None and measurement.failure.kind is FailureKind.OWN_ADDRESS
+
+
+def is_own_fault(measurement: Measurement) -> bool:
+    """True where the row says nothing about the network: nobody looked, or this host has no way there."""
+    no_route = measurement.failure is not None and measurement.failure.kind is FailureKind.NO_ROUTE
+    return no_route or measurement.outcome in NOT_MEASURED
+
+
+def _together(alternatives: Sequence[Measurement]) -> Outcome:
+    def rank(row: Measurement) -> tuple[bool, bool, int]:
+        return row.outcome in NOT_MEASURED, is_own_fault(row), _TELLING.index(row.outcome)
+
+    others = [row for row in alternatives if not is_own_address(row)] or list(alternatives)
+    if any(row.outcome is Outcome.OK for row in others):
+        return Outcome.OK
+    return min(others, key=rank).outcome
+
+
+def _demand(row: Measurement) -> int | None:
+    return None if row.kind in (Kind.DNS, Kind.ICMP) else row.port
+
+
+def rungs(measurements: Iterable[Measurement]) -> tuple[RungState, ...]:
+    """Every (rung, port) that was tried, in the order of the climb, then by port."""
+    groups: defaultdict[tuple[int, int], list[Measurement]] = defaultdict(list)
+    for row in measurements:
+        groups[rung_order(row.kind), _demand(row) or 0].append(row)
+    return tuple(
+        RungState(RUNGS[order], port or None, _together(rows))
+        for (order, port), rows in sorted(groups.items())
+    )
+
+
+def _is_target(measurements: Sequence[Measurement]) -> bool:
+    """Own addresses were met, and no other was there to look at."""
+
+    def is_other(row: Measurement) -> bool:
+        resolved = row.kind is Kind.DNS and row.outcome is Outcome.OK
+        no_way = row.failure is not None and row.failure.kind in (FailureKind.NO_ROUTE, FailureKind.DENIED)
+        return not (resolved or no_way or is_own_address(row))
+
+    return any(map(is_own_address, measurements)) and not any(map(is_other, measurements))
+
+
+def vantage_outcome(
+    measurements: Sequence[Measurement], ladder: bool, *, ported: bool | None = None
+) -> tuple[Outcome, Kind | None, bool]:
+    """``(outcome, failed_at, is_target)`` of one vantage point's measurements of one TARGET.
+
+    The first rung that was measured and broke decides; without one, the first that was not measured; else
+    ``ok``. In a ladder ping counts only where there is nothing above it: ``ported`` says so where the caller
+    knows (a connect may still be under way), else it is read off the kinds present.
+    """
+    if not measurements:
+        return Outcome.UNMEASURED, None, False
+    if _is_target(measurements):
+        return Outcome.UNMEASURED, None, True
+    above = ported if ported is not None else any(rung_order(row.kind) > 1 for row in measurements)
+    states = [s for s in rungs(measurements) if not (ladder and above and s.kind is Kind.ICMP)]
+    if not states:
+        return Outcome.UNMEASURED, None, False
+    not_ok = [state for state in states if state.outcome is not Outcome.OK]
+    broken = [state for state in not_ok if state.outcome not in NOT_MEASURED]
+    for state in broken or not_ok:
+        return state.outcome, state.kind, False
+    if ladder and above and all(state.kind is Kind.DNS for state in states):
+        return Outcome.UNMEASURED, None, False
+    return Outcome.OK, None, False
+
+
+def certificate_verified(vantage: Vantage) -> bool | None:
+    """False where any certificate it was shown did not verify, None where none was judged."""
+    verdicts: set[bool] = set()
+    for row in vantage.measurements:
+        detail = row.detail.tls if isinstance(row.detail, HttpDetail) else row.detail
+        if isinstance(detail, TlsDetail) and detail.verified is not None:
+            verdicts.add(detail.verified)
+    return None if not verdicts else False not in verdicts
+
+
+def _reached(vantage: Vantage, strict: bool) -> bool:
+    return vantage.outcome is Outcome.OK and not (strict and certificate_verified(vantage) is False)
+
+
+def reached_any_port(vantage: Vantage, strict: bool = False) -> bool:
+    """It reached the target, or at least one port of a list with every rung that was climbed there."""
+    if vantage.is_target or (strict and certificate_verified(vantage) is False):
+        return False
+    if vantage.outcome is Outcome.OK:
+        return True
+    holds: dict[int, bool] = {}
+    for state in rungs(vantage.measurements):
+        if state.port is not None:
+            holds[state.port] = holds.get(state.port, True) and state.outcome is Outcome.OK
+    return any(holds.values())
+
+
+def summarise(vantages: Iterable[Vantage], strict: bool = False) -> Summary:
+    """Counts by vantage point. With ``strict`` a certificate that did not verify is a failure."""
+    counted = [vantage for vantage in vantages if not vantage.is_target]
+    reached = sum(_reached(vantage, strict) for vantage in counted)
+    unmeasured = sum(vantage.outcome in NOT_MEASURED for vantage in counted)
+    return Summary(reached, len(counted) - reached - unmeasured, unmeasured, len(counted))
+
+
+def exit_code(results: Sequence[TargetResult], strict: bool = False, interrupted: bool = False) -> int:
+    """DESIGN §6, over all TARGETs together: 130 interrupted, 4 nothing could be measured, 1 measured and
+    nobody reached anything, 3 some failed or were not measured, 0 all reached it. (2, wrong use, is found
+    before there are results.)"""
+    if interrupted:
+        return 130
+    counted = [vantage for result in results for vantage in result.vantages if not vantage.is_target]
+    summary = summarise(counted, strict)
+    reached_a_port = any(reached_any_port(vantage, strict) for vantage in counted)
+    if not reached_a_port and summary.failed == 0:
+        return 4
+    if not reached_a_port:
+        return 1
+    return 0 if summary.reached == summary.total else 3
