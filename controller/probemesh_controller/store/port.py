@@ -91,6 +91,9 @@ class Store(Protocol):
 
     def add_token(self, record: TokenRecord) -> None: ...
 
+    def token(self, secret_sha256: str) -> TokenRecord | None:
+        """As it stands, without taking a use; also where it is expired or used up."""
+
     def redeem_token(self, secret_sha256: str, now_ns: int) -> TokenRecord | None:
         """Takes one use, atomically; None where unknown, expired or used up. The record is as before the use."""
 
