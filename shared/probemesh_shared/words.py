@@ -178,6 +178,8 @@ class Verdict(StrEnum):
     CERTIFICATE_INVALID = "certificate-invalid"
     AGENT_LOST = "agent-lost"
     NOT_ADDRESSABLE = "not-addressable"
+    TLS_FAILS = "tls-fails"
+    ANSWER_UNEXPECTED = "answer-unexpected"
     UNDETERMINED = "undetermined"
     # what alternatives may name
     FORWARD_DROP = "forward-drop"
@@ -192,6 +194,7 @@ class Verdict(StrEnum):
     SOURCE_NO_ROUTE = "source-no-route"
     NEXT_HOP_DEAD = "next-hop-dead"
     SILENT_SERVICE = "silent-service"
+    ICMP_ECHO_FILTERED = "icmp-echo-filtered"
     VANTAGE_IMPAIRED = "vantage-impaired"
     ADDRESS_BROKEN = "address-broken"
     SERVICE_UNRESPONSIVE = "service-unresponsive"
