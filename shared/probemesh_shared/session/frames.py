@@ -123,6 +123,18 @@ class UnknownFrame:
     """A frame kind this version does not know (newer peer): counts as life, otherwise ignored."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A job or batch that came whole but holds what cannot be (newer peer, or a hostile one). Never sent: the
+    machine ends that one job, not the session, which would meet the same frame again on its next link.
+
+    ``seq`` is None for a job and the batch's number otherwise."""
+
+    job_id: str
+    seq: int | None
+    detail: str
+
+
 Frame = (
     Hello
     | Heartbeat
@@ -136,4 +148,5 @@ Frame = (
     | Goodbye
     | ErrorFrame
     | UnknownFrame
+    | Unreadable
 )
