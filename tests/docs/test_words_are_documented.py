@@ -1,0 +1,19 @@
+"""Every word that people can meet in the output has its line in the reference."""
+
+from pathlib import Path
+
+import pytest
+
+from probemesh_shared.words import FailureKind, Origin, Outcome, Stage, Timing
+
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "measurements.md").read_text()
+
+
+@pytest.mark.parametrize("word", [*Outcome, *FailureKind])
+def test_has_a_row(word: str) -> None:
+    assert f"| `{word}` |" in PAGE
+
+
+@pytest.mark.parametrize("word", [*Stage, *Origin, *Timing])
+def test_is_named(word: str) -> None:
+    assert f"`{word}`" in PAGE
