@@ -1,0 +1,135 @@
+"""SELECTOR: who takes part, in which order, and what is said where nobody does."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from probemesh_shared.errors import InvalidRequest, MeshError, NotFound
+from probemesh_shared.model import AgentInfo
+from probemesh_shared.selectors import select
+from probemesh_shared.words import AgentState
+
+
+def agent(name, site=None, state=AgentState.CONNECTED, **labels):
+    return AgentInfo(name=name, site=site, labels=labels, state=state)
+
+
+FLEET = [
+    agent("tokyo-1", "tokyo", role="db"),
+    agent("berlin-2", "berlin", role="db"),
+    agent("berlin-1", "berlin", role="web"),
+    agent("berlin-3", "berlin", role="web"),
+    agent("lone"),
+    agent("gone", "berlin", AgentState.REVOKED),
+]
+
+
+@pytest.mark.parametrize(
+    ("selector", "names"),
+    [
+        ("all", "lone berlin-1 berlin-2 berlin-3 tokyo-1"),
+        ("self", "self"),
+        ("all,self", "self lone berlin-1 berlin-2 berlin-3 tokyo-1"),
+        ("berlin-*", "berlin-1 berlin-2 berlin-3"),
+        ("*", "lone berlin-1 berlin-2 berlin-3 tokyo-1"),
+        ("berlin-[12]", "berlin-1 berlin-2"),
+        ("site=berlin", "berlin-1 berlin-2 berlin-3"),
+        ("site=b*", "berlin-1 berlin-2 berlin-3"),
+        ("role=db", "berlin-2 tokyo-1"),
+        ("site=berlin+role=web", "berlin-1 berlin-3"),
+        ("tokyo-1,site=berlin+role=db", "berlin-2 tokyo-1"),
+        ("site=berlin+role=db,tokyo-1", "berlin-2 tokyo-1"),
+        ("tokyo-1 , self", "self tokyo-1"),
+        ("tokyo-1,tokyo-1", "tokyo-1"),
+    ],
+)
+def test_selects(selector, names):
+    assert select(selector, None, None, FLEET) == tuple(names.split())
+
+
+def test_exclude_is_applied_last():
+    assert select("all,self", "site=berlin,self", None, FLEET) == ("lone", "tokyo-1")
+    with pytest.raises(NotFound, match="nobody is left"):
+        select("site=berlin", "berlin-*", None, FLEET)
+
+
+def test_an_excluded_name_that_does_not_exist_is_an_error_too():
+    with pytest.raises(NotFound, match="berlin-9"):
+        select("all", "berlin-9", None, FLEET)
+
+
+def test_limit_spreads_over_sites_and_leaves_self_in():
+    assert select("all,self", None, 3, FLEET) == ("self", "lone", "berlin-1", "tokyo-1")
+    assert select("all", None, 4, FLEET) == ("lone", "berlin-1", "berlin-2", "tokyo-1")
+
+
+def test_limit_takes_connected_agents_before_lost_ones():
+    fleet = [agent("a-1", "a", AgentState.LOST), agent("a-2", "a"), agent("b-1", "b")]
+    assert select("all", None, 2, fleet) == ("a-2", "b-1")
+
+
+@given(st.permutations(FLEET), st.integers(1, 6))
+def test_limit_is_the_same_whatever_order_the_fleet_comes_in(fleet, limit):
+    assert select("all", None, limit, fleet) == select("all", None, limit, FLEET)
+
+
+@pytest.mark.parametrize("selector", ["failed", "@last", "all,failed"])
+def test_words_that_need_history_say_so(selector):
+    with pytest.raises(InvalidRequest, match="history"):
+        select(selector, None, None, FLEET)
+
+
+@pytest.mark.parametrize("selector", ["", ",", "all,", "+all", "a b", "site=", "=x", "a\x1b", "a=b=c", "ü"])
+def test_what_cannot_be_read_is_wrong_use(selector):
+    with pytest.raises(InvalidRequest) as caught:
+        select(selector, None, None, FLEET)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("selector", "hint"),
+    [
+        ("berlin-11", "did you mean 'berlin-1'?"),
+        ("Tokyo-1", "did you mean 'tokyo-1'?"),
+        ("site=berlim", "did you mean 'berlin'?"),
+        ("site=x", "known sites: berlin, tokyo"),
+        ("zzz", "meshctl agents list shows them"),
+        ("zzz*", "meshctl agents list shows names, sites and labels"),
+    ],
+)
+def test_nobody_is_not_found_with_a_hint(selector, hint):
+    with pytest.raises(NotFound) as caught:
+        select(selector, None, None, FLEET)
+    assert caught.value.hint == hint
+
+
+def test_a_revoked_agent_is_named_as_such():
+    with pytest.raises(NotFound, match="'gone' is revoked"):
+        select("gone", None, None, FLEET)
+
+
+def test_an_empty_fleet_says_how_to_join():
+    with pytest.raises(NotFound) as caught:
+        select("all", None, None, [])
+    assert "token create" in caught.value.hint
+
+
+def test_without_self_its_word_selects_nobody():
+    assert select("all,self", None, None, FLEET, self_available=False)[0] == "lone"
+    with pytest.raises(NotFound):
+        select("self", None, None, FLEET, self_available=False)
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_of_nobody_is_wrong_use(limit):
+    with pytest.raises(InvalidRequest):
+        select("all", None, limit, FLEET)
+
+
+@given(st.text("abl1*=,+[]!? -@self", max_size=20))
+def test_any_selector_selects_or_says_why(text):
+    try:
+        names = select(text, None, None, FLEET)
+    except MeshError as error:
+        assert str(error).isprintable()
+    else:
+        assert names and set(names) <= {"self", *(a.name for a in FLEET)} - {"gone"}
