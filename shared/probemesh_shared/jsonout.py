@@ -1,0 +1,326 @@
+"""Results as the JSON contract has them (:mod:`probemesh_shared.jsonshape`). Pure.
+
+Nothing is computed but statistics. Certificates travel as DER; whoever calls hands in what reads them. Numbers
+are finite, times RFC 3339 with Z, durations rounded to a microsecond. :func:`dumps` writes ASCII, so that no text
+of a remote end steers a terminal.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from probemesh_shared import stats
+from probemesh_shared.jsonshape import (
+    AgentJson,
+    AgentsJson,
+    CertificateJson,
+    DetailJson,
+    DnsDetailJson,
+    FailureJson,
+    FindingJson,
+    HttpDetailJson,
+    IcmpErrorJson,
+    MeasurementJson,
+    ResultJson,
+    SampleJson,
+    TlsDetailJson,
+    TokenJson,
+    VantageJson,
+)
+from probemesh_shared.model import (
+    AgentInfo,
+    Detail,
+    DnsDetail,
+    Failure,
+    Finding,
+    HttpDetail,
+    IcmpDetail,
+    IcmpError,
+    Measurement,
+    Sample,
+    TargetResult,
+    TcpDetail,
+    TlsDetail,
+    UdpDetail,
+    Vantage,
+)
+from probemesh_shared.outcomes import summarise
+
+ParseCertificate = Callable[[bytes], CertificateJson]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def result_to_json(
+    result: TargetResult, parse_certificate: ParseCertificate, strict: bool = False
+) -> ResultJson:
+    """One TARGET. ``strict`` counts a certificate that did not verify as failed in ``summary``."""
+    counts = summarise(result.vantages, strict)
+    return {
+        "schema": 1,
+        "target": result.target.text,
+        "started_at": time_text(result.started_ns),
+        "vantages": [_vantage(vantage, parse_certificate) for vantage in result.vantages],
+        "findings": [finding_to_json(finding) for finding in result.findings],
+        "summary": {
+            "reached": counts.reached,
+            "failed": counts.failed,
+            "unmeasured": counts.unmeasured,
+            "total": counts.total,
+        },
+    }
+
+
+def agents_to_json(agents: Iterable[AgentInfo]) -> AgentsJson:
+    return {"schema": 1, "agents": [_agent(agent) for agent in agents]}
+
+
+def token_to_json(token: str, expires_ns: int, command: str) -> TokenJson:
+    return {"schema": 1, "token": token, "expires_at": time_text(expires_ns), "command": command}
+
+
+def finding_to_json(finding: Finding) -> FindingJson:
+    scope, place = finding.scope, finding.place
+    return {
+        "verdict": finding.verdict,
+        "scope": {
+            "from": list(scope.sources),
+            "to": list(scope.targets),
+            "transport": scope.transport,
+            "port": scope.port,
+            "family": scope.family,
+        },
+        "direction": finding.direction,
+        "place": {"kind": place.kind, "address": place.address, "hop": place.hop} if place else None,
+        "confidence": finding.confidence,
+        "summary": finding.summary,
+        "evidence": [{"id": e.id, "supports": e.supports, "text": e.text} for e in finding.evidence],
+        "alternatives": list(finding.alternatives),
+        "next_test": finding.next_test,
+    }
+
+
+def dumps(value: Any, indent: int | None = 2) -> str:
+    """ASCII JSON without NaN. One line where ``indent`` is None."""
+    return json.dumps(value, indent=indent, ensure_ascii=True, allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """The same with words as plain strings, for writers that know nothing of enums."""
+    return json.loads(dumps(value, None))
+
+
+def time_text(wall_ns: int) -> str:
+    """``2026-11-22T17:02:03.123456Z``; a peer's absurd time is clamped to what a calendar holds."""
+    micros = min(max(wall_ns // 1000, -62_135_596_800_000_000), 253_402_300_799_999_999)
+    moment = _EPOCH + timedelta(microseconds=micros)
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def _ms(value: float | None) -> float | None:
+    return round(value, 3) if value is not None and math.isfinite(value) else None
+
+
+def _sure_ms(value: float) -> float:
+    return _ms(value) or 0.0
+
+
+def _bytes(data: bytes | None) -> tuple[str | None, str | None]:
+    """(text, hex); hex only where the text does not say everything: not UTF-8, or with control characters."""
+    if data is None:
+        return None, None
+    text = data.decode("utf-8", "backslashreplace")
+    exact = (
+        text.encode() == data and "\\x" not in text and all(c.isprintable() or c in "\r\n\t" for c in text)
+    )
+    return text, None if exact else data.hex()
+
+
+def _agent(agent: AgentInfo) -> AgentJson:
+    return {
+        "name": agent.name,
+        "site": agent.site,
+        "labels": dict(sorted(agent.labels.items())),
+        "state": agent.state,
+        "version": agent.version,
+        "addresses": list(agent.addresses),
+        "capabilities": list(agent.capabilities),
+        "last_seen": None if agent.last_seen_ns is None else time_text(agent.last_seen_ns),
+    }
+
+
+def _vantage(vantage: Vantage, parse: ParseCertificate) -> VantageJson:
+    return {
+        "agent": vantage.agent,
+        "site": vantage.site,
+        "outcome": vantage.outcome,
+        "failed_at": vantage.failed_at,
+        "is_target": vantage.is_target,
+        "reason": vantage.reason,
+        "measurements": [_measurement(row, parse) for row in vantage.measurements],
+    }
+
+
+def _measurement(row: Measurement, parse: ParseCertificate) -> MeasurementJson:
+    counts = stats.of(row.samples)
+    rtt = counts.rtt
+    return {
+        "kind": row.kind,
+        "target": row.target,
+        "address": row.address,
+        "port": row.port,
+        "outcome": row.outcome,
+        "started_at": time_text(row.started_ns),
+        "sent": counts.sent,
+        "lost": counts.lost,
+        "loss_ratio": None if counts.loss_ratio is None else round(counts.loss_ratio, 6),
+        "rtt_ms": _ms(counts.rtt_ms),
+        "rtt": None
+        if rtt is None
+        else {
+            "min_ms": _sure_ms(rtt.min_ms),
+            "median_ms": _sure_ms(rtt.median_ms),
+            "mean_ms": _sure_ms(rtt.mean_ms),
+            "max_ms": _sure_ms(rtt.max_ms),
+            "stddev_ms": _ms(rtt.stddev_ms),
+            "jitter_ms": _ms(rtt.jitter_ms),
+        },
+        "samples": [_sample(sample) for sample in row.samples],
+        "failure": _failure(row.failure),
+        "detail": _detail(row.detail, parse),
+        "log": list(row.log),
+    }
+
+
+def _sample(sample: Sample) -> SampleJson:
+    return {
+        "seq": sample.seq,
+        "offset_ms": _sure_ms(sample.offset_ms),
+        "rtt_ms": _ms(sample.rtt_ms),
+        "outcome": sample.outcome,
+        "failure": _failure(sample.failure),
+        "timing": sample.timing,
+        "ttl": sample.ttl,
+        "syn_retransmits": sample.syn_retransmits,
+    }
+
+
+def _failure(failure: Failure | None) -> FailureJson | None:
+    if failure is None:
+        return None
+    return {
+        "stage": failure.stage,
+        "kind": failure.kind,
+        "origin": failure.origin,
+        "detail": failure.detail,
+        "errno": failure.errno,
+        "icmp": _icmp_error(failure.icmp) if failure.icmp else None,
+    }
+
+
+def _icmp_error(error: IcmpError) -> IcmpErrorJson:
+    return {
+        "family": error.family,
+        "type": error.type,
+        "code": error.code,
+        "sender": error.sender,
+        "ttl": error.ttl,
+        "info": error.info,
+    }
+
+
+def _detail(detail: Detail | None, parse: ParseCertificate) -> DetailJson | None:
+    match detail:
+        case None:
+            return None
+        case IcmpDetail():
+            return {
+                "method": detail.method,
+                "size": detail.size,
+                "duplicates": detail.duplicates,
+                "late": detail.late,
+            }
+        case TcpDetail():
+            banner, banner_hex = _bytes(detail.banner)
+            return {
+                "banner": banner,
+                "banner_hex": banner_hex,
+                "banner_protocol": detail.banner_protocol,
+                "local_address": detail.local_address,
+                "local_port": detail.local_port,
+                "mss": detail.mss,
+                "pmtu": detail.pmtu,
+                "scan": detail.scan,
+            }
+        case UdpDetail():
+            answer, answer_hex = _bytes(detail.answer)
+            size = detail.answer_size
+            return {"state": detail.state, "answer": answer, "answer_hex": answer_hex, "answer_size": size}
+        case DnsDetail():
+            return _dns(detail)
+        case TlsDetail():
+            return _tls(detail, parse)
+        case HttpDetail():
+            return _http(detail, parse)
+
+
+def _dns(detail: DnsDetail) -> DnsDetailJson:
+    return {
+        "name": detail.name,
+        "record_type": detail.record_type,
+        "system": detail.system,
+        "server": detail.server,
+        "transport": detail.transport,
+        "rcode": detail.rcode,
+        "flags": list(detail.flags),
+        "answers": [
+            {"name": r.name, "type": r.type, "ttl_s": r.ttl_s, "value": r.value} for r in detail.answers
+        ],
+        "system_addresses": list(detail.system_addresses),
+        "system_failure": _failure(detail.system_failure),
+    }
+
+
+def _tls(detail: TlsDetail, parse: ParseCertificate) -> TlsDetailJson:
+    return {
+        "version": detail.version,
+        "cipher": detail.cipher,
+        "alpn": detail.alpn,
+        "server_name": detail.server_name,
+        "chain": [parse(der) for der in detail.chain],
+        "verified": detail.verified,
+        "verify_code": detail.verify_code,
+        "verify_error": detail.verify_error,
+        "tcp_ms": _ms(detail.tcp_ms),
+        "handshake_ms": _ms(detail.handshake_ms),
+        "alert": detail.alert,
+    }
+
+
+def _http(detail: HttpDetail, parse: ParseCertificate) -> HttpDetailJson:
+    body, body_hex = _bytes(detail.body)
+    phases = detail.phases
+    return {
+        "url": detail.url,
+        "method": detail.method,
+        "version": detail.version,
+        "status": detail.status,
+        "reason": detail.reason,
+        "headers": [{"name": name, "value": value} for name, value in detail.headers],
+        "body_size": detail.body_size,
+        "body": body,
+        "body_hex": body_hex,
+        "body_truncated": detail.body_truncated,
+        "location": detail.location,
+        "phases": {
+            "dns_ms": _ms(phases.dns_ms),
+            "connect_ms": _ms(phases.connect_ms),
+            "tls_ms": _ms(phases.tls_ms),
+            "first_byte_ms": _ms(phases.first_byte_ms),
+            "transfer_ms": _ms(phases.transfer_ms),
+            "total_ms": _ms(phases.total_ms),
+        },
+        "tls": _tls(detail.tls, parse) if detail.tls else None,
+    }

@@ -1,0 +1,303 @@
+"""The shape of what ``-o json`` prints: the one description.
+
+:mod:`probemesh_shared.jsonout` is checked against it by mypy, the committed JSON Schema is generated from it,
+and real outputs are validated against that in tests. Every key is always present; ``None`` is JSON's ``null``.
+Keys may be added within schema 1, never removed. A string in ``Annotated`` is the key's description.
+"""
+
+from typing import Annotated, Literal, TypedDict
+
+from probemesh_shared.words import (
+    AgentState,
+    Confidence,
+    Direction,
+    DnsTransport,
+    FailureKind,
+    Family,
+    Kind,
+    Origin,
+    Outcome,
+    PlaceKind,
+    Stage,
+    Timing,
+    Verdict,
+)
+
+Time = Annotated[str, "RFC 3339, UTC"]
+Ms = Annotated[float, "milliseconds"]
+
+
+class IcmpErrorJson(TypedDict):
+    """The ICMP or ICMPv6 error behind a failure."""
+
+    family: Family
+    type: int
+    code: int
+    sender: str | None
+    ttl: int | None
+    info: int | None
+
+
+class FailureJson(TypedDict):
+    stage: Stage
+    kind: FailureKind
+    origin: Origin
+    detail: Annotated[str, "one line for people; decide by the other keys"]
+    errno: str | None
+    icmp: IcmpErrorJson | None
+
+
+class SampleJson(TypedDict):
+    """One packet or attempt."""
+
+    seq: int
+    offset_ms: Annotated[float, "milliseconds since the measurement began"]
+    rtt_ms: Ms | None
+    outcome: Outcome
+    failure: FailureJson | None
+    timing: Timing | None
+    ttl: int | None
+    syn_retransmits: int | None
+
+
+class RttJson(TypedDict):
+    min_ms: Ms
+    median_ms: Ms
+    mean_ms: Ms
+    max_ms: Ms
+    stddev_ms: Ms | None
+    jitter_ms: Ms | None
+
+
+class CertificateJson(TypedDict):
+    """``error`` says why the other keys are null where the certificate cannot be read."""
+
+    subject: str | None
+    issuer: str | None
+    names: Annotated[list[str], "subject alternative names: DNS names, addresses, URIs"]
+    not_before: Time | None
+    not_after: Time | None
+    fingerprint_sha256: str
+    serial: Annotated[str | None, "hexadecimal"]
+    key_type: str | None
+    self_signed: bool | None
+    error: str | None
+
+
+class IcmpDetailJson(TypedDict):
+    method: str
+    size: int | None
+    duplicates: int
+    late: int
+
+
+class TcpDetailJson(TypedDict):
+    banner: Annotated[str | None, "text, with what is not UTF-8 as \\xNN"]
+    banner_hex: Annotated[str | None, "null where the text says everything"]
+    banner_protocol: str | None
+    local_address: str | None
+    local_port: int | None
+    mss: int | None
+    pmtu: int | None
+    scan: bool
+
+
+class UdpDetailJson(TypedDict):
+    state: Annotated[str, "open, closed or open|filtered"]
+    answer: Annotated[str | None, "text, with what is not UTF-8 as \\xNN"]
+    answer_hex: Annotated[str | None, "null where the text says everything"]
+    answer_size: int | None
+
+
+class DnsRecordJson(TypedDict):
+    name: str
+    type: str
+    ttl_s: int
+    value: str
+
+
+class DnsDetailJson(TypedDict):
+    name: str
+    record_type: str
+    system: Annotated[bool, "the host's own resolver was asked"]
+    server: str | None
+    transport: DnsTransport | None
+    rcode: str | None
+    flags: list[str]
+    answers: list[DnsRecordJson]
+    system_addresses: list[str]
+    system_failure: FailureJson | None
+
+
+class TlsDetailJson(TypedDict):
+    version: str | None
+    cipher: str | None
+    alpn: str | None
+    server_name: str | None
+    chain: Annotated[list[CertificateJson], "leaf first, as the peer sent it"]
+    verified: bool | None
+    verify_code: Annotated[int | None, "OpenSSL's X509_V_ERR number"]
+    verify_error: str | None
+    tcp_ms: Ms | None
+    handshake_ms: Ms | None
+    alert: str | None
+
+
+class HttpPhasesJson(TypedDict):
+    dns_ms: Ms | None
+    connect_ms: Ms | None
+    tls_ms: Ms | None
+    first_byte_ms: Ms | None
+    transfer_ms: Ms | None
+    total_ms: Ms | None
+
+
+class HeaderJson(TypedDict):
+    name: str
+    value: str
+
+
+class HttpDetailJson(TypedDict):
+    url: str
+    method: str
+    version: str | None
+    status: int | None
+    reason: str | None
+    headers: list[HeaderJson]
+    body_size: int | None
+    body: Annotated[str | None, "its first 4 KiB as text, with what is not UTF-8 as \\xNN"]
+    body_hex: Annotated[str | None, "null where the text says everything"]
+    body_truncated: bool
+    location: str | None
+    phases: HttpPhasesJson
+    tls: TlsDetailJson | None
+
+
+DetailJson = IcmpDetailJson | TcpDetailJson | UdpDetailJson | DnsDetailJson | TlsDetailJson | HttpDetailJson
+
+
+class MeasurementJson(TypedDict):
+    """All samples of one probe from one vantage point to one address and port."""
+
+    kind: Kind
+    target: str
+    address: str | None
+    port: int | None
+    outcome: Outcome
+    started_at: Time
+    sent: int
+    lost: int
+    loss_ratio: Annotated[float | None, "0 to 1; null where nothing was sent"]
+    rtt_ms: Annotated[float | None, "median, milliseconds"]
+    rtt: RttJson | None
+    samples: list[SampleJson]
+    failure: FailureJson | None
+    detail: Annotated[DetailJson | None, "by kind"]
+    log: list[str]
+
+
+class VantageJson(TypedDict):
+    agent: str
+    site: str | None
+    outcome: Annotated[Outcome, "of the first broken rung, else ok"]
+    failed_at: Annotated[Kind | None, "the kind of that rung"]
+    is_target: Annotated[bool, "it owns the target's address, and counts nowhere"]
+    reason: Annotated[str | None, "why it was not measured, for people"]
+    measurements: list[MeasurementJson]
+
+
+ScopeJson = TypedDict(
+    "ScopeJson",
+    {
+        "from": list[str],
+        "to": list[str],
+        "transport": str | None,
+        "port": int | None,
+        "family": Family | None,
+    },
+)
+
+
+class PlaceJson(TypedDict):
+    kind: PlaceKind
+    address: str | None
+    hop: int | None
+
+
+class EvidenceJson(TypedDict):
+    id: str
+    supports: bool
+    text: str
+
+
+class FindingJson(TypedDict):
+    verdict: Verdict
+    scope: ScopeJson
+    direction: Direction | None
+    place: PlaceJson | None
+    confidence: Confidence
+    summary: str
+    evidence: list[EvidenceJson]
+    alternatives: list[Verdict]
+    next_test: str | None
+
+
+class SummaryJson(TypedDict):
+    """Vantage points; those that are the target itself are in none of these."""
+
+    reached: int
+    failed: int
+    unmeasured: int
+    total: int
+
+
+class ResultJson(TypedDict):
+    """``meshctl probe -o json``: one object for one TARGET, an array for several."""
+
+    schema: Literal[1]
+    target: str
+    started_at: Time
+    vantages: list[VantageJson]
+    findings: list[FindingJson]
+    summary: SummaryJson
+
+
+class AgentJson(TypedDict):
+    name: str
+    site: str | None
+    labels: dict[str, str]
+    state: AgentState
+    version: str | None
+    addresses: list[str]
+    capabilities: list[str]
+    last_seen: Time | None
+
+
+class AgentsJson(TypedDict):
+    """``meshctl agents -o json``."""
+
+    schema: Literal[1]
+    agents: list[AgentJson]
+
+
+class TokenJson(TypedDict):
+    """``meshctl token create -o json`` and ``meshctl operator create -o json``."""
+
+    schema: Literal[1]
+    token: Annotated[str, "secret"]
+    expires_at: Time
+    command: Annotated[str, "what to run on the joining host; contains the token"]
+
+
+class CheckJson(TypedDict):
+    name: str
+    status: Literal["ok", "warning", "failed", "skipped"]
+    text: str
+    fix: str | None
+
+
+class DoctorJson(TypedDict):
+    """``meshctl doctor -o json``."""
+
+    schema: Literal[1]
+    checks: list[CheckJson]
