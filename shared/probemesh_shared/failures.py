@@ -1,8 +1,8 @@
 """From errno and ICMP code to :class:`Failure`, and from a failure to the outcome it stands for. Pure.
 
 The one table that every probe kind uses: nobody else decides what ``EHOSTUNREACH`` means, or which outcome a
-``no-address`` is. Evidence is read in this order: the ICMP error, where the queue held one; then errno, with the
-knowledge of whether the system call failed at once (our own host) or later (somebody answered).
+``no-address`` is. Evidence is read in this order: the ICMP error, where the queue held one; then errno, with
+the knowledge of whether the system call failed at once (our own host) or later (somebody answered).
 """
 
 import errno as _errno
@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from probemesh_shared.icmpcodes import meaning
 from probemesh_shared.model import Failure, IcmpError, Sample
-from probemesh_shared.words import Family, FailureKind, Origin, Outcome, Stage
+from probemesh_shared.words import FailureKind, Family, Origin, Outcome, Stage
 
 _K, _O = FailureKind, Outcome
 
@@ -119,8 +119,8 @@ _WORDS: Mapping[FailureKind, str] = MappingProxyType(
 
 
 def outcome_of(failure: Failure) -> Outcome:
-    """The outcome a failure stands for. A resolver's silence is ``name-fails`` and a reset in the TLS handshake
-    ``tls-fails``; elsewhere the kind alone decides."""
+    """The outcome a failure stands for. A resolver's silence is ``name-fails`` and a reset in the TLS
+    handshake ``tls-fails``; elsewhere the kind alone decides."""
     if failure.kind in _OF_THE_NETWORK:
         return _BY_STAGE.get(failure.stage, OUTCOME_OF[failure.kind])
     return OUTCOME_OF[failure.kind]
@@ -132,8 +132,8 @@ def errno_name(number: int) -> str:
 
 
 def from_errno(stage: Stage, number: int, *, at_once: bool = False, detail: str | None = None) -> Failure:
-    """A failure known by errno alone. ``at_once``: the call that should have started the exchange failed itself,
-    so that routing errors are our own host's; False: it came later, from the network."""
+    """A failure known by errno alone. ``at_once``: the call that should have started the exchange failed
+    itself, so that routing errors are our own host's; False: it came later, from the network."""
     name = errno_name(number)
     kind, origin = (_AT_ONCE.get(name) if at_once else None) or _LATER.get(name, (_K.INTERNAL, Origin.AGENT))
     if detail is None:

@@ -1,12 +1,12 @@
 """What an ICMP or ICMPv6 error says, by type and code: the kind of failure and words for people. Pure.
 
-The numbers are those of RFC 792, 1122, 1812 (ICMP) and RFC 4443, 8883 (ICMPv6). One errno covers many of these
-(EHOSTUNREACH: 3/1, 3/10, 3/12-15 and 11/0), so whoever has the code classifies by the code.
+The numbers are those of RFC 792, 1122, 1812 (ICMP) and RFC 4443, 8883 (ICMPv6). One errno covers many of
+these (EHOSTUNREACH: 3/1, 3/10, 3/12-15 and 11/0), so whoever has the code classifies by the code.
 """
 
 from dataclasses import dataclass
 
-from probemesh_shared.words import Family, FailureKind
+from probemesh_shared.words import FailureKind, Family
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """Loss and round-trip statistics of samples. Pure; never NaN, and never 0 where nothing was measured.
 
 ``sent`` counts the attempts that were really made: void, cancelled, unmeasured, denied, unsupported and
-local-resource samples are in neither ``sent`` nor ``lost``. ``lost`` counts those that the target did not answer:
-silence, or an ICMP error in its place. A refusal or a wrong answer is an answer. Round trips are those of ``ok``
-samples only: the time of a refusal may stand in its sample, and is no latency of the service.
+local-resource samples are in neither ``sent`` nor ``lost``. ``lost`` counts those that the target did not
+answer: silence, or an ICMP error in its place. A refusal or a wrong answer is an answer. Round trips are
+those of ``ok`` samples only: the time of a refusal may stand in its sample, and is no latency of the service.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def round_trips(values: Sequence[float]) -> Rtt | None:
     stddev = jitter = None
     if count > 1:
         stddev = math.sqrt(math.fsum((value - mean) ** 2 for value in times) / count)
-        jitter = math.fsum(abs(b - a) for a, b in zip(times, times[1:], strict=False)) / (count - 1)
+        jitter = math.fsum(abs(b - a) for a, b in itertools.pairwise(times)) / (count - 1)
     return Rtt(ordered[0], median, mean, ordered[-1], stddev, jitter)
 
 
