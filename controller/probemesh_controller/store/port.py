@@ -1,10 +1,12 @@
 """The store as everything else sees it. Every adapter passes the same tests.
 
-Calls are synchronous and short; :class:`probemesh_controller.store.worker` runs them off the event loop. Times are
-Unix nanoseconds, UTC. All writes of one call are one transaction.
+Calls are synchronous and short; :class:`probemesh_controller.store.worker.StoreWorker` runs them off the
+event loop: ``await store.call(lambda s: s.put_agent(record))`` returns after the commit. Times are Unix
+nanoseconds, UTC. All writes of one call are one transaction.
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -95,7 +97,7 @@ class Store(Protocol):
         """As it stands, without taking a use; also where it is expired or used up."""
 
     def redeem_token(self, secret_sha256: str, now_ns: int) -> TokenRecord | None:
-        """Takes one use, atomically; None where unknown, expired or used up. The record is as before the use."""
+        """Takes one use, atomically; None where unknown, expired or used up. The record is as before it."""
 
     def add_certificate(self, record: CertificateRecord) -> None: ...
 
@@ -113,10 +115,22 @@ class Store(Protocol):
     def runs(self, limit: int) -> tuple[RunRecord, ...]: ...
 
     def add_measurements(
-        self, run_id: str, agent_id: str, job_id: str, spec_index: int, seq: int, measurements: Iterable[Measurement]
+        self,
+        run_id: str,
+        agent_id: str,
+        job_id: str,
+        spec_index: int,
+        seq: int,
+        measurements: Iterable[Measurement],
     ) -> bool:
         """Stores one batch; False (and nothing stored) where (job_id, seq) is already there."""
 
     def measurements(self, run_id: str) -> tuple[StoredMeasurement, ...]: ...
+
+    def batch(self, job_id: str, seq: int) -> tuple[Measurement, ...] | None:
+        """One batch again, for a reader that fell behind; None where it is not there."""
+
+    def group(self) -> AbstractContextManager[None]:
+        """Calls made inside become one transaction, committed at the end; one that raises undoes its own."""
 
     def close(self) -> None: ...

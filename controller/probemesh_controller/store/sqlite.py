@@ -1,0 +1,275 @@
+"""The store in one SQLite file: WAL, synchronous NORMAL, one connection, used by one thread at a time.
+
+A full disk or a failing one makes single calls raise StateError and leaves the file whole and readable; a
+file that cannot be read as our database is refused at opening and never replaced.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from probemesh_shared.errors import InvalidRequest, MeshError, StateError
+from probemesh_shared.model import Measurement
+
+from probemesh_controller.store import packing, schema
+from probemesh_controller.store.port import (
+    AgentRecord,
+    CertificateRecord,
+    RunRecord,
+    StoredMeasurement,
+    TokenRecord,
+)
+
+_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = NORMAL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA busy_timeout = 2000",
+    "PRAGMA cache_size = -16000",
+    "PRAGMA journal_size_limit = 67108864",
+)
+
+
+def _state_error(error: sqlite3.Error, path: Path) -> StateError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StateError(f"the disk under {path} is full; nothing new is stored", "free some space")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StateError(
+            f"{path} is damaged or no database ({error}); it was left as it is",
+            "restore a backup, or move the file away to begin anew",
+        )
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StateError(f"{path} is locked by another program", "stop the other program that has it open")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY):
+        return StateError(f"{path} cannot be opened for writing ({error})", "check the folder and its owner")
+    return StateError(f"{path}: {error}")
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    # made by us, with the right mode from its first moment: SQLite copies it to the -wal and -shm files
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    try:
+        db.row_factory = sqlite3.Row
+        for pragma in _PRAGMAS:
+            db.execute(pragma)
+        damage = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if damage != "ok":
+            raise sqlite3.DatabaseError(damage)
+        schema.migrate(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+class SqliteStore:
+    """See :class:`probemesh_controller.store.port.Store`. Raises StateError where ``path`` cannot be used."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._db = _open(path)
+        except sqlite3.Error as error:
+            if type(error) is sqlite3.DatabaseError and not getattr(error, "sqlite_errorcode", 0):
+                error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise _state_error(error, path) from error
+        except OSError as error:
+            raise StateError(f"{path} cannot be opened: {error.strerror}", "check the folder") from error
+
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        with self._guard():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._rollback("ROLLBACK")
+                raise
+            try:
+                self._db.execute("COMMIT")
+            except sqlite3.Error:
+                self._rollback("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise _state_error(error, self.path) from error
+
+    def _rollback(self, *statements: str) -> None:
+        # SQLite rolls back by itself on some errors (disk full among them): then nothing is left to undo
+        with suppress(sqlite3.Error):
+            for statement in statements:
+                self._db.execute(statement)
+
+    @contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        """One call's writes: a transaction of their own, or a savepoint inside a group."""
+        if not self._db.in_transaction:
+            with self.group():
+                yield self._db
+            return
+        with self._guard():
+            self._db.execute("SAVEPOINT call")
+            try:
+                yield self._db
+            except BaseException:
+                self._rollback("ROLLBACK TO call", "RELEASE call")
+                raise
+            self._db.execute("RELEASE call")
+
+    def _rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
+        with self._guard():
+            return self._db.execute(sql, values).fetchall()
+
+    def _row(self, sql: str, *values: Any) -> sqlite3.Row | None:
+        rows = self._rows(sql, *values)
+        return rows[0] if rows else None
+
+    def _insert(self, table: str, row: dict[str, Any], refusal: str) -> None:
+        columns, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
+        with self._change() as db:
+            try:
+                db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", row)  # noqa: S608 (our own
+                names)
+            except sqlite3.IntegrityError:
+                raise InvalidRequest(refusal) from None
+
+    # --- agents
+
+    def put_agent(self, record: AgentRecord) -> None:
+        row = packing.agent_row(record)
+        columns, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
+        updates = ", ".join(f"{name} = excluded.{name}" for name in row if name != "id")
+        with self._change() as db:
+            try:
+                db.execute(
+                    f"INSERT INTO agent ({columns}) VALUES ({marks}) "  # noqa: S608 (our own names)
+                    f"ON CONFLICT (id) DO UPDATE SET {updates}",
+                    row,
+                )
+            except sqlite3.IntegrityError:
+                raise InvalidRequest(f"the name {record.name} belongs to another agent") from None
+
+    def agent_by_id(self, agent_id: str) -> AgentRecord | None:
+        row = self._row("SELECT * FROM agent WHERE id = ?", agent_id)
+        return None if row is None else packing.agent_of(row)
+
+    def agent_by_name(self, name: str) -> AgentRecord | None:
+        row = self._row(
+            "SELECT * FROM agent WHERE name = ? ORDER BY revoked, created_ns DESC, id DESC LIMIT 1", name
+        )
+        return None if row is None else packing.agent_of(row)
+
+    def agents(self) -> tuple[AgentRecord, ...]:
+        return tuple(map(packing.agent_of, self._rows("SELECT * FROM agent ORDER BY name, created_ns, id")))
+
+    def delete_agent(self, agent_id: str) -> None:
+        with self._change() as db:
+            db.execute("DELETE FROM agent WHERE id = ?", (agent_id,))
+
+    # --- tokens and certificates
+
+    def add_token(self, record: TokenRecord) -> None:
+        self._insert("token", packing.token_row(record), "this token exists already")
+
+    def token(self, secret_sha256: str) -> TokenRecord | None:
+        row = self._row("SELECT * FROM token WHERE secret_sha256 = ?", secret_sha256)
+        return None if row is None else packing.token_of(row)
+
+    def redeem_token(self, secret_sha256: str, now_ns: int) -> TokenRecord | None:
+        with self._change() as db:
+            row = db.execute(
+                "SELECT * FROM token WHERE secret_sha256 = ? AND expires_ns > ? AND uses_left > 0",
+                (secret_sha256, now_ns),
+            ).fetchone()
+            if row is None:
+                return None
+            db.execute("UPDATE token SET uses_left = uses_left - 1 WHERE secret_sha256 = ?", (secret_sha256,))
+            return packing.token_of(row)
+
+    def add_certificate(self, record: CertificateRecord) -> None:
+        row = asdict(record) | {"role": record.role.value}
+        self._insert("certificate", row, f"certificate {record.serial} exists already")
+
+    def certificate(self, serial: str) -> CertificateRecord | None:
+        row = self._row("SELECT * FROM certificate WHERE serial = ?", serial)
+        return None if row is None else packing.certificate_of(row)
+
+    def revoke_certificates(self, subject_id: str) -> tuple[str, ...]:
+        with self._change() as db:
+            db.execute("UPDATE certificate SET revoked = 1 WHERE subject_id = ?", (subject_id,))
+            rows = db.execute(
+                "SELECT serial FROM certificate WHERE subject_id = ? ORDER BY serial", (subject_id,)
+            ).fetchall()
+            return tuple(row["serial"] for row in rows)
+
+    def revoked_serials(self) -> frozenset[str]:
+        return frozenset(row["serial"] for row in self._rows("SELECT serial FROM certificate WHERE revoked"))
+
+    # --- runs and measurements
+
+    def add_run(self, record: RunRecord) -> None:
+        row = asdict(record) | {
+            "targets": packing.dumps(record.targets),
+            "agents": packing.dumps(record.agents),
+        }
+        self._insert("run", row, f"run {record.id} exists already")
+
+    def end_run(self, run_id: str, ended_ns: int, cancelled: bool) -> None:
+        with self._change() as db:
+            db.execute(
+                "UPDATE run SET ended_ns = ?, cancelled = ? WHERE id = ?", (ended_ns, cancelled, run_id)
+            )
+
+    def runs(self, limit: int) -> tuple[RunRecord, ...]:
+        rows = self._rows("SELECT * FROM run ORDER BY started_ns DESC, id DESC LIMIT ?", limit)
+        return tuple(map(packing.run_of, rows))
+
+    def add_measurements(
+        self,
+        run_id: str,
+        agent_id: str,
+        job_id: str,
+        spec_index: int,
+        seq: int,
+        measurements: Iterable[Measurement],
+    ) -> bool:
+        batch = tuple(measurements)
+        with self._change() as db:
+            cursor = db.execute(
+                "INSERT OR IGNORE INTO batch (job_id, seq, run_id, agent_id, spec_index, count, body) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (job_id, seq, run_id, agent_id, spec_index, len(batch), packing.pack(batch)),
+            )
+            return cursor.rowcount == 1
+
+    def measurements(self, run_id: str) -> tuple[StoredMeasurement, ...]:
+        rows = self._rows("SELECT * FROM batch WHERE run_id = ? ORDER BY rowid", run_id)
+        return tuple(
+            StoredMeasurement(row["agent_id"], row["job_id"], row["spec_index"], measurement)
+            for row in rows
+            for measurement in self._unpack(row["body"])
+        )
+
+    def batch(self, job_id: str, seq: int) -> tuple[Measurement, ...] | None:
+        row = self._row("SELECT body FROM batch WHERE job_id = ? AND seq = ?", job_id, seq)
+        return None if row is None else self._unpack(row["body"])
+
+    def _unpack(self, body: bytes) -> tuple[Measurement, ...]:
+        try:
+            return packing.unpack(body)
+        except MeshError as error:
+            raise StateError(f"a batch stored in {self.path} cannot be read: {error}") from error
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):
+            self._db.close()
