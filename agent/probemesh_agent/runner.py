@@ -1,0 +1,228 @@
+"""Runs jobs: spec to probe kind, measurements to the lane of whoever asked, every job to exactly one end.
+
+Several jobs run at once, within caps; what is over them is rejected, never queued. A lane without room stops
+the probe's iterator, so that nothing is measured faster than it can be told.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from probemesh_shared.model import (
+    DnsSpec,
+    HttpSpec,
+    IcmpSpec,
+    Job,
+    LadderSpec,
+    Measurement,
+    Spec,
+    TcpSpec,
+    TlsSpec,
+    UdpSpec,
+)
+from probemesh_shared.session.frames import JobStatus
+from probemesh_shared.targets import count_ports
+from probemesh_shared.words import Kind
+
+from probemesh_agent import rows
+from probemesh_agent.batching import Batcher
+from probemesh_agent.env import Clock, Network, Probe, ProbeEnv
+
+logger = logging.getLogger(__name__)
+
+KINDS: Mapping[type[Spec], Kind] = {
+    IcmpSpec: Kind.ICMP,
+    TcpSpec: Kind.TCP,
+    UdpSpec: Kind.UDP,
+    DnsSpec: Kind.DNS,
+    TlsSpec: Kind.TLS,
+    HttpSpec: Kind.HTTP,
+    LadderSpec: Kind.LADDER,
+}
+
+
+class Lane(Protocol):
+    """The way back to one owner of jobs. Numbers, windows and resends are its own affair."""
+
+    @property
+    def owner(self) -> str:
+        """Whose jobs these are: unique per identity and process of the peer."""
+
+    async def room(self) -> None:
+        """Returns at once while there is room, else when there is again."""
+
+    def add(self, job_id: str, measurements: tuple[Measurement, ...]) -> None: ...
+
+    def end(self, job_id: str, status: JobStatus, detail: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What one agent takes on at once, whoever asks. ``rows``: what the running jobs may yield together."""
+
+    jobs: int = 64
+    jobs_of_one_owner: int = 32
+    rows: int = 400_000
+    budget_ms: int = 600_000
+    overtime_s: float = 0.5  # after its deadline a probe that should have ended is ended
+
+
+@dataclass(slots=True)
+class _Running:
+    task: "asyncio.Task[None]"
+    rows: int
+    status: JobStatus | None = None  # why it was stopped, where it was
+    detail: str = ""
+
+
+class Runner:
+    """All jobs of this process. ``probes`` holds every kind, the ladder among them."""
+
+    def __init__(
+        self,
+        probes: Mapping[Kind, Probe],
+        network: Network,
+        clock: Clock,
+        *,
+        capabilities: frozenset[str] = frozenset(),
+        caps: Caps = Caps(),
+    ) -> None:
+        self._probes = probes
+        self._network = network
+        self._clock = clock
+        self._capabilities = capabilities
+        self._caps = caps
+        self._running: dict[tuple[str, str], _Running] = {}
+        self._draining = False
+
+    @property
+    def active(self) -> int:
+        """Jobs that have not ended."""
+        return len(self._running)
+
+    def start(self, job: Job, lane: Lane) -> None:
+        """Takes the job on or rejects it, by its lane; never raises. An id that is running runs once."""
+        key = (lane.owner, job.id)
+        if key in self._running:
+            logger.warning("job %s of %s came twice; it runs once", job.id, lane.owner)
+            return
+        expected = _expected_rows(job)
+        refusal = self._refusal(job, lane, expected)
+        if refusal is not None:
+            logger.info("job %s of %s rejected: %s", job.id, lane.owner, refusal)
+            lane.end(job.id, JobStatus.REJECTED, refusal)
+            return
+        task = asyncio.create_task(self._run(job, lane), name=f"job {job.id}")
+        self._running[key] = _Running(task, expected)
+        task.add_done_callback(lambda task: self._over(task, job, lane))
+
+    def cancel(self, owner: str, job_id: str, reason: str) -> None:
+        """Stops packets now; what was measured so far is told, then the end. Unknown jobs are no error."""
+        running = self._running.get((owner, job_id))
+        if running is not None:
+            self._stop(running, JobStatus.CANCELLED, reason)
+
+    def cancel_owner(self, owner: str, reason: str) -> None:
+        """All jobs of one owner."""
+        for (whose, _), running in list(self._running.items()):
+            if whose == owner:
+                self._stop(running, JobStatus.CANCELLED, reason)
+
+    def refuse_new(self) -> None:
+        """From now on jobs are rejected: the agent is going away."""
+        self._draining = True
+
+    async def finish(self, seconds: float, reason: str) -> None:
+        """Waits up to ``seconds`` for the jobs to end by themselves, then cancels the rest."""
+        self.refuse_new()
+        if tasks := {running.task for running in self._running.values()}:
+            await asyncio.wait(tasks, timeout=seconds)
+        for running in list(self._running.values()):
+            self._stop(running, JobStatus.CANCELLED, reason)
+        if tasks := {running.task for running in self._running.values()}:
+            await asyncio.wait(tasks)
+
+    def _stop(self, running: _Running, status: JobStatus, detail: str) -> None:
+        if running.status is None:
+            running.status, running.detail = status, detail
+            running.task.cancel()
+
+    def _over(self, task: "asyncio.Task[None]", job: Job, lane: Lane) -> None:
+        running = self._running.pop((lane.owner, job.id))
+        if task.cancelled():  # before its first step: nothing in it has run, so nothing has told of the end
+            lane.end(job.id, running.status or JobStatus.CANCELLED, running.detail)
+
+    def _refusal(self, job: Job, lane: Lane, expected: int) -> str | None:
+        of_owner = sum(1 for owner, _ in self._running if owner == lane.owner)
+        if self._draining:
+            return "the agent is shutting down"
+        if not job.targets:
+            return "a job without targets"
+        if expected > self._caps.rows:
+            return f"too large: {expected} measurements, the most at once is {self._caps.rows}"
+        if len(self._running) >= self._caps.jobs or of_owner >= self._caps.jobs_of_one_owner:
+            return "busy: too many jobs at once"
+        if expected + sum(running.rows for running in self._running.values()) > self._caps.rows:
+            return "busy: too many measurements at once"
+        return None
+
+    async def _run(self, job: Job, lane: Lane) -> None:
+        """One job from start to end. Whatever happens, the lane hears of the end once."""
+        budget_s = min(job.budget_ms, self._caps.budget_ms) / 1000
+        batcher = Batcher(self._clock, lambda batch: lane.add(job.id, batch))
+        watchdog = asyncio.create_task(self._expire(job, lane, budget_s + self._caps.overtime_s))
+        status, detail = JobStatus.DONE, ""
+        try:
+            async with batcher:
+                await self._measure(job, lane, batcher, self._clock.monotonic() + budget_s)
+        except asyncio.CancelledError:
+            running = self._running.get((lane.owner, job.id))
+            stopped = running.status if running is not None else None
+            status = stopped or JobStatus.CANCELLED
+            detail = running.detail if running is not None else ""
+        except Exception:
+            fault = secrets.token_hex(4)
+            logger.exception("internal fault %s in job %s", fault, job.id)
+            status, detail = JobStatus.FAILED, f"internal fault {fault}; the agent's log has it"
+        finally:
+            watchdog.cancel()
+            with suppress(asyncio.CancelledError):
+                await watchdog
+        lane.end(job.id, status, detail)
+
+    async def _expire(self, job: Job, lane: Lane, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        running = self._running.get((lane.owner, job.id))
+        if running is not None:
+            self._stop(running, JobStatus.EXPIRED, "its time was up")
+
+    async def _measure(self, job: Job, lane: Lane, batcher: Batcher, deadline: float) -> None:
+        kind = KINDS[type(job.spec)]
+        probe = self._probes.get(kind)
+        if probe is None:
+            now = self._clock.wall_ns()
+            batcher.add([rows.unsupported(kind, i, target, now) for i, target in enumerate(job.targets)])
+            return
+        env = ProbeEnv(self._network, self._clock, deadline, job.pacing, self._capabilities)
+        batches = probe.run(job.spec, job.targets, env)
+        try:
+            async for batch in batches:
+                batcher.add(batch)
+                await lane.room()
+        finally:
+            await _close(batches)
+
+
+async def _close(batches: AsyncIterator[Sequence[Measurement]]) -> None:
+    closing = getattr(batches, "aclose", None)
+    if closing is not None:
+        await closing()
+
+
+def _expected_rows(job: Job) -> int:
+    """How many rows the job may yield at least: one for every port of every target."""
+    return sum(max(1, count_ports(target.ports)) for target in job.targets)
