@@ -1,8 +1,8 @@
 """Results as the JSON contract has them (:mod:`probemesh_shared.jsonshape`). Pure.
 
-Nothing is computed but statistics. Certificates travel as DER; whoever calls hands in what reads them. Numbers
-are finite, times RFC 3339 with Z, durations rounded to a microsecond. :func:`dumps` writes ASCII, so that no text
-of a remote end steers a terminal.
+Nothing is computed but statistics. Certificates travel as DER; whoever calls hands in what reads them.
+Numbers are finite, times RFC 3339 with Z, durations rounded to a microsecond. :func:`dumps` writes ASCII, so
+that no text of a remote end steers a terminal.
 """
 
 import json

@@ -1,8 +1,8 @@
 """The shape of what ``-o json`` prints: the one description.
 
 :mod:`probemesh_shared.jsonout` is checked against it by mypy, the committed JSON Schema is generated from it,
-and real outputs are validated against that in tests. Every key is always present; ``None`` is JSON's ``null``.
-Keys may be added within schema 1, never removed. A string in ``Annotated`` is the key's description.
+and real outputs are validated against that in tests. Every key is always present; ``None`` is ``null``. Keys
+may be added within schema 1, never removed. A string in ``Annotated`` is the key's description.
 """
 
 from typing import Annotated, Literal, TypedDict
