@@ -1,0 +1,156 @@
+"""A folder with ``ca.pem``, ``cert.pem`` and ``key.pem``: read strictly, written so that no crash breaks it.
+
+A key that others may read is refused (0600, folder 0700). Key and certificate change together: both are first
+written as ``*.next``, then moved; a crash in between is mended by the next :func:`load_identity`.
+"""
+
+import os
+import ssl
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from probemesh_shared.errors import StateError
+from probemesh_shared.identity.der import CertificateFacts, read_pem
+from probemesh_shared.identity.names import subject_of
+from probemesh_shared.words import Role
+
+CA, CERTIFICATE, KEY = "ca.pem", "cert.pem", "key.pem"
+_MAX_FILE = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A key with its certificate, and the CA it trusts. Dates may be over: see
+    :mod:`probemesh_shared.rpc.explain`."""
+
+    mesh: str
+    role: Role
+    id: str
+    name: str
+    serial: str
+    not_before_ns: int
+    not_after_ns: int
+    certificate_pem: bytes
+    ca_pem: bytes
+    key_pem: bytes = field(repr=False)
+
+    @property
+    def renew_at_ns(self) -> int:
+        """One third of its life: time enough for two more tries of the same length."""
+        return self.not_before_ns + (self.not_after_ns - self.not_before_ns) // 3
+
+
+def read_private(path: Path) -> bytes:
+    """The bytes of a file that only its owner may read. Raises :class:`StateError`, also where others may
+    read it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if mode & 0o077:
+                raise StateError(
+                    f"{path} may be read by others (mode {mode:04o}): it holds a private key",
+                    f"chmod 600 {path}",
+                )
+            return file.read(_MAX_FILE)
+    except OSError as error:
+        raise StateError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Atomic, mode 0600, on disk when this returns."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    staged = path.with_name(path.name + ".tmp")
+    staged.unlink(missing_ok=True)
+    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    staged.rename(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_identity(certificate_pem: bytes, key_pem: bytes, ca_pem: bytes) -> Identity:
+    """Raises :class:`StateError` where the certificate is not one of ours."""
+    try:
+        facts: CertificateFacts = read_pem(certificate_pem)
+        subject = subject_of(facts.uris, facts.dns_names)
+        read_pem(ca_pem)
+    except ValueError as error:
+        raise StateError(f"a certificate cannot be used: {error}") from error
+    return Identity(
+        mesh=subject.mesh,
+        role=subject.role,
+        id=subject.id,
+        name=subject.name,
+        serial=facts.serial,
+        not_before_ns=facts.not_before_ns,
+        not_after_ns=facts.not_after_ns,
+        certificate_pem=certificate_pem,
+        ca_pem=ca_pem,
+        key_pem=key_pem,
+    )
+
+
+def save_identity(folder: Path, identity: Identity) -> None:
+    """Writes the folder (0700); a crash leaves the old pair or the new one."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    write_private(folder / CA, identity.ca_pem)
+    write_private(folder / (CERTIFICATE + ".next"), identity.certificate_pem)
+    write_private(folder / (KEY + ".next"), identity.key_pem)
+    _move_next(folder)
+
+
+def _move_next(folder: Path) -> None:
+    """Key first: while only the certificate is still to come, ``cert.pem.next`` tells that the move was
+    begun."""
+    for name in (KEY, CERTIFICATE):
+        staged = folder / (name + ".next")
+        if staged.exists():
+            staged.rename(folder / name)
+    _sync_folder(folder)
+
+
+def _pair_matches(certificate: Path, key: Path) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password=_no_passphrase)
+    except (ssl.SSLError, OSError, ValueError):
+        return False
+    return True
+
+
+def _no_passphrase() -> str:
+    raise ValueError("keys have no passphrase")  # without this OpenSSL asks on the terminal
+
+
+def load_identity(folder: Path) -> Identity:
+    """The identity in ``folder``. Raises :class:`StateError`: missing, malformed, not a pair, or open to
+    others."""
+    certificate, key = folder / CERTIFICATE, folder / KEY
+    if not folder.is_dir() or not (certificate.exists() and key.exists()):
+        raise StateError(f"there is no identity in {folder}", "join a mesh first, or give another --state")
+    key_pem = read_private(key)
+    if not _pair_matches(certificate, key):
+        staged = folder / (CERTIFICATE + ".next")
+        if not staged.exists() or not _pair_matches(staged, key):
+            raise StateError(
+                f"{certificate} and {key} do not belong together", "join again to get a new pair"
+            )
+        _move_next(folder)
+    try:
+        certificate_pem = certificate.read_bytes()[:_MAX_FILE]
+        ca_pem = (folder / CA).read_bytes()[:_MAX_FILE]
+    except OSError as error:
+        raise StateError(f"{error.filename} cannot be read: {error.strerror}") from error
+    return make_identity(certificate_pem, key_pem, ca_pem)

@@ -1,0 +1,86 @@
+"""grpc says UNAVAILABLE for a peer that is away and for one that refused our certificate alike. This tells
+which.
+
+Our own dates and CA first, then one handshake with the standard library, which reports alerts and
+verification errors. In TLS 1.3 a server judges our certificate after our handshake is over: its alert comes
+with the first read.
+"""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+from probemesh_shared.errors import CertificateRefused, MeshError, Unreachable
+from probemesh_shared.identity.files import Identity
+from probemesh_shared.identity.tlsprobe import Probed, Problem, probe_tls
+
+HANDSHAKE_S = 5.0
+
+
+async def explain(address: str, identity: Identity, server_name: str) -> MeshError:
+    """:class:`CertificateRefused` (which side, and why) or :class:`Unreachable`. Takes at most about 6 s."""
+    own = _own_dates(identity, time.time_ns())
+    if own is not None:
+        return own
+    try:
+        async with asyncio.timeout(HANDSHAKE_S + 1):
+            probed = await asyncio.to_thread(probe_tls, address, identity, server_name, HANDSHAKE_S)
+    except TimeoutError:
+        probed = Probed(Problem.SILENT, "the name was not resolved in time")
+    return _as_error(address, server_name, probed)
+
+
+def _own_dates(identity: Identity, now_ns: int) -> MeshError | None:
+    if now_ns >= identity.not_after_ns:
+        return CertificateRefused(
+            f"our own certificate ({identity.role} {identity.name}) expired {_when(identity.not_after_ns)}",
+            "join again with a new token, or check this host's clock",
+        )
+    if now_ns < identity.not_before_ns:
+        return CertificateRefused(
+            f"our own certificate is not valid before {_when(identity.not_before_ns)}",
+            "check this host's clock",
+        )
+    return None
+
+
+def _when(instant_ns: int) -> str:
+    return datetime.fromtimestamp(instant_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+_HINTS = {
+    Problem.NAME: "check the spelling, and this host's resolver",
+    Problem.REFUSED: "is it running, and is this the right port?",
+    Problem.SILENT: "is the address right, and does a firewall in between let TCP through?",
+    Problem.NOT_TLS: "is this the right port?",
+    Problem.THEIRS_OTHER_CA: "it belongs to another mesh, or its CA was made anew: join again",
+    Problem.THEIRS_EXPIRED: "restart it, so that it renews its certificate, or check this host's clock",
+    Problem.THEIRS_NOT_YET: "check the clocks of both hosts",
+    Problem.OURS: "it may be of another mesh, or the other host's clock may be wrong: join again",
+}
+
+
+def _as_error(address: str, server_name: str, probed: Probed) -> MeshError:
+    hint = _HINTS.get(probed.problem)
+    match probed.problem:
+        case Problem.THEIRS_OTHER_CA:
+            return CertificateRefused(
+                f"the certificate that {address} presents is not from this mesh's CA", hint
+            )
+        case Problem.THEIRS_EXPIRED:
+            return CertificateRefused(f"the certificate that {address} presents has expired", hint)
+        case Problem.THEIRS_NOT_YET:
+            return CertificateRefused(f"the certificate that {address} presents is not valid yet", hint)
+        case Problem.THEIRS_NAME:
+            return CertificateRefused(
+                f"{address} presents a certificate for another role or name; expected was {server_name}",
+                "is this the right address?",
+            )
+        case Problem.THEIRS:
+            return CertificateRefused(f"the certificate that {address} presents is refused: {probed.detail}")
+        case Problem.OURS:
+            return CertificateRefused(f"{address} refuses our certificate: {probed.detail}", hint)
+        case Problem.NONE:
+            return Unreachable(f"the connection to {address} broke, though it answers now", "try again")
+        case _:
+            return Unreachable(f"{address} cannot be reached: {probed.detail}", hint)

@@ -1,0 +1,176 @@
+"""What stands before every handler: who is it, may they, are they revoked; and after it: what the caller may
+learn.
+
+Handlers are wrapped when they are registered, not intercepted by call: requests of a peer that is not
+allowed are not even parsed, and whatever a handler raises is turned into one of our errors here, in one
+place.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from probemesh_shared.errors import (
+    Busy,
+    CertificateRefused,
+    InvalidRequest,
+    MeshError,
+    NotAllowed,
+    Unreachable,
+)
+from probemesh_shared.rpc.authz import allowed
+from probemesh_shared.rpc.errors import to_status
+from probemesh_shared.rpc.grpc_setup import grpc
+from probemesh_shared.rpc.peer import Peer, peer_of
+
+_log = logging.getLogger(__name__)
+
+#: Calls of one certificate at a time, over all of its connections.
+MAX_CALLS = 64
+_REVOKED = "this certificate has been revoked"
+
+if TYPE_CHECKING:
+    Handler = grpc.RpcMethodHandler[Any, Any]  # not subscriptable at run time
+Work = Callable[[], Awaitable[Any]]
+
+
+class Guard:
+    """Authorization, deny-list and live calls of one server. Used from its event loop only."""
+
+    def __init__(self, mesh: str, denied: Iterable[str] = ()) -> None:
+        self._mesh = mesh
+        self._denied = set(denied)
+        self._live: dict[asyncio.Task[Any], Peer] = {}
+        self._cut: dict[asyncio.Task[Any], MeshError] = {}
+        self._closing = False
+
+    def deny(self, serials: Iterable[str]) -> None:
+        """Certificates that are refused from now on."""
+        self._denied.update(serials)
+
+    def revoke(self, peer_id: str, serials: Iterable[str] = ()) -> int:
+        """Denies ``serials`` and every certificate by which ``peer_id`` is connected now; ends all of their
+        calls.
+
+        Returns how many calls were ended. The id itself is not denied: it may enrol again.
+        """
+        self.deny(serials)
+        self.deny([peer.serial for peer in self._live.values() if peer.id == peer_id])
+        reason = CertificateRefused(_REVOKED, "ask an administrator for a new token")
+        return self._end([task for task, peer in self._live.items() if peer.serial in self._denied], reason)
+
+    def close(self) -> int:
+        """Ends every live call, and refuses new ones."""
+        self._closing = True
+        return self._end(list(self._live), Unreachable("shutting down", "try again in a moment"))
+
+    def live(self) -> tuple[Peer, ...]:
+        """The peers of all calls that are being served."""
+        return tuple(self._live.values())
+
+    def _end(self, tasks: list[asyncio.Task[Any]], reason: MeshError) -> int:
+        for task in tasks:
+            self._cut[task] = reason
+            task.cancel()
+        return len(tasks)
+
+    def _admit(self, method: str, context: Any) -> Peer:
+        peer = peer_of(context)
+        if self._closing:
+            raise Unreachable("shutting down", "try again in a moment")
+        if peer.mesh != self._mesh:
+            raise CertificateRefused("this certificate belongs to another mesh")
+        if peer.serial in self._denied:
+            raise CertificateRefused(_REVOKED, "ask an administrator for a new token")
+        if not allowed(method, peer.role):
+            raise NotAllowed(f"role {peer.role} may not call {method.rpartition('/')[2]}")
+        if sum(other.serial == peer.serial for other in self._live.values()) >= MAX_CALLS:
+            raise Busy(f"more than {MAX_CALLS} calls at a time with one certificate")
+        return peer
+
+    async def _run(self, method: str, context: Any, work: Work) -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            self._live[task] = self._admit(method, context)
+            result = await work()
+            if task not in self._cut:
+                return result
+        except grpc.aio.AbortError:
+            raise
+        except asyncio.CancelledError:
+            if task not in self._cut:
+                raise  # the caller went away; whom we cut off is told why, or it would hang (grpc #29248)
+        except MeshError as error:
+            self._cut.setdefault(task, error)
+        except Exception as error:
+            self._cut.setdefault(task, _hidden(method, error))
+        finally:
+            self._live.pop(task, None)
+        return await _refuse(context, self._cut.pop(task))
+
+    def wrap(self, method: str, handler: "Handler") -> "Handler":
+        """The same handler behind this guard. Unary messages are parsed and printed inside of it."""
+        parse, show = handler.request_deserializer, handler.response_serializer
+        behaviour = _behaviour(handler)
+
+        async def unary_response(request: Any, context: Any) -> bytes | None:
+            async def work() -> Any:
+                return _print(show, await behaviour(_parse(handler, parse, request), context))
+
+            result: bytes | None = await self._run(method, context, work)
+            return result
+
+        async def stream_response(request: Any, context: Any) -> None:
+            async def work() -> None:
+                made = behaviour(_parse(handler, parse, request), context)
+                if not hasattr(made, "__aiter__"):
+                    await made  # writes by itself
+                    return
+                async with aclosing(made) as messages:
+                    async for message in messages:
+                        await context.write(message)
+
+            await self._run(method, context, work)
+
+        if handler.request_streaming and handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(stream_response, parse, show)
+        if handler.request_streaming:
+            return grpc.stream_unary_rpc_method_handler(unary_response, parse, None)
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(stream_response, None, show)
+        return grpc.unary_unary_rpc_method_handler(unary_response, None, None)
+
+
+def _behaviour(handler: "Handler") -> Callable[..., Any]:
+    found = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    assert found is not None
+    return found
+
+
+def _parse(handler: "Handler", parse: Callable[[bytes], Any] | None, request: Any) -> Any:
+    if handler.request_streaming or parse is None:
+        return request
+    try:
+        return parse(request)
+    except Exception as error:  # protobuf's DecodeError has no stable home
+        raise InvalidRequest("the request cannot be read") from error
+
+
+def _print(show: Callable[[Any], bytes] | None, response: Any) -> Any:
+    return response if show is None else show(response)
+
+
+def _hidden(method: str, error: Exception) -> MeshError:
+    """Never the exception's own words: they may hold paths, addresses, secrets."""
+    tag = secrets.token_hex(4)
+    _log.error("%s failed, id %s", method, tag, exc_info=error)
+    return MeshError(f"internal error {tag}", f"the log of the other side has the reason under id {tag}")
+
+
+async def _refuse(context: Any, error: MeshError) -> None:
+    code, details, metadata = to_status(error)
+    await context.abort(code, details, metadata)
