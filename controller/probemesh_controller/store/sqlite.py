@@ -138,8 +138,7 @@ class SqliteStore:
         columns, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
         with self._change() as db:
             try:
-                db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", row)  # noqa: S608 (our own
-                names)
+                db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", row)  # noqa: S608
             except sqlite3.IntegrityError:
                 raise InvalidRequest(refusal) from None
 
@@ -152,7 +151,7 @@ class SqliteStore:
         with self._change() as db:
             try:
                 db.execute(
-                    f"INSERT INTO agent ({columns}) VALUES ({marks}) "  # noqa: S608 (our own names)
+                    f"INSERT INTO agent ({columns}) VALUES ({marks}) "  # noqa: S608
                     f"ON CONFLICT (id) DO UPDATE SET {updates}",
                     row,
                 )
