@@ -56,6 +56,25 @@ class ProbeFailed(Exception):
         self.failure = failure
 
 
+class CertificateInvalid(ProbeFailed):
+    """The handshake went well but for the peer's certificate. ``verify_code`` is OpenSSL's X509_V_ERR number."""
+
+    def __init__(self, failure: Failure, verify_code: int, verify_error: str) -> None:
+        super().__init__(failure)
+        self.verify_code = verify_code
+        self.verify_error = verify_error
+
+
+@dataclass(frozen=True, slots=True)
+class Nameservers:
+    """What this host itself is configured to ask; ``search`` and ``ndots`` as resolv.conf(5)."""
+
+    addresses: tuple[Address, ...] = ()
+    refused: tuple[Refused, ...] = ()
+    search: tuple[str, ...] = ()
+    ndots: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Connected:
     """Facts about an open stream. ``connect_ms`` is the handshake (TCP_INFO where it can be trusted)."""
@@ -112,6 +131,9 @@ class Network(Protocol):
 
     async def resolve_host(self, host: str, options: Options, deadline: float) -> Resolution:
         """The same for a nameserver, proxy or redirect: never loosened because a user typed the target."""
+
+    def nameservers(self, options: Options) -> Nameservers:
+        """The host's own. Its owner chose them, 127.0.0.53 included, so only an owner's own denial refuses them."""
 
     async def connect(self, address: Address, port: int, options: Options, deadline: float) -> Stream: ...
 
@@ -175,9 +197,11 @@ class Probe(Protocol):
 
 __all__ = [
     "Address",
+    "CertificateInvalid",
     "Clock",
     "Connected",
     "Datagrams",
+    "Nameservers",
     "Network",
     "Probe",
     "ProbeEnv",
