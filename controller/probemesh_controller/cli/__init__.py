@@ -1,0 +1,1 @@
+"""The command line ``meshctl``: parse, one library call, a renderer, an exit code."""

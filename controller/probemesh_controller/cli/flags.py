@@ -1,0 +1,66 @@
+"""What the options common to all commands said, and what follows from them and the environment."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:  # loaded inside the functions: --help needs none of it
+    from probemesh_controller.config import Config, MeshContext
+
+
+@dataclass(slots=True)
+class Flags:
+    context: str | None = None
+    config: Path | None = None
+    color: bool | None = None
+    debug: bool | None = None
+
+    def reset(self) -> None:
+        self.context = self.config = self.color = self.debug = None
+
+
+FLAGS = Flags()
+
+
+def load_config() -> "Config":
+    from probemesh_controller import config
+
+    return config.load(config.config_path(FLAGS.config, os.environ)[0])
+
+
+def chosen_context() -> "MeshContext | None":
+    """The context in force; None where none is configured."""
+    from probemesh_controller import config
+
+    return config.choose(load_config(), FLAGS.context, os.environ)[0]
+
+
+def required_context() -> "MeshContext":
+    from probemesh_controller import config
+
+    settings = load_config()
+    return config.require(config.choose(settings, FLAGS.context, os.environ)[0], settings)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def use_color(stream: TextIO, ci: bool = False) -> bool:
+    """``--color``/``--no-color``, then NO_COLOR, CI and FORCE_COLOR, then whether it is a terminal."""
+    if FLAGS.color is not None:
+        return FLAGS.color
+    if os.environ.get("NO_COLOR") or ci or os.environ.get("CI"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or is_terminal(stream)
+
+
+def may_redraw(stream: TextIO, ci: bool = False) -> bool:
+    return is_terminal(stream) and not ci and not os.environ.get("CI")
+
+
+def note(text: str) -> None:
+    """One line for people, on stderr; already escaped."""
+    print(text, file=sys.stderr, flush=True)

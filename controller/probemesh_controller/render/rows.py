@@ -1,0 +1,69 @@
+"""One flat row a measurement: the columns that ``wide`` and ``csv`` share."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from probemesh_shared import stats
+from probemesh_shared.model import Measurement, TargetResult, Vantage
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Text is as it came, not yet escaped; None is not measured or lost."""
+
+    target: str
+    agent: str
+    site: str | None
+    vantage_outcome: str
+    kind: str | None = None
+    address: str | None = None
+    port: int | None = None
+    outcome: str | None = None
+    sent: int | None = None
+    lost: int | None = None
+    rtt_ms: float | None = None
+    min_ms: float | None = None
+    max_ms: float | None = None
+    jitter_ms: float | None = None
+    stage: str | None = None
+    failure: str | None = None
+    detail: str | None = None
+
+
+def rows(results: Sequence[TargetResult]) -> Iterator[Row]:
+    """A vantage point without measurements has one row that says why."""
+    for result in results:
+        for vantage in result.vantages:
+            if not vantage.measurements:
+                yield _empty(result, vantage)
+            for measurement in vantage.measurements:
+                yield _row(vantage, measurement)
+
+
+def _empty(result: TargetResult, vantage: Vantage) -> Row:
+    said = vantage.outcome.value
+    return Row(result.target.text, vantage.agent, vantage.site, said, outcome=said, detail=vantage.reason)
+
+
+def _row(vantage: Vantage, row: Measurement) -> Row:
+    counts = stats.of(row.samples)
+    rtt, failure = counts.rtt, row.failure
+    return Row(
+        target=row.target,
+        agent=vantage.agent,
+        site=vantage.site,
+        vantage_outcome="is-target" if vantage.is_target else vantage.outcome.value,
+        kind=row.kind.value,
+        address=row.address,
+        port=row.port,
+        outcome=row.outcome.value,
+        sent=counts.sent,
+        lost=counts.lost,
+        rtt_ms=rtt.median_ms if rtt else None,
+        min_ms=rtt.min_ms if rtt else None,
+        max_ms=rtt.max_ms if rtt else None,
+        jitter_ms=rtt.jitter_ms if rtt else None,
+        stage=failure.stage.value if failure else None,
+        failure=failure.kind.value if failure else None,
+        detail=failure.detail if failure else None,
+    )

@@ -1,0 +1,181 @@
+"""The table of ``meshctl probe``: a row a vantage point, a column a rung; a port list grouped by state."""
+
+from collections.abc import Iterable, Sequence
+
+from probemesh_shared import stats
+from probemesh_shared.escape import escape
+from probemesh_shared.model import (
+    DnsDetail,
+    HttpDetail,
+    Measurement,
+    PortRange,
+    TargetResult,
+    TlsDetail,
+    UdpDetail,
+    Vantage,
+)
+from probemesh_shared.outcomes import RUNGS, certificate_verified, rungs, summarise
+from probemesh_shared.targets import count_ports, merge_ports
+from probemesh_shared.words import NOT_MEASURED, FailureKind, Kind, Outcome
+
+from probemesh_controller.render.findings import findings_lines
+from probemesh_controller.render.text import Cell, columns, ms_text, paint
+
+#: ``port`` states of a scan, in the order of their columns.
+_FILTERED = frozenset({Outcome.TIMEOUT, Outcome.PROHIBITED, Outcome.UNREACHABLE})
+
+
+def render(results: Sequence[TargetResult], width: int, color: bool = False, strict: bool = False) -> str:
+    """All TARGETs, each with table, findings and summary."""
+    return "\n\n".join(_result(result, width, color, strict) for result in results) + "\n"
+
+
+def _result(result: TargetResult, width: int, color: bool, strict: bool) -> str:
+    lines = [paint(escape(result.target.text), "bold", color), ""]
+    lines += table_lines(result, width, color, strict)
+    found = findings_lines(result.findings, width, color)
+    if found:
+        lines += ["", *found]
+    return "\n".join([*lines, "", summary_line(result, color, strict)])
+
+
+def table_lines(result: TargetResult, width: int, color: bool, strict: bool = False) -> list[str]:
+    """Header and rows; used by the live view too, where vantage points are still empty."""
+    if not result.vantages:
+        return ["(no vantage points)"]
+    scan = count_ports(result.target.ports) > 1
+    kinds = [kind for kind in RUNGS if any(m.kind is kind for v in result.vantages for m in v.measurements)]
+    if scan:
+        kinds = [kind for kind in kinds if kind in (Kind.DNS, Kind.ICMP)]
+        extra = ["OPEN", "CLOSED", "FILTERED", "OTHER"]
+    else:
+        extra = []
+    heads = {Kind.DNS: "NAME", Kind.ICMP: "PING"}
+    header = ["FROM", "SITE", "RESULT", *(heads.get(kind, kind.upper()) for kind in kinds), *extra, "WHY"]
+    rows = [_row(vantage, kinds, scan, strict) for vantage in result.vantages]
+    return columns(header, rows, width, color)
+
+
+def summary_line(result: TargetResult, color: bool = False, strict: bool = False) -> str:
+    counts = summarise(result.vantages, strict)
+    if counts.total == 0:
+        return "nobody but the target itself was asked"
+    what = "vantage point" if counts.total == 1 else "vantage points"
+    parts = [f"{counts.reached} of {counts.total} {what} reached it"]
+    if counts.failed:
+        parts.append(f"{counts.failed} failed")
+    if counts.unmeasured:
+        parts.append(f"{counts.unmeasured} not measured")
+    style = "good" if counts.reached == counts.total else "bad" if not counts.reached else "warn"
+    return paint(", ".join(parts), style, color)
+
+
+def verdict_cell(vantage: Vantage, strict: bool = False) -> Cell:
+    """✓ reached, ✕ failed, – not measured, ◦ the target's own end: a sign and a word."""
+    if vantage.is_target:
+        return Cell("◦ is the target", "dim")
+    if vantage.outcome is Outcome.OK:
+        if certificate_verified(vantage) is False:
+            return Cell("✕ certificate", "bad") if strict else Cell("✓ ok, certificate invalid", "warn")
+        return Cell("✓ ok", "good")
+    if vantage.outcome is Outcome.UNMEASURED and not vantage.measurements and vantage.reason is None:
+        return Cell("… waiting", "dim")
+    if vantage.outcome in NOT_MEASURED:
+        return Cell(f"– {vantage.outcome}", "warn")
+    return Cell(f"✕ {vantage.outcome}", "bad")
+
+
+def _row(vantage: Vantage, kinds: Sequence[Kind], scan: bool, strict: bool) -> list[Cell]:
+    cells = [Cell(vantage.agent), Cell(vantage.site or "–"), verdict_cell(vantage, strict)]
+    cells += [_rung_cell([m for m in vantage.measurements if m.kind is kind]) for kind in kinds]
+    if scan:
+        cells += _scan_cells(vantage)
+    return [*cells, Cell(_why(vantage), "dim")]
+
+
+def _rung_cell(rows: Sequence[Measurement]) -> Cell:
+    """One rung over all addresses of the target."""
+    rows = [row for row in rows if not (row.failure and row.failure.kind is FailureKind.OWN_ADDRESS)] or rows
+    if not rows:
+        return Cell("·", "dim")
+    good = [row for row in rows if row.outcome is Outcome.OK]
+    if not good:
+        worst = rungs(rows)[0].outcome
+        return Cell(f"– {worst}", "dim") if worst in NOT_MEASURED else Cell(f"✕ {worst}", "bad")
+    text = _good_text(good[0])
+    tried = [row for row in rows if row.outcome not in NOT_MEASURED]
+    if len(good) < len(tried):
+        return Cell(f"{text} ({len(good)} of {len(tried)} addresses)", "warn")
+    return Cell(text)
+
+
+def _good_text(row: Measurement) -> str:
+    counts = stats.of(row.samples)
+    parts = [ms_text(counts.rtt_ms) or "✓"]
+    match row.detail:
+        case HttpDetail(status=status) if status is not None:
+            parts.insert(0, str(status))
+        case TlsDetail(version=version, verified=verified):
+            parts.insert(0, (version or "TLS") + (" ✕" if verified is False else ""))
+        case UdpDetail(state=state) if state:
+            parts.insert(0, state)
+        case DnsDetail(answers=answers, system_addresses=addresses):
+            parts.append(_answers([a.value for a in answers] or addresses))
+    if counts.lost:
+        parts.append(f"({counts.lost}/{counts.sent} lost)")
+    return " ".join(part for part in parts if part)
+
+
+def _answers(values: Sequence[str]) -> str:
+    if not values:
+        return ""
+    return values[0] if len(values) == 1 else f"{values[0]} +{len(values) - 1}"
+
+
+def _why(vantage: Vantage) -> str:
+    if vantage.is_target:
+        return ""
+    if vantage.reason:
+        return vantage.reason
+    if vantage.outcome is Outcome.OK:
+        return ""
+    broken = [m for m in vantage.measurements if m.kind is vantage.failed_at and m.failure]
+    exact = [m for m in broken if m.outcome is vantage.outcome]
+    chosen = (exact or broken)[:1]
+    return chosen[0].failure.detail if chosen and chosen[0].failure else ""
+
+
+def _scan_cells(vantage: Vantage) -> list[Cell]:
+    groups: dict[str, list[int]] = {"open": [], "closed": [], "filtered": [], "other": []}
+    others: set[Outcome] = set()
+    for row in vantage.measurements:
+        if row.port is None or row.kind not in (Kind.TCP, Kind.UDP):
+            continue
+        state = _port_state(row)
+        groups[state].append(row.port)
+        if state == "other":
+            others.add(row.outcome)
+    reason = f" ({', '.join(sorted(others))})" if others else ""
+    return [
+        Cell(ports_text(groups["open"]), "good"),
+        Cell(ports_text(groups["closed"])),
+        Cell(ports_text(groups["filtered"]), "bad"),
+        Cell(ports_text(groups["other"]) + reason if groups["other"] else "", "warn"),
+    ]
+
+
+def _port_state(row: Measurement) -> str:
+    if isinstance(row.detail, UdpDetail) and row.detail.state == "open|filtered":
+        return "filtered"
+    if row.outcome is Outcome.OK:
+        return "open"
+    if row.outcome is Outcome.REFUSED:
+        return "closed"
+    return "filtered" if row.outcome in _FILTERED else "other"
+
+
+def ports_text(ports: Iterable[int], most: int = 8) -> str:
+    """``22,80,8000-8100``; long lists end in how many there are."""
+    spans = merge_ports(PortRange(port, port) for port in ports)
+    shown = ",".join(str(s.first) if s.first == s.last else f"{s.first}-{s.last}" for s in spans[:most])
+    return f"{shown},… ({count_ports(spans)} ports)" if len(spans) > most else shown

@@ -1,0 +1,60 @@
+"""``-o wide``: a row a measurement, then findings and summary."""
+
+from collections.abc import Sequence
+
+from probemesh_shared.escape import escape
+from probemesh_shared.model import TargetResult
+from probemesh_shared.words import NOT_MEASURED, Outcome
+
+from probemesh_controller.render.findings import findings_lines
+from probemesh_controller.render.rows import Row, rows
+from probemesh_controller.render.table import summary_line
+from probemesh_controller.render.text import Cell, columns, ms_text, paint
+
+_HEADER = [
+    "FROM",
+    "SITE",
+    "KIND",
+    "TARGET",
+    "ADDRESS",
+    "OUTCOME",
+    "SENT",
+    "LOST",
+    "MEDIAN",
+    "MIN",
+    "MAX",
+    "JITTER",
+    "WHY",
+]
+
+
+def render(results: Sequence[TargetResult], width: int, color: bool = False, strict: bool = False) -> str:
+    parts = []
+    for result in results:
+        table = columns(_HEADER, [_cells(row) for row in rows([result])], width, color)
+        found = findings_lines(result.findings, width, color)
+        lines = [paint(escape(result.target.text), "bold", color), "", *table]
+        lines += ["", *found] if found else []
+        parts.append("\n".join([*lines, "", summary_line(result, color, strict)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _cells(row: Row) -> list[Cell]:
+    times = [row.rtt_ms, row.min_ms, row.max_ms, row.jitter_ms]
+    return [
+        Cell(row.agent),
+        Cell(row.site or "–"),
+        Cell(row.kind or "–"),
+        Cell(row.target),
+        Cell(row.address or "–"),
+        _outcome(row.outcome or ""),
+        *(Cell("" if count is None else str(count), right=True) for count in (row.sent, row.lost)),
+        *(Cell(ms_text(time), right=True) for time in times),
+        Cell(row.detail or "", "dim"),
+    ]
+
+
+def _outcome(word: str) -> Cell:
+    if word == Outcome.OK:
+        return Cell("✓ ok", "good")
+    return Cell(f"– {word}", "warn") if word in NOT_MEASURED else Cell(f"✕ {word}", "bad")
