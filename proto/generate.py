@@ -1,4 +1,5 @@
-"""Generate the Python stubs in ``shared/probemesh/v1`` from ``proto/probemesh/v1``; ``--check`` only compares.
+"""Generate the stubs in ``shared/probemesh/v1`` from ``proto/probemesh/v1``; ``--check`` only compares.
+``shared/probemesh/__init__.py`` is written by hand: it prepares the environment for grpc.
 
 The stubs are committed, so that a clone installs without protoc and type checkers see them; the gate runs
 ``--check``. Needs the development extra (grpcio-tools and mypy-protobuf at their pinned versions).
@@ -40,7 +41,6 @@ def generate(into: Path) -> None:
     if code:
         raise SystemExit(f"protoc failed with code {code}")
     package = into / "probemesh" / "v1"
-    (package.parent / "__init__.py").write_text("")
     (package / "__init__.py").write_text("")
     (package.parent / "py.typed").write_text("")
     (package / "py.typed").write_text("")
@@ -48,18 +48,24 @@ def generate(into: Path) -> None:
 
 def stale(fresh: Path) -> list[str]:
     """Names that differ between the fresh stubs and the committed ones, or stand in one place only."""
-    names = {p.name for p in fresh.iterdir()} | {p.name for p in STUBS.iterdir() if p.suffix in {".py", ".pyi"}}
+    names = {p.name for p in fresh.iterdir()} | {
+        p.name for p in STUBS.iterdir() if p.suffix in {".py", ".pyi"}
+    }
     same = {
         name
         for name in names
-        if (fresh / name).exists() and (STUBS / name).exists() and filecmp.cmp(fresh / name, STUBS / name, shallow=False)
+        if (fresh / name).exists()
+        and (STUBS / name).exists()
+        and filecmp.cmp(fresh / name, STUBS / name, shallow=False)
     }
     return sorted(names - same)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="compare with the committed stubs, write nothing")
+    parser.add_argument(
+        "--check", action="store_true", help="compare with the committed stubs, write nothing"
+    )
     if parser.parse_args().check:
         with tempfile.TemporaryDirectory() as scratch:
             generate(Path(scratch))
