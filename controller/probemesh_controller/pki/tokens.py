@@ -67,7 +67,7 @@ def issue_token(
     issued = ca.issue(subject, key.public_key(), life)
     der = x509.load_pem_x509_certificate(issued.certificate_pem).public_bytes(serialization.Encoding.DER)
     number = key.private_numbers().private_value.to_bytes(32, "big")
-    token = JoinToken(ca.mesh, ca.fingerprint, der, secret, number)
+    token = JoinToken(ca.mesh, request.role, ca.fingerprint, der, secret, number)
     expires_ns = issued.facts.not_after_ns
     store.add_token(
         TokenRecord(

@@ -12,6 +12,8 @@ import ssl
 from dataclasses import dataclass, field
 
 from probemesh_shared.errors import InvalidRequest
+from probemesh_shared.names import check_name
+from probemesh_shared.words import Role
 
 PREFIX = "mesh1."
 MAX_TEXT = 4096
@@ -23,9 +25,12 @@ _KEY_TAIL = bytes.fromhex("a00a06082a8648ce3d030107")
 
 @dataclass(frozen=True, slots=True)
 class JoinToken:
-    """``secret`` and ``key`` (P-256 private number) are 32 bytes each, ``ca_sha256`` too."""
+    """``secret`` and ``key`` (P-256 private number) are 32 bytes each, ``ca_sha256`` too.
+    ``role`` is what the token leads to, so that a laptop does not spend an agent's token; the controller
+    decides."""
 
     mesh: str
+    role: Role
     ca_sha256: bytes
     certificate_der: bytes
     secret: bytes = field(repr=False)
@@ -53,8 +58,8 @@ def hash_secret(secret_text: str) -> str:
 
 
 def encode_token(token: JoinToken) -> str:
-    mesh = token.mesh.encode("ascii")
-    body = bytes([len(mesh)]) + mesh + token.ca_sha256 + token.secret + token.key + token.certificate_der
+    head = f"{token.role}@{token.mesh}".encode("ascii")
+    body = bytes([len(head)]) + head + token.ca_sha256 + token.secret + token.key + token.certificate_der
     check = hashlib.sha256(body).digest()[:_CHECK]
     return PREFIX + base64.urlsafe_b64encode(body + check).decode("ascii").rstrip("=")
 
@@ -79,7 +84,9 @@ def decode_token(text: str) -> JoinToken:
     if len(body) < 100 or hashlib.sha256(body).digest()[:_CHECK] != check:
         raise InvalidRequest("this token is damaged or cut short", "copy it again, whole")
     at = 1 + body[0]
-    parts = [body[at + 32 * n : at + 32 * (n + 1)] for n in range(3)]
-    if len(body) <= at + 96 or not body[1:at].isascii():
-        raise InvalidRequest("this token is malformed")
-    return JoinToken(body[1:at].decode("ascii"), parts[0], body[at + 96 :], parts[1], parts[2])
+    ca, secret, key = (body[at + 32 * n : at + 32 * (n + 1)] for n in range(3))
+    try:
+        role, _, mesh = body[1:at].decode("ascii").partition("@")
+        return JoinToken(check_name(mesh, "mesh name"), Role(role), ca, body[at + 96 :], secret, key)
+    except ValueError as error:
+        raise InvalidRequest("this token is malformed", "ask for a new one") from error

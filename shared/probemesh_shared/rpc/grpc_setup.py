@@ -1,19 +1,19 @@
-"""The only import of grpc: C-core reads its environment when it starts, so that is set first.
+"""The one place that imports grpc beside the generated stubs, and the options that it needs everywhere.
 
-grpcio has no "TLS 1.3 only". With P-256 keys in every certificate and no cipher but an RSA one offered for
-TLS 1.2, a 1.2 handshake has nothing to agree on, while 1.3 brings its own ciphers. ``GRPC_VERBOSITY`` keeps
-C-core from writing to our stderr by itself; whoever debugs may set it.
+TLS 1.2 is shut out by the environment that :mod:`probemesh` sets (it says how); grpc imported before that
+would accept it, so such a process does not come up at all.
 """
 
-import os
+from probemesh import GRPC_CAME_FIRST
 
-os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-RSA-AES128-GCM-SHA256"
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-
+# isort: split
 import grpc
 import grpc.aio
 
 __all__ = ["CHANNEL_OPTIONS", "SERVER_OPTIONS", "Option", "grpc"]
+
+if GRPC_CAME_FIRST:
+    raise ImportError("grpc was imported before its environment was set: use probemesh_shared.rpc.grpc_setup")
 
 Option = tuple[str, int | str]
 

@@ -1,0 +1,141 @@
+"""How a host gets its certificate, and keeps it: join once with a token, renew with a new key at a third of
+its life.
+
+Keys and requests are made in a child (:mod:`probemesh_shared.identity.request`).
+
+    STATE/agent/{ca.pem,cert.pem,key.pem,agent.toml}
+"""
+
+import json
+import logging
+import random
+import socket
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from probemesh_shared.errors import InvalidRequest, MeshError, StateError
+from probemesh_shared.identity.files import CERTIFICATE, Identity, load_identity, save_identity, write_private
+from probemesh_shared.identity.names import controller_dns
+from probemesh_shared.identity.request import request_in_child
+from probemesh_shared.identity.token import decode_token
+from probemesh_shared.names import dial_address, suggest_name
+from probemesh_shared.words import Role
+
+_log = logging.getLogger(__name__)
+
+FOLDER, CONFIG = "agent", "agent.toml"
+#: How often the date is looked at, and the shortest wait after a renewal that failed.
+LOOK_S, RETRY_S = 3600.0, 300.0
+
+
+class Clock(Protocol):
+    def wall_ns(self) -> int: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AgentState:
+    """What ``mesh-agent run`` starts from. ``controller`` is HOST:PORT; ``folder`` is STATE/agent."""
+
+    identity: Identity
+    controller: str
+    folder: Path
+
+
+async def join(
+    state: Path, address: str, token_text: str, name: str | None = None, replace: bool = False
+) -> AgentState:
+    """Enrols this host and writes STATE/agent. Without ``name`` the host's own is wished for.
+
+    Raises :class:`InvalidRequest` (token, name, address), :class:`StateError` (joined already, unless
+    ``replace``), and what :func:`probemesh_shared.rpc.enrolling.enrol` raises.
+    """
+    token = decode_token(token_text)
+    if token.role is not Role.AGENT:
+        raise InvalidRequest(f"this token is for an {token.role}'s laptop", "use it with: meshctl join")
+    folder = state / FOLDER
+    if (folder / CERTIFICATE).exists() and not replace:
+        raise StateError(
+            f"this host has joined already: {folder} holds an identity",
+            "start it with mesh-agent run, or give --replace to join again",
+        )
+    controller = dial_address(address)
+    wanted = name or suggest_name(socket.gethostname())
+    from probemesh_shared.rpc.enrolling import enrol  # grpc is loaded only where something is dialled
+
+    identity = await enrol(controller, token, await request_in_child(), wanted, replace)
+    lines = {"controller": controller, "mesh": identity.mesh, "name": identity.name}
+    text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(folder / CONFIG, text.encode())
+        save_identity(folder, identity)
+    except OSError as error:
+        raise StateError(f"cannot write {error.filename or folder}: {error.strerror}") from error
+    return AgentState(identity, controller, folder)
+
+
+def load_agent(state: Path) -> AgentState:
+    """Raises :class:`StateError` where this host has not joined, or its files cannot be trusted."""
+    folder = state / FOLDER
+    if not (folder / CERTIFICATE).exists():
+        raise StateError(
+            f"this host has not joined a mesh: there is no identity in {folder}",
+            "run mesh-agent join HOST:PORT --token-file F first, or give another --state",
+        )
+    identity = load_identity(folder)
+    if identity.role is not Role.AGENT:
+        raise StateError(f"the identity in {folder} is of role {identity.role}, not agent")
+    try:
+        controller = tomllib.loads((folder / CONFIG).read_text("utf-8"))["controller"]
+        return AgentState(identity, dial_address(str(controller)), folder)
+    except (OSError, ValueError, KeyError, InvalidRequest) as error:
+        raise StateError(f"{folder / CONFIG} does not say where the controller is", "join again") from error
+
+
+def renewal_due(identity: Identity, now_ns: int) -> bool:
+    """From a third of its life on, and not once it is over: then only a new token helps."""
+    return identity.renew_at_ns <= now_ns < identity.not_after_ns
+
+
+async def renew(folder: Path, controller: str, identity: Identity) -> Identity:
+    """A new key and certificate, written to ``folder``. Raises :class:`MeshError`; the old pair is then
+    still good."""
+    from probemesh_shared.rpc.client import connect
+    from probemesh_shared.rpc.enrolling import renew as ask
+
+    request = await request_in_child()
+    async with connect(controller, identity, controller_dns(identity.mesh)) as connection:
+        renewed = await ask(connection, request)
+    save_identity(folder, renewed)
+    return renewed
+
+
+async def keep_renewed(
+    agent: AgentState,
+    renewed: Callable[[Identity], None],
+    clock: Clock,
+    jitter: Callable[[], float] = random.random,
+) -> None:
+    """Runs for as long as the agent: renews when due and tells ``renewed``, which dials anew with it when it
+    suits.
+
+    A renewal that fails is tried again after 5 to 65 minutes: there are twenty days for it.
+    """
+    identity = agent.identity
+    while True:
+        if not renewal_due(identity, clock.wall_ns()):
+            await clock.sleep(LOOK_S)
+            continue
+        try:
+            identity = await renew(agent.folder, agent.controller, identity)
+        except (MeshError, OSError) as error:
+            _log.warning("the certificate was not renewed: %s", error)
+            await clock.sleep(RETRY_S + LOOK_S * jitter())
+        else:
+            _log.info("the certificate was renewed")
+            renewed(identity)

@@ -1,0 +1,163 @@
+"""Who gets a certificate. Each decision is one transaction of the store, with the token's use spent last:
+fifty redemptions at once give one certificate, and a name that is taken costs no token.
+"""
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from probemesh.v1 import enrol_pb2
+from probemesh.v1.enrol_pb2_grpc import EnrolmentServicer
+from probemesh_shared.errors import CertificateRefused, InvalidRequest, NotAllowed
+from probemesh_shared.identity.names import Subject
+from probemesh_shared.identity.token import hash_secret
+from probemesh_shared.names import check_name
+from probemesh_shared.rpc.peer import Peer, peer_of
+from probemesh_shared.words import Role
+
+from probemesh_controller.pki.ca import CertificateAuthority, Issued, check_csr
+from probemesh_controller.store.port import AgentRecord, CertificateRecord, Store, TokenRecord
+from probemesh_controller.store.worker import AsyncStore
+
+_log = logging.getLogger(__name__)
+_SECRET = re.compile(r"[0-9a-f]{64}\Z")
+_NEW_TOKEN = "ask an administrator for a new token"  # noqa: S105
+_REPLACE = "choose another name, join with --replace to take its place, or revoke it first"
+
+#: Told the subject's id and the serials that are refused from now on: ``MeshServer.revoke``.
+Revoked = Callable[[str, tuple[str, ...]], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """``revoked`` are serials of the certificates whose place the new one took."""
+
+    subject: Subject
+    issued: Issued
+    revoked: tuple[str, ...] = ()
+
+
+class Enroller:
+    """The decisions, over a store that the caller has to itself."""
+
+    def __init__(self, ca: CertificateAuthority, wall_ns: Callable[[], int] = time.time_ns) -> None:
+        self._ca = ca
+        self._wall_ns = wall_ns
+
+    def enrol(
+        self, store: Store, peer: Peer, secret: str, key: ec.EllipticCurvePublicKey, wanted: str, again: bool
+    ) -> Enrolled:
+        """Spends one use of the token whose certificate ``peer`` showed. ``again``: may take a living
+        agent's place.
+
+        Raises :class:`NotAllowed` (token), :class:`InvalidRequest` (name).
+        """
+        token = self._token(store, peer, secret)
+        if token.role is not Role.AGENT:
+            assert token.name is not None
+            subject = Subject(self._ca.mesh, token.role, token.name, token.name)
+            self._spend(store, token)
+            return self._record(store, subject, key)
+        name = check_name(token.name or wanted or f"agent-{secrets.token_hex(3)}", "agent's name")
+        holder = store.agent_by_name(name)
+        taken = holder is not None and not holder.revoked
+        if taken and not (again or token.ephemeral):
+            raise InvalidRequest(f"there is an agent named {name} already", _REPLACE)
+        self._spend(store, token)
+        if holder is None or not (taken or again):
+            holder = AgentRecord(id=secrets.token_hex(10), name=name, created_ns=self._wall_ns())
+        revoked = store.revoke_certificates(holder.id)
+        store.put_agent(
+            replace(
+                holder,
+                site=token.site or holder.site,
+                labels={**holder.labels, **token.labels},
+                ephemeral=token.ephemeral,
+                revoked=False,
+            )
+        )
+        made = self._record(store, Subject(self._ca.mesh, Role.AGENT, holder.id, name), key)
+        return replace(made, revoked=revoked)
+
+    def _token(self, store: Store, peer: Peer, secret: str) -> TokenRecord:
+        token = store.token(hash_secret(secret)) if _SECRET.match(secret) else None
+        if token is None or token.id != peer.id:
+            raise NotAllowed("this token is not known here", _NEW_TOKEN)
+        if token.expires_ns <= self._wall_ns():
+            raise NotAllowed("this token has expired", _NEW_TOKEN)
+        if token.uses_left < 1:
+            raise NotAllowed("this token has been used already", _NEW_TOKEN)
+        return token
+
+    def _spend(self, store: Store, token: TokenRecord) -> None:
+        if store.redeem_token(token.secret_sha256, self._wall_ns()) is None:
+            raise NotAllowed("this token has been used already", _NEW_TOKEN)
+
+    def _record(self, store: Store, subject: Subject, key: ec.EllipticCurvePublicKey) -> Enrolled:
+        issued = self._ca.issue(subject, key)
+        facts = issued.facts
+        store.add_certificate(
+            CertificateRecord(facts.serial, subject.role, subject.id, subject.name, facts.not_after_ns)
+        )
+        return Enrolled(subject, issued)
+
+    def renew(self, store: Store, peer: Peer, key: ec.EllipticCurvePublicKey) -> Enrolled:
+        """A certificate for the same role and id. The present one stays good until it ends: the answer may
+        be lost.
+
+        Raises :class:`CertificateRefused` for who is revoked or not known.
+        """
+        present = store.certificate(peer.serial)
+        agent = store.agent_by_id(peer.id)
+        if present is None or agent is None:
+            raise CertificateRefused("this agent is not known here", "join again with a new token")
+        if present.revoked or agent.revoked:
+            raise CertificateRefused("this certificate has been revoked", _NEW_TOKEN)
+        return self._record(store, Subject(self._ca.mesh, Role.AGENT, agent.id, peer.name), key)
+
+
+class Enrolment(EnrolmentServicer):
+    """The servicer: parses, lets the store's owner decide, and has the replaced cut off before it answers."""
+
+    def __init__(
+        self,
+        ca: CertificateAuthority,
+        store: AsyncStore,
+        revoked: Revoked,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._ca = ca
+        self._store = store
+        self._revoked = revoked
+        self._enroller = Enroller(ca, wall_ns)
+
+    async def Enrol(self, request: enrol_pb2.EnrolRequest, context: Any) -> enrol_pb2.EnrolResponse:
+        peer, key = peer_of(context), check_csr(request.csr_der)
+        made = await self._store.call(
+            lambda store: self._enroller.enrol(
+                store, peer, request.token_secret, key, request.name, request.replace
+            )
+        )
+        if made.revoked:
+            self._revoked(made.subject.id, made.revoked)
+        _log.info("enrolled %s %s by token %s", made.subject.role, made.subject.name, peer.id)
+        return enrol_pb2.EnrolResponse(
+            name=made.subject.name,
+            mesh=made.subject.mesh,
+            role=made.subject.role,
+            certificate_pem=made.issued.certificate_pem,
+            ca_pem=self._ca.certificate_pem,
+        )
+
+    async def Renew(self, request: enrol_pb2.RenewRequest, context: Any) -> enrol_pb2.RenewResponse:
+        peer, key = peer_of(context), check_csr(request.csr_der)
+        made = await self._store.call(lambda store: self._enroller.renew(store, peer, key))
+        _log.info("renewed the certificate of %s %s", made.subject.role, made.subject.name)
+        return enrol_pb2.RenewResponse(
+            certificate_pem=made.issued.certificate_pem, ca_pem=self._ca.certificate_pem
+        )
