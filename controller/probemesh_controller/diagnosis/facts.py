@@ -1,0 +1,241 @@
+"""Second stage: observations → facts about one TARGET, each true, false or not checked (None).
+
+A *question* is one rung at one port, put to every vantage point: who reached it, and the others grouped by
+the way in which they did not. Ports whose questions were answered alike by everybody are one question with
+many ports.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+
+from probemesh_shared.model import IcmpError, Target, TargetResult, Vantage
+from probemesh_shared.outcomes import rung_order
+from probemesh_shared.words import FailureKind, Kind
+
+from probemesh_controller.diagnosis.observations import Manner, Observation, Source
+
+#: Of a vantage point's several addresses that all fail, the first of these stands for them.
+_TELLING = (
+    Manner.ANSWERED,
+    Manner.CLOSED,
+    Manner.RESET,
+    Manner.REFUSED,
+    Manner.REJECTED,
+    Manner.SILENT,
+    Manner.NO_NAME,
+)
+
+_GroupKey = tuple[Manner, bool, str, int, int, str]
+
+_SERVER_SPOKE = (FailureKind.NO_SUCH_NAME, FailureKind.NO_ADDRESS, FailureKind.NAME_SERVER_FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Vantage points that failed in the same way, by the same hand. ``seen`` are the failing observations."""
+
+    manner: Manner
+    connecting: bool
+    icmp: IcmpError | None
+    sources: tuple[str, ...]
+    seen: tuple[Observation, ...]
+
+    @property
+    def sender(self) -> str | None:
+        return self.icmp.sender if self.icmp else None
+
+    @property
+    def attempts(self) -> int:
+        """Of the vantage point that tried least."""
+        tries: dict[str, int] = {}
+        for one in self.seen:
+            tries[one.source] = tries.get(one.source, 0) + one.attempts
+        return min(tries.values(), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """``reached`` and every group are disjoint; vantage points that did not look are in none."""
+
+    kind: Kind
+    transport: str
+    ports: tuple[int, ...]
+    reached: tuple[str, ...]
+    groups: tuple[Group, ...]
+    held: tuple[Observation, ...]
+
+    @property
+    def lookers(self) -> int:
+        return len(self.reached) + sum(len(group.sources) for group in self.groups)
+
+
+@dataclass(frozen=True, slots=True)
+class NameFacts:
+    """Who could turn the name into addresses, and the others by why not. ``asked`` False: it is a literal."""
+
+    asked: bool
+    resolved: tuple[Observation, ...] = ()
+    failed: Mapping[FailureKind | None, tuple[Observation, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything rules may look at. ``healthy`` are sources that reached anything at all in the run."""
+
+    target: Target
+    sources: Mapping[str, Source]
+    vantages: Mapping[str, Vantage]
+    observations: tuple[Observation, ...]
+    questions: tuple[Question, ...]
+    names: NameFacts
+    healthy: frozenset[str] = frozenset()
+
+    def is_target(self, sender: str | None) -> bool:
+        """The sender is one of the addresses that were probed."""
+        return sender is not None and any(one.address == sender for one in self.observations)
+
+    def alive(self, address: str | None) -> bool | None:
+        """True where something answered from that address itself; None, not False, where nothing did."""
+        return True if self.signs_of_life(address) else None
+
+    def signs_of_life(self, address: str | None) -> tuple[Observation, ...]:
+        """Answers that only the holder of the address sends, middleboxes that lie set aside."""
+        own = (Manner.HELD, Manner.REFUSED, Manner.ANSWERED, Manner.RESET, Manner.CLOSED)
+        return tuple(
+            one
+            for one in self.observations
+            if address is not None
+            and one.address == address
+            and (one.manner in own or (one.manner is Manner.REJECTED and one.sender == address))
+        )
+
+
+def _reach(one: Observation) -> bool | None:
+    """Held, broken or not looked, for the question whether a packet and its answer get through."""
+    if one.kind is Kind.DNS and one.manner is Manner.NO_NAME:
+        return True if one.address is not None and one.failure in _SERVER_SPOKE else None
+    return one.held
+
+
+def _representative(rows: Sequence[Observation]) -> Observation:
+    return min(rows, key=lambda one: (_TELLING.index(one.manner), one.address or "", one.id))
+
+
+def _group_key(one: Observation) -> _GroupKey:
+    if one.manner is not Manner.REJECTED or one.icmp is None:
+        return one.manner, one.connecting, "", -1, -1, ""
+    icmp = one.icmp
+    return one.manner, one.connecting, icmp.family, icmp.type, icmp.code, icmp.sender or ""
+
+
+def _question(kind: Kind, transport: str, port: int | None, rows: Iterable[Observation]) -> Question | None:
+    by_source: defaultdict[str, list[Observation]] = defaultdict(list)
+    for one in rows:
+        if _reach(one) is not None:
+            by_source[one.source].append(one)
+    if not by_source:
+        return None
+    reached, held = [], []
+    failing: defaultdict[_GroupKey, list[str]] = defaultdict(list)
+    for source, mine in sorted(by_source.items()):
+        good = [one for one in mine if _reach(one)]
+        if good:
+            reached.append(source)
+            held.extend(good)
+        else:
+            failing[_group_key(_representative(mine))].append(source)
+    groups = tuple(
+        _group([one for source in names for one in by_source[source]], names)
+        for _, names in sorted(failing.items())
+    )
+    return Question(kind, transport, () if port is None else (port,), tuple(reached), groups, tuple(held))
+
+
+def _group(rows: Sequence[Observation], names: Sequence[str]) -> Group:
+    standing = _representative(rows)
+    icmp = standing.icmp if standing.manner is Manner.REJECTED else None
+    return Group(standing.manner, standing.connecting, icmp, tuple(names), tuple(rows))
+
+
+def _pattern(question: Question) -> tuple[object, ...]:
+    groups = tuple((group.manner, group.connecting, group.icmp, group.sources) for group in question.groups)
+    return question.kind, question.transport, question.reached, groups
+
+
+def _merge(questions: Iterable[Question]) -> tuple[Question, ...]:
+    merged: dict[tuple[object, ...], Question] = {}
+    for question in questions:
+        key = _pattern(question)
+        first = merged.get(key)
+        if first is None:
+            merged[key] = question
+            continue
+        groups = tuple(
+            replace(a, seen=a.seen + b.seen) for a, b in zip(first.groups, question.groups, strict=True)
+        )
+        merged[key] = replace(
+            first, ports=first.ports + question.ports, held=first.held + question.held, groups=groups
+        )
+    return tuple(merged.values())
+
+
+def _questions(observations: Iterable[Observation], ping_counts: bool) -> tuple[Question, ...]:
+    asked: defaultdict[tuple[int, str, int], list[Observation]] = defaultdict(list)
+    for one in observations:
+        if one.address is not None and (ping_counts or one.kind is not Kind.ICMP):
+            asked[rung_order(one.kind), one.transport, one.port or 0].append(one)
+    found = (
+        _question(rows[0].kind, transport, port or None, rows)
+        for (_, transport, port), rows in sorted(asked.items())
+    )
+    return _merge(question for question in found if question is not None)
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _names(target: Target, observations: Sequence[Observation]) -> NameFacts:
+    wanted = any(one.manner is Manner.NO_NAME for one in observations)
+    if not wanted or (_is_literal(target.host) and target.kind is not Kind.DNS):
+        return NameFacts(False, (), {})
+    about_name = target.kind is Kind.DNS
+    resolved = tuple(
+        one
+        for one in observations
+        if (one.kind is Kind.DNS and one.held)
+        or (not about_name and one.address is not None and one.held is not None)
+    )
+    good = {one.source for one in resolved}
+    failed: defaultdict[FailureKind | None, list[Observation]] = defaultdict(list)
+    for one in observations:
+        if one.manner is Manner.NO_NAME and one.source not in good:
+            failed[one.failure].append(one)
+    return NameFacts(True, resolved, {kind: tuple(rows) for kind, rows in failed.items()})
+
+
+def gather(
+    result: TargetResult,
+    observations: tuple[Observation, ...],
+    sources: Iterable[Source],
+    healthy: frozenset[str],
+) -> Facts:
+    """All facts of one TARGET. Ping asks a question only where nothing above it was asked, or where a vantage
+    point was judged by it (it was asked for by kind)."""
+    above = any(rung_order(one.kind) > rung_order(Kind.ICMP) and one.held is not None for one in observations)
+    judged = any(vantage.failed_at is Kind.ICMP for vantage in result.vantages)
+    return Facts(
+        target=result.target,
+        sources={source.name: source for source in sources},
+        vantages={vantage.agent: vantage for vantage in result.vantages if not vantage.is_target},
+        observations=observations,
+        questions=_questions(observations, judged or not (above or result.target.ports)),
+        names=_names(result.target, observations),
+        healthy=healthy,
+    )

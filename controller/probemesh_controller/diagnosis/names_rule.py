@@ -1,0 +1,64 @@
+"""Rule for names that come to no address: everywhere or from whom, and whether the name or the resolver is
+at fault."""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from probemesh_shared.model import Finding, Scope
+from probemesh_shared.words import Confidence, FailureKind, Kind, Verdict
+
+from probemesh_controller.diagnosis.facts import Facts
+from probemesh_controller.diagnosis.observations import Observation
+from probemesh_controller.diagnosis.wording import evidence, names
+
+_WHY: Mapping[FailureKind | None, str] = MappingProxyType(
+    {
+        FailureKind.NO_SUCH_NAME: "there is no such name",
+        FailureKind.NO_ADDRESS: "the name has no address of the family asked for",
+        FailureKind.NAME_SERVER_FAILED: "the nameserver failed",
+        FailureKind.TIMEOUT: "the nameserver does not answer",
+    }
+)
+
+
+def name_rule(facts: Facts) -> Iterator[Finding]:
+    """One finding for each way in which the name failed."""
+    order = sorted(facts.names.failed.items(), key=lambda item: item[0].value if item[0] else "")
+    for kind, rows in order:
+        yield _name_fails(facts, kind, rows)
+
+
+def _name_fails(facts: Facts, kind: FailureKind | None, rows: tuple[Observation, ...]) -> Finding:
+    sources = tuple(sorted({one.source for one in rows}))
+    good = tuple(sorted({one.source for one in facts.names.resolved}))
+    others = {one.source for other, seen in facts.names.failed.items() if other is not kind for one in seen}
+    where = f"for {names(good)} it resolves" if good else "" if others else "the same everywhere"
+    if not good and len(sources) == 1 and not others:
+        where = f"{sources[0]} is the only one to look"
+    summary = f"{facts.target.host} does not resolve from {names(sources)}: {_WHY.get(kind, 'it failed')}"
+    host = facts.target.host
+    return Finding(
+        verdict=Verdict.NAME_FAILS,
+        scope=Scope(sources, (facts.target.text,)),
+        confidence=_confidence(kind, len(sources) + len(good)),
+        summary=f"{summary}; {where}" if where else summary,
+        evidence=evidence((*rows, *facts.names.resolved)),
+        alternatives=(),
+        next_test=_next(host, kind, sources, facts.target.kind is Kind.DNS),
+    )
+
+
+def _confidence(kind: FailureKind | None, lookers: int) -> Confidence:
+    """A nameserver's own word is positive evidence, its silence is absence."""
+    if kind in (FailureKind.NO_SUCH_NAME, FailureKind.NO_ADDRESS):
+        return Confidence.CERTAIN if lookers > 1 else Confidence.LIKELY
+    return Confidence.LIKELY if lookers > 1 else Confidence.POSSIBLE
+
+
+def _next(host: str, kind: FailureKind | None, sources: tuple[str, ...], asked_dns: bool) -> str:
+    chosen = ",".join(sources[:3])
+    if kind is FailureKind.NO_SUCH_NAME:
+        return f"meshctl probe dns:{host}/SOA --from {chosen}  # names the zone that denies it"
+    if asked_dns:
+        return f"meshctl probe dns:{host} --from {chosen}  # through the host's own resolver"
+    return f"meshctl probe dns:{host}/A --from {chosen}  # and look at /etc/resolv.conf there"

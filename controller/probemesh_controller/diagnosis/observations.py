@@ -1,0 +1,231 @@
+"""First stage: measurements → flat observations. Each says in closed words what one vantage point saw of one
+rung.
+
+An observation is ``held`` (True), broken (False) or *not looked* (None). What says nothing about the network
+(policy, our own descriptors, a lost agent, a family this host has no way to) is *not looked*, and no rule
+above can then take it for a fault of the target or the path.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from probemesh_shared.model import (
+    AgentInfo,
+    DnsDetail,
+    HttpDetail,
+    IcmpError,
+    Measurement,
+    TargetResult,
+    TcpDetail,
+    TlsDetail,
+    Vantage,
+)
+from probemesh_shared.outcomes import is_own_fault, rung_order
+from probemesh_shared.words import NOT_MEASURED, FailureKind, Family, Kind, Origin, Outcome, Stage
+
+
+class Manner(StrEnum):
+    """How a rung answered; the difference that all rules live on."""
+
+    HELD = "held"
+    SILENT = "silent"
+    REFUSED = "refused"  # RST to a SYN; for a datagram always an ICMP error, so REJECTED
+    REJECTED = "rejected"  # an ICMP error, or an errno that only one can cause
+    RESET = "reset"  # RST on an established connection
+    CLOSED = "closed"  # FIN where an answer was due
+    ANSWERED = "answered"  # it spoke, and said something else than was asked
+    NO_NAME = "no-name"
+    OWN_FILTER = "own-filter"
+    OWN_ROUTE = "own-route"
+    NOT_LOOKED = "not-looked"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A vantage point with what may divide it from others. ``networks`` are its own, as far as known."""
+
+    name: str
+    site: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    addresses: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One rung, one address, one vantage point. ``attempts`` counts samples that were sent."""
+
+    id: str
+    source: str
+    kind: Kind
+    transport: str
+    address: str | None
+    port: int | None
+    manner: Manner
+    attempts: int = 0
+    failure: FailureKind | None = None
+    connecting: bool = True  # it broke before anything was asked of the service
+    icmp: IcmpError | None = None
+    status: int | None = None  # HTTP
+    alert: str | None = None  # TLS
+    verified: bool | None = None
+    verify_code: int | None = None
+    leaf: bytes | None = None  # DER
+
+    @property
+    def held(self) -> bool | None:
+        """True, False, or None: not looked."""
+        if self.manner in (Manner.NOT_LOOKED, Manner.OWN_FILTER, Manner.OWN_ROUTE):
+            return None
+        return self.manner is Manner.HELD
+
+    @property
+    def family(self) -> Family | None:
+        if self.address is None:
+            return None
+        return Family.IPV6 if ":" in self.address else Family.IPV4
+
+    @property
+    def sender(self) -> str | None:
+        """Who sent the ICMP error, where the kernel told."""
+        return self.icmp.sender if self.icmp else None
+
+
+_BY_OUTCOME: Mapping[Outcome, Manner] = MappingProxyType(
+    {
+        Outcome.OK: Manner.HELD,
+        Outcome.REFUSED: Manner.REFUSED,
+        Outcome.RESET: Manner.RESET,
+        Outcome.TIMEOUT: Manner.SILENT,
+        Outcome.UNREACHABLE: Manner.REJECTED,
+        Outcome.PROHIBITED: Manner.REJECTED,
+        Outcome.NAME_FAILS: Manner.NO_NAME,
+        Outcome.TLS_FAILS: Manner.ANSWERED,
+        Outcome.ANSWER_UNEXPECTED: Manner.ANSWERED,
+    }
+)
+
+_BY_FAILURE: Mapping[FailureKind, Manner] = MappingProxyType(
+    {
+        FailureKind.LOCAL_FILTER: Manner.OWN_FILTER,
+        FailureKind.NO_ROUTE: Manner.OWN_ROUTE,
+        FailureKind.TIMEOUT: Manner.SILENT,
+        FailureKind.RESET: Manner.RESET,
+        FailureKind.CLOSED: Manner.CLOSED,
+    }
+)
+
+
+def manner_of(row: Measurement) -> Manner:
+    """The manner of one measurement; never read off text."""
+    failure = row.failure
+    if failure is not None and failure.kind is FailureKind.LOCAL_FILTER:
+        return Manner.OWN_FILTER
+    if failure is not None and failure.kind is FailureKind.NO_ROUTE:
+        return Manner.OWN_ROUTE
+    if is_own_fault(row) or (failure is not None and failure.kind is FailureKind.TOO_BIG):
+        return Manner.NOT_LOOKED  # too big with don't-fragment: tells the path's size, not that it is broken
+    if row.outcome is Outcome.OK:
+        return Manner.HELD
+    if row.outcome is Outcome.NAME_FAILS or (
+        failure and failure.stage is Stage.RESOLVE and row.address is None
+    ):
+        return Manner.NO_NAME
+    if failure is not None and failure.icmp is not None:
+        return Manner.OWN_FILTER if failure.origin is Origin.AGENT else Manner.REJECTED
+    if failure is not None and failure.kind in _BY_FAILURE:
+        return _BY_FAILURE[failure.kind]
+    return _BY_OUTCOME.get(row.outcome, Manner.NOT_LOOKED)
+
+
+def _transport(row: Measurement) -> str:
+    if row.kind in (Kind.UDP, Kind.ICMP):
+        return row.kind.value
+    if row.kind is Kind.DNS:
+        asked = row.detail.transport if isinstance(row.detail, DnsDetail) else None
+        return asked.value if asked else "udp"
+    return "tcp"
+
+
+def _connecting(row: Measurement) -> bool:
+    if row.kind in (Kind.ICMP, Kind.UDP, Kind.DNS):
+        return row.outcome is not Outcome.ANSWER_UNEXPECTED
+    return row.failure is None or row.failure.stage is Stage.CONNECT
+
+
+def _tls_detail(row: Measurement) -> TlsDetail | None:
+    detail = row.detail.tls if isinstance(row.detail, HttpDetail) else row.detail
+    return detail if isinstance(detail, TlsDetail) else None
+
+
+def _observe_row(vantage: Vantage, row: Measurement, own: frozenset[str], identifier: str) -> Observation:
+    manner, tls = manner_of(row), _tls_detail(row)
+    icmp = row.failure.icmp if row.failure else None
+    if manner is Manner.REJECTED and icmp is not None and icmp.sender in own:
+        manner = Manner.OWN_FILTER  # the error came from the prober's own host
+    return Observation(
+        id=identifier,
+        source=vantage.agent,
+        kind=row.kind,
+        transport=_transport(row),
+        address=row.address,
+        port=row.port,
+        manner=manner,
+        attempts=sum(sample.outcome not in NOT_MEASURED for sample in row.samples),
+        failure=row.failure.kind if row.failure else None,
+        connecting=_connecting(row),
+        icmp=icmp,
+        status=row.detail.status if isinstance(row.detail, HttpDetail) else None,
+        alert=tls.alert if tls else None,
+        verified=tls.verified if tls else None,
+        verify_code=tls.verify_code if tls else None,
+        leaf=tls.chain[0] if tls and tls.chain else None,
+    )
+
+
+def _identify(vantage: Vantage, row: Measurement) -> str:
+    where = row.address or row.target
+    where = f"[{where}]" if ":" in where and row.address else where
+    port = f":{row.port}" if row.port is not None and row.address else ""
+    return f"{vantage.agent}/{row.kind}/{where}{port}"
+
+
+def _vantage_rows(vantage: Vantage, own: frozenset[str]) -> Iterator[Observation]:
+    seen: dict[str, int] = {}
+    rows = sorted(
+        vantage.measurements,
+        key=lambda row: (rung_order(row.kind), row.port or 0, row.address or "", row.started_ns, row.outcome),
+    )
+    for row in rows:
+        identifier = _identify(vantage, row)
+        seen[identifier] = seen.get(identifier, 0) + 1
+        if seen[identifier] > 1:
+            identifier = f"{identifier}#{seen[identifier]}"
+        yield _observe_row(vantage, row, own, identifier)
+
+
+def source_of(vantage: Vantage, agents: Mapping[str, AgentInfo]) -> Source:
+    """What is known of a vantage point; its own addresses from its candidates and from its open sockets."""
+    info = agents.get(vantage.agent)
+    used = {
+        row.detail.local_address
+        for row in vantage.measurements
+        if isinstance(row.detail, TcpDetail) and row.detail.local_address
+    }
+    return Source(
+        vantage.agent,
+        vantage.site if vantage.site is not None else info.site if info else None,
+        dict(info.labels) if info else {},
+        frozenset(used) | frozenset(info.addresses if info else ()),
+    )
+
+
+def observe(result: TargetResult, sources: Iterable[Source]) -> tuple[Observation, ...]:
+    """All observations of one TARGET, in an order that does not depend on that of the vantage points."""
+    own = {source.name: source.addresses for source in sources}
+    found: list[Observation] = []
+    for vantage in sorted(result.vantages, key=lambda one: one.agent):
+        if not vantage.is_target:
+            found.extend(_vantage_rows(vantage, own.get(vantage.agent, frozenset())))
+    return tuple(found)

@@ -1,0 +1,252 @@
+"""Rules for a rung whose packets, or whose answers, do not get through: connect, datagram, ping.
+
+Some reach it: ``source-selective``. Nobody does: by the manner of failing. Several manners over several
+vantage points are several findings.
+"""
+
+from collections.abc import Iterator
+
+from probemesh_shared.icmpcodes import is_port_unreachable, is_time_exceeded
+from probemesh_shared.model import Finding, IcmpError, Place
+from probemesh_shared.words import Confidence, Direction, Family, Kind, PlaceKind, Verdict
+
+from probemesh_controller.diagnosis.drafts import (
+    addresses_of,
+    at,
+    confidence_of,
+    look_on_host,
+    other_port,
+    own_side,
+    scope_of,
+    silent_set,
+)
+from probemesh_controller.diagnosis.facts import Facts, Group, Question
+from probemesh_controller.diagnosis.observations import Manner, Observation
+from probemesh_controller.diagnosis.splits import divide
+from probemesh_controller.diagnosis.wording import evidence, icmp_text, names, what
+
+
+def reach_rule(facts: Facts) -> Iterator[Finding]:
+    """All findings about questions that broke before the service was asked anything."""
+    for question in facts.questions:
+        for group in question.groups:
+            if not group.connecting:
+                continue
+            if question.reached:
+                yield selective(facts, question, group)
+            else:
+                yield from _for_all(facts, question, group)
+
+
+# --- some reach it ------------------------------------------------------------
+
+
+def selective(facts: Facts, question: Question, group: Group) -> Finding:
+    """Some vantage points reach it, these do not: by what they divide, whether dropped or rejected, by
+    whom."""
+    split = divide(facts, question, group)
+    place = _place(facts, group)
+    others = names(question.reached)
+    summary = f"{names(group.sources)} cannot reach {what(facts, question)}, {others} can: {_how(group)}"
+    if split is not None:
+        summary += f"; they divide by {split.attribute.removesuffix('=')}: {split.text}"
+    return Finding(
+        verdict=Verdict.SOURCE_SELECTIVE,
+        scope=scope_of(facts, question, group.sources, group.seen),
+        confidence=confidence_of(question, group),
+        summary=summary,
+        direction=Direction.FORWARD if place else None,
+        place=place,
+        evidence=evidence((*group.seen, *question.held)),
+        alternatives=_selective_set(facts, question, group),
+        next_test=_split_test(facts, question, group),
+    )
+
+
+def _selective_set(facts: Facts, question: Question, group: Group) -> tuple[Verdict, ...]:
+    """Which mechanisms are left. Those who reach it prove that the target lives."""
+    elsewhere = not addresses_of(group.seen) & addresses_of(question.held)
+    other_address = (Verdict.ADDRESS_BROKEN,) if elsewhere else ()
+    match group.manner:
+        case Manner.SILENT if not group.connecting:
+            return Verdict.SERVICE_UNRESPONSIVE, Verdict.FORWARD_DROP, Verdict.RETURN_DROP
+        case Manner.SILENT:
+            left = (Verdict.FORWARD_DROP, Verdict.RETURN_DROP, Verdict.TARGET_INPUT_DROP)
+            udp = (Verdict.SILENT_SERVICE,) if question.kind in (Kind.UDP, Kind.DNS) else ()
+            return (*left, *udp, *own_side(facts, question, group), *other_address)
+        case Manner.REFUSED:
+            closed = (Verdict.PORT_CLOSED,) if elsewhere else ()
+            return (Verdict.FORWARD_RESET, Verdict.TARGET_INPUT_REJECT, *closed, *other_address)
+        case Manner.REJECTED if facts.is_target(group.sender):
+            return Verdict.TARGET_INPUT_REJECT, *other_address
+        case Manner.REJECTED if group.sender is not None:
+            return Verdict.FORWARD_REJECT, *other_address
+        case Manner.REJECTED:
+            return Verdict.FORWARD_REJECT, Verdict.TARGET_INPUT_REJECT, *other_address
+        case Manner.RESET:
+            return Verdict.FORWARD_RESET, Verdict.ANSWER_UNEXPECTED
+    return other_address
+
+
+def _how(group: Group) -> str:
+    match group.manner:
+        case Manner.SILENT if group.connecting:
+            return "dropped, no answer came back"
+        case Manner.SILENT:
+            return "it connects, then nothing comes back"
+        case Manner.REFUSED:
+            return "refused by a RST"
+        case Manner.REJECTED if group.icmp is not None:
+            return f"rejected, {icmp_text(group.icmp)}"
+        case Manner.REJECTED:
+            return "rejected, by a sender that is not known"
+        case Manner.RESET:
+            return "reset after the connection stood"
+        case Manner.CLOSED:
+            return "closed where an answer was due"
+    return "the service answers them otherwise"
+
+
+def _split_test(facts: Facts, question: Question, group: Group) -> str:
+    missing = addresses_of(group.seen) - addresses_of(question.held)
+    if missing and not addresses_of(group.seen) & addresses_of(question.held):
+        address = min(missing)
+        host = f"[{address}]" if ":" in address else address
+        port = f":{question.ports[0]}" if question.ports else ""
+        return f"meshctl probe {host}{port} --from {question.reached[0]}  # not the address it was given"
+    return other_port(facts, question, (group.sources[0], question.reached[0]))
+
+
+# --- nobody reaches it ------------------------------------------------------------
+
+
+def _for_all(facts: Facts, question: Question, group: Group) -> Iterator[Finding]:
+    match group.manner:
+        case Manner.SILENT if question.kind is Kind.ICMP and _answers_otherwise(facts, group):
+            yield _echo_filtered(facts, question, group)
+        case Manner.SILENT:
+            yield _silent(facts, question, group)
+        case Manner.REFUSED:
+            yield _not_listening(facts, question, group)
+        case Manner.REJECTED if group.icmp is not None and group.sender is not None:
+            yield _rejected(facts, question, group, group.icmp)
+        case Manner.REJECTED | Manner.RESET:
+            left = (Verdict.FORWARD_REJECT, Verdict.TARGET_INPUT_REJECT)
+            yield _write(facts, question, group, Verdict.UNDETERMINED, _how(group), left)
+
+
+def _write(
+    facts: Facts,
+    question: Question,
+    group: Group,
+    verdict: Verdict,
+    how: str,
+    alternatives: tuple[Verdict, ...],
+    *,
+    confidence: Confidence | None = None,
+    against: tuple[Observation, ...] = (),
+    next_test: str | None = None,
+) -> Finding:
+    place = _place(facts, group)
+    alone = question.lookers == 1
+    who = f"{group.sources[0]}, the only one to look, finds" if alone else f"{names(group.sources)} find"
+    return Finding(
+        verdict=verdict,
+        scope=scope_of(facts, question, group.sources, group.seen),
+        confidence=confidence or confidence_of(question, group),
+        summary=f"{who} {what(facts, question)} {how}",
+        direction=Direction.FORWARD if place and place.kind is PlaceKind.HOP else None,
+        place=place,
+        evidence=evidence(group.seen, against),
+        alternatives=alternatives,
+        next_test=next_test or other_port(facts, question, group.sources),
+    )
+
+
+def _others(question: Question, group: Group) -> tuple[Observation, ...]:
+    return tuple(one for other in question.groups if other is not group for one in other.seen)
+
+
+def _not_listening(facts: Facts, question: Question, group: Group) -> Finding:
+    mixed = len(question.groups) > 1
+    return _write(
+        facts,
+        question,
+        group,
+        Verdict.NOT_LISTENING,
+        "refused by a RST: nothing listens there, or a filter answers in its place",
+        (Verdict.PORT_CLOSED, Verdict.TARGET_INPUT_REJECT, Verdict.FORWARD_RESET),
+        confidence=Confidence.POSSIBLE if mixed else None,
+        against=_others(question, group),
+        next_test=look_on_host(facts, question),
+    )
+
+
+def _silent(facts: Facts, question: Question, group: Group) -> Finding:
+    alive = tuple(one for address in sorted(addresses_of(group.seen)) for one in facts.signs_of_life(address))
+    everybody = len(question.groups) == 1
+    return _write(
+        facts,
+        question,
+        group,
+        Verdict.SILENT_FOR_ALL if everybody else Verdict.UNDETERMINED,
+        "silent" + (": the host answers otherwise, this is filtered or unserved" if alive else ""),
+        silent_set(facts, question, group),
+        confidence=None if everybody else Confidence.POSSIBLE,
+        against=alive,
+    )
+
+
+def _answers_otherwise(facts: Facts, group: Group) -> bool:
+    return all(facts.alive(address) for address in addresses_of(group.seen))
+
+
+def _echo_filtered(facts: Facts, question: Question, group: Group) -> Finding:
+    alive = tuple(one for address in sorted(addresses_of(group.seen)) for one in facts.signs_of_life(address))
+    return Finding(
+        verdict=Verdict.ICMP_ECHO_FILTERED,
+        scope=scope_of(facts, question, group.sources, group.seen),
+        confidence=confidence_of(question, group),
+        summary=f"{what(facts, question)} does not answer ping, though it answers otherwise",
+        evidence=evidence((*group.seen, *alive)),
+        next_test=f"nothing to mend where ping is not wanted; {at(facts, question)} is up",
+    )
+
+
+def _rejected(facts: Facts, question: Question, group: Group, icmp: IcmpError) -> Finding:
+    """DIAGNOSIS §4 rules 3, 9, 13, and the sets of §5: by whom, and with which code."""
+    said = f"rejected: {icmp_text(icmp)}"
+    left: tuple[Verdict, ...]
+    unreachable = (icmp.type, icmp.code) == ((1, 3) if icmp.family is Family.IPV6 else (3, 1))
+    if is_time_exceeded(icmp.family, icmp.type, icmp.code):
+        how = f"behind too many hops or a loop: {icmp_text(icmp)}"
+        return _write(facts, question, group, Verdict.UNDETERMINED, how, ())
+    if unreachable:
+        left = (Verdict.TARGET_DOWN, Verdict.NEXT_HOP_DEAD, Verdict.FORWARD_REJECT)
+        if facts.is_target(group.sender):
+            left = (Verdict.TARGET_INPUT_REJECT, Verdict.NEXT_HOP_DEAD)
+        return _write(facts, question, group, Verdict.UNDETERMINED, said, left, confidence=Confidence.LIKELY)
+    if not facts.is_target(group.sender):
+        # a port unreachable to a datagram may come from another address of the target itself
+        other = is_port_unreachable(icmp.family, icmp.type, icmp.code) and question.transport == "udp"
+        left = (Verdict.PORT_CLOSED,) if other else ()
+        sure = Confidence.LIKELY if other else None
+        return _write(facts, question, group, Verdict.FORWARD_REJECT, said, left, confidence=sure)
+    if question.transport == "udp" and is_port_unreachable(icmp.family, icmp.type, icmp.code):
+        left = (Verdict.PORT_CLOSED, Verdict.TARGET_INPUT_REJECT)
+        sure = Confidence.LIKELY if question.lookers > 1 else Confidence.POSSIBLE
+        test = look_on_host(facts, question)
+        how = "closed: port unreachable from the host itself"
+        return _write(
+            facts, question, group, Verdict.NOT_LISTENING, how, left, confidence=sure, next_test=test
+        )
+    return _write(facts, question, group, Verdict.TARGET_INPUT_REJECT, said, ())
+
+
+def _place(facts: Facts, group: Group) -> Place | None:
+    """Only a sender can place a fault; the target's own error places it at the target's host."""
+    if group.sender is None or group.manner is not Manner.REJECTED:
+        return None
+    if facts.is_target(group.sender):
+        return Place(PlaceKind.TARGET_HOST, group.sender)
+    return Place(PlaceKind.HOP, group.sender)

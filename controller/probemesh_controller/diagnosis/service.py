@@ -1,0 +1,118 @@
+"""Rules for what the service itself does once it is reached: TLS, HTTP, datagrams that were answered
+wrongly."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from probemesh_shared.model import Evidence, Finding, Place, Scope
+from probemesh_shared.words import Confidence, Kind, PlaceKind, Verdict
+
+from probemesh_controller.diagnosis.drafts import confidence_of, scope_of
+from probemesh_controller.diagnosis.facts import Facts, Group, Question
+from probemesh_controller.diagnosis.observations import Manner, Observation
+from probemesh_controller.diagnosis.reach import selective
+from probemesh_controller.diagnosis.wording import evidence, names, saw, what
+
+#: X509_V_ERR of OpenSSL's x509_vfy.h; others are shown by number.
+_VERIFY = {
+    9: "not yet valid",
+    10: "expired",
+    18: "self-signed",
+    19: "signed by a root that is not trusted",
+    20: "issued by somebody unknown",
+    21: "without its chain",
+    23: "revoked",
+    24: "signed by what is no authority",
+    26: "made for another purpose",
+    62: "for another name",
+    64: "for another address",
+}
+
+
+def service_rule(facts: Facts) -> Iterator[Finding]:
+    """The connection stood, and what followed was wrong: for everybody, or for some only."""
+    for question in facts.questions:
+        for group in question.groups:
+            if group.connecting:
+                continue
+            yield selective(facts, question, group) if question.reached else _for_all(facts, question, group)
+
+
+def _for_all(facts: Facts, question: Question, group: Group) -> Finding:
+    verdict, alternatives = _verdict(question, group)
+    alone = question.lookers == 1
+    who = f"{group.sources[0]} (the only one to look)" if alone else names(group.sources)
+    sure = Confidence.POSSIBLE if alone or len(question.groups) > 1 else confidence_of(question, group)
+    if group.manner in (Manner.ANSWERED, Manner.CLOSED) and not alone and len(question.groups) == 1:
+        sure = Confidence.CERTAIN  # the service was heard to say so
+    said = saw(group.seen[0])
+    others = tuple(one for other in question.groups if other is not group for one in other.seen)
+    return Finding(
+        verdict=verdict,
+        scope=scope_of(facts, question, group.sources, group.seen),
+        confidence=sure,
+        summary=f"{what(facts, question)} is reached, but {question.kind} fails for {who}: {said}",
+        place=Place(PlaceKind.TARGET_SERVICE, group.seen[0].address),
+        evidence=evidence((*group.seen, *_beneath(facts, question, group)), others),
+        alternatives=alternatives,
+        next_test=f"read the log of the service on {facts.target.host}",
+    )
+
+
+def _beneath(facts: Facts, question: Question, group: Group) -> tuple[Observation, ...]:
+    """The connects that held under the rung that broke."""
+    return tuple(
+        one
+        for one in facts.observations
+        if one.kind is Kind.TCP and one.held and one.port in question.ports and one.source in group.sources
+    )
+
+
+def _verdict(question: Question, group: Group) -> tuple[Verdict, tuple[Verdict, ...]]:
+    if group.manner is Manner.SILENT:
+        return Verdict.SERVICE_UNRESPONSIVE, (Verdict.FORWARD_DROP, Verdict.RETURN_DROP)
+    broken = Verdict.TLS_FAILS if question.kind is Kind.TLS else Verdict.ANSWER_UNEXPECTED
+    return broken, (Verdict.FORWARD_RESET,) if group.manner is Manner.RESET else ()
+
+
+def certificate_rule(facts: Facts) -> Iterator[Finding]:
+    """A certificate that did not verify, by port and reason; those for whom it did verify stand against."""
+    failing: defaultdict[tuple[int, int], list[Observation]] = defaultdict(list)
+    for one in facts.observations:
+        if one.verified is False:
+            failing[one.port or 0, one.verify_code or 0].append(one)
+    for (port, code), rows in sorted(failing.items()):
+        good = [one for one in facts.observations if one.verified and (one.port or 0) == port]
+        yield _certificate(facts, port, code, rows, good)
+
+
+def _certificate(
+    facts: Facts, port: int, code: int, rows: list[Observation], good: list[Observation]
+) -> Finding:
+    sources = tuple(sorted({one.source for one in rows}))
+    why = _VERIFY.get(code, f"refused by OpenSSL with code {code}" if code else "refused")
+    summary = f"the certificate of {facts.target.host} is {why}, as {names(sources)} see it"
+    leaves = {one.leaf for one in (*rows, *good) if one.leaf}
+    if good:
+        summary += f"; it verifies at {names(sorted({one.source for one in good}))}"
+    if len(leaves) > 1:
+        summary += "; not everybody was shown the same certificate"
+    name = f" -servername {facts.target.host}"
+    where = f"{facts.target.host}:{port or 443}"
+    return Finding(
+        verdict=Verdict.CERTIFICATE_INVALID,
+        scope=Scope(sources, (facts.target.text,), "tcp", port or None),
+        confidence=Confidence.CERTAIN,
+        summary=summary,
+        place=Place(PlaceKind.TARGET_SERVICE, rows[0].address),
+        evidence=_certificate_evidence(rows, good, why),
+        next_test=f"openssl s_client -connect {where}{name} -showcerts </dev/null",
+    )
+
+
+def _certificate_evidence(rows: list[Observation], good: list[Observation], why: str) -> tuple[Evidence, ...]:
+    bad = [
+        Evidence(one.id, True, f"{one.source}: {one.kind} {one.address}: certificate {why}") for one in rows
+    ]
+    fine = [Evidence(one.id, False, f"{one.source}: {one.kind} {one.address}: verifies") for one in good]
+    return tuple(sorted(bad, key=lambda one: one.id) + sorted(fine, key=lambda one: one.id))[:100]

@@ -1,0 +1,107 @@
+"""The sentences of findings. Texts hold names and addresses as they came; whoever shows them escapes them."""
+
+from collections.abc import Iterable, Sequence
+
+from probemesh_shared.icmpcodes import meaning
+from probemesh_shared.model import Evidence, IcmpError
+from probemesh_shared.words import FailureKind, Kind
+
+from probemesh_controller.diagnosis.facts import Facts, Question
+from probemesh_controller.diagnosis.observations import Manner, Observation
+
+#: More than this of one kind in a sentence are counted, not named.
+_NAMED = 4
+#: More than this of evidence for one finding repeats itself.
+EVIDENCE_LIMIT = 100
+
+
+def names(items: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b, c and 17 more``."""
+    if len(items) > _NAMED:
+        rest = len(items) - _NAMED + 1
+        return f"{', '.join(items[: _NAMED - 1])} and {rest} more"
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def ports(numbers: Iterable[int]) -> str:
+    """``5432``, or ``22, 8000-8100``."""
+    spans: list[list[int]] = []
+    for port in sorted(set(numbers)):
+        if spans and spans[-1][1] == port - 1:
+            spans[-1][1] = port
+        else:
+            spans.append([port, port])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
+
+
+def what(facts: Facts, question: Question) -> str:
+    """``tcp port 5432 of db.internal``, ``db.internal`` (ping), ``the web server at …``."""
+    host = facts.target.server or facts.target.host if question.kind is Kind.DNS else facts.target.host
+    if not question.ports:
+        return host
+    noun = "port" if len(question.ports) == 1 else "ports"
+    return f"{question.transport} {noun} {ports(question.ports)} of {host}"
+
+
+def icmp_text(icmp: IcmpError) -> str:
+    """``communication administratively prohibited (ICMP 3/13) from 10.0.0.1``."""
+    found = meaning(icmp.family, icmp.type, icmp.code)
+    protocol = "ICMPv6" if icmp.family.value == "ipv6" else "ICMP"
+    words = found.words if found else "an error"
+    return f"{words} ({protocol} {icmp.type}/{icmp.code}) from {icmp.sender or 'an unknown sender'}"
+
+
+_FAILURES = {
+    FailureKind.NO_SUCH_NAME: "no such name",
+    FailureKind.NO_ADDRESS: "the name has no address of the family asked for",
+    FailureKind.NAME_SERVER_FAILED: "the nameserver failed",
+    FailureKind.TIMEOUT: "no answer",
+    FailureKind.TLS_ALERT: "the server ended the handshake with an alert",
+    FailureKind.TLS_PROTOCOL: "no TLS, or no version or cipher in common",
+    FailureKind.STATUS_UNEXPECTED: "an unexpected status",
+    FailureKind.BODY_UNEXPECTED: "an unexpected body",
+    FailureKind.BAD_ANSWER: "an answer that is not of this protocol",
+    FailureKind.NOT_ADDRESSABLE: "no address by which it could be probed",
+}
+
+
+def saw(one: Observation) -> str:
+    """What an observation saw, without its subject."""
+    times = f" to {one.attempts} attempts" if one.attempts > 1 else ""
+    match one.manner:
+        case Manner.HELD:
+            return "reached"
+        case Manner.SILENT:
+            return f"no answer{times}"
+        case Manner.REFUSED:
+            return "refused by a RST"
+        case Manner.REJECTED | Manner.OWN_FILTER if one.icmp is not None:
+            return icmp_text(one.icmp)
+        case Manner.REJECTED:
+            return "an unreachable error whose sender is not known"
+        case Manner.RESET:
+            return "reset after the connection stood"
+        case Manner.CLOSED:
+            return "closed where an answer was due"
+        case Manner.OWN_FILTER:
+            return "its own host refused to send"
+        case Manner.OWN_ROUTE:
+            return "its own host has no route there"
+    status = f" (HTTP {one.status})" if one.status is not None else ""
+    alert = f" ({one.alert})" if one.alert else ""
+    words = _FAILURES.get(one.failure, "an unexpected answer") if one.failure else "not measured"
+    return f"{words}{status}{alert}"
+
+
+def evidence(supporting: Iterable[Observation], against: Iterable[Observation] = ()) -> tuple[Evidence, ...]:
+    """Each observation once, those against last; bounded."""
+    found: dict[str, Evidence] = {}
+    for supports, rows in ((True, supporting), (False, against)):
+        for one in sorted(rows, key=lambda row: row.id):
+            where = f" [{one.address}]" if one.address and ":" in one.address else f" {one.address or ''}"
+            port = f":{one.port}" if one.port is not None and one.address else ""
+            text = f"{one.source}: {one.kind}{where.rstrip()}{port}: {saw(one)}"
+            found.setdefault(one.id, Evidence(one.id, supports, text))
+    return tuple(found.values())[:EVIDENCE_LIMIT]
