@@ -70,7 +70,7 @@ class Connection:
             while (message := await call.read()) is not grpc.aio.EOF:
                 yield message  # type: ignore[misc]  # EOF is typed as object, and excluded
             if await call.code() is not grpc.StatusCode.OK:
-                raise await self.explained(await _failure(call)) from None
+                raise await self.explained(await failure_of(call)) from None
         except grpc.aio.AioRpcError as error:
             raise await self.explained(error) from None
         finally:
@@ -108,7 +108,8 @@ class Connection:
         await self.close()
 
 
-async def _failure(call: Any) -> grpc.aio.AioRpcError:
+async def failure_of(call: Any) -> grpc.aio.AioRpcError:
+    """The error that a call which is over would have raised."""
     return grpc.aio.AioRpcError(
         await call.code(), await call.initial_metadata(), await call.trailing_metadata(), await call.details()
     )
