@@ -1,0 +1,1 @@
+"""The way out of the process: resolver, policy, own addresses, streams and datagrams."""

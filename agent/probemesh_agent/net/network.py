@@ -1,0 +1,234 @@
+"""The only way out of the process: resolves once, asks the policy about each address, and dials only what
+it allowed."""
+
+import asyncio
+import errno
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from probemesh_shared import failures
+from probemesh_shared.model import Failure, Options, Target
+from probemesh_shared.words import FailureKind, Family, Origin, Stage
+
+from probemesh_agent.env import Address, Clock, Nameservers, ProbeFailed, Refused, Resolution
+from probemesh_agent.net import streams
+from probemesh_agent.net.holder import FixedPolicy, PolicySource
+from probemesh_agent.net.literals import family_of, parse_literal
+from probemesh_agent.net.nameservers import read_resolv_conf
+from probemesh_agent.net.own import Routes
+from probemesh_agent.net.policy import Decision, Limits, Policy
+from probemesh_agent.net.ranges import IPAddress, Way
+from probemesh_agent.net.resolver import SystemResolver
+
+MOST_A_FAMILY = 8
+_RESOLV_CONF = Path("/etc/resolv.conf")
+
+EngineFactory = Callable[["SystemNetwork"], Any]
+
+
+class SystemNetwork:
+    """:class:`probemesh_agent.env.Network` on the host's own network.
+
+    ``policy`` is a :class:`Policy`, or a source of the one that holds now. ``engine`` makes the packet
+    engine when a kind first asks for it. One instance serves all jobs of one event loop; :meth:`close`
+    ends its engine.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        policy: Policy | PolicySource,
+        *,
+        engine: EngineFactory | None = None,
+        resolver: SystemResolver | None = None,
+        routes: Routes | None = None,
+        resolv_conf: Path = _RESOLV_CONF,
+    ) -> None:
+        self._clock = clock
+        self._policy: PolicySource = FixedPolicy(policy) if isinstance(policy, Policy) else policy
+        self._make_engine = engine or _packet_engine
+        self._engine: Any = None
+        self._resolver = resolver or SystemResolver()
+        self._routes = routes or Routes()
+        self._resolv_conf = resolv_conf
+        self._open = 0
+        self._freed = asyncio.Event()
+        self._next_send = 0.0
+
+    @property
+    def limits(self) -> Limits:
+        """The host owner's caps, for whoever sends packets by itself."""
+        return self._policy.current.limits
+
+    @property
+    def engine(self) -> Any:
+        if self._engine is None:
+            self._engine = self._make_engine(self)
+        return self._engine
+
+    def close(self) -> None:
+        """Ends the engine's thread, where there is one; open streams belong to those who opened them."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+
+    # --- resolving ------------------------------------------------------------------------------------
+
+    async def resolve(self, target: Target, options: Options, deadline: float) -> Resolution:
+        if target.addresses:
+            return self._given(target, options)
+        return await self._resolve(target.host, options, deadline, typed=True)
+
+    async def resolve_host(self, host: str, options: Options, deadline: float) -> Resolution:
+        return await self._resolve(host, options, deadline, typed=False)
+
+    def explain(self, address: str | IPAddress, *, typed: bool = False) -> Decision:
+        """What the policy says of one address literal on this host, now."""
+        return self._policy.current.explain(address, self._routes.way, typed)
+
+    def nameservers(self, options: Options) -> Nameservers:
+        conf = read_resolv_conf(self._resolv_conf)
+        asked: list[Address] = []
+        refused: list[Refused] = []
+        for address in conf.of_family(options.family):
+            decision = self.explain(address)
+            if decision.rule == "deny":
+                refused.append(Refused(str(address), _refusal(decision)))
+            else:
+                asked.append(Address(str(address), family_of(address)))
+        return Nameservers(tuple(asked), tuple(refused), conf.search, conf.ndots)
+
+    def _given(self, target: Target, options: Options) -> Resolution:
+        found = [address for text in target.addresses if (address := parse_literal(text)) is not None]
+        return self._judged(target.host, found, options, typed=True)
+
+    async def _resolve(self, host: str, options: Options, deadline: float, *, typed: bool) -> Resolution:
+        literal = parse_literal(host)
+        if literal is not None:
+            return self._judged(host, [literal], options, typed=typed)
+        began = self._clock.perf_ns()
+        answer = await self._resolver.resolve(host, options.family, deadline - self._clock.monotonic())
+        elapsed_ms = (self._clock.perf_ns() - began) / 1e6
+        if answer.failure is not None:
+            return Resolution(host, failure=answer.failure, elapsed_ms=elapsed_ms, names_asked=True)
+        return self._judged(host, answer.addresses, options, typed=typed, elapsed_ms=elapsed_ms)
+
+    def _judged(
+        self,
+        host: str,
+        found: Iterable[IPAddress],
+        options: Options,
+        *,
+        typed: bool,
+        elapsed_ms: float | None = None,
+    ) -> Resolution:
+        allowed: list[Address] = []
+        refused: list[Refused] = []
+        for address in _chosen(found, options.family):
+            failure = self._refused(address, options, typed)
+            if failure is None:
+                allowed.append(Address(str(address), family_of(address)))
+            else:
+                refused.append(Refused(str(address), failure))
+        nothing = None
+        if not allowed:
+            nothing = refused[0].failure if refused else _no_address(host, options.family)
+        return Resolution(
+            host, tuple(allowed), tuple(refused), nothing, elapsed_ms, names_asked=elapsed_ms is not None
+        )
+
+    def _refused(self, address: IPAddress, options: Options, typed: bool) -> Failure | None:
+        seen: dict[IPAddress, Way] = {}
+
+        def way_of(asked: IPAddress) -> Way:
+            return seen.setdefault(asked, self._routes.way(asked))
+
+        decision = self._policy.current.explain(address, way_of, typed)
+        if not decision.allowed:
+            return _refusal(decision)
+        if options.source is None and way_of(address) is Way.NO_ROUTE:
+            return failures.from_errno(Stage.CONNECT, errno.ENETUNREACH, at_once=True)
+        return None
+
+    # --- dialling -------------------------------------------------------------------------------------
+
+    async def connect(
+        self, address: Address, port: int, options: Options, deadline: float
+    ) -> streams.TcpStream:
+        await self._admitted(deadline)
+        try:
+            stream = await streams.connect(address, port, options, self._clock, deadline)
+        except BaseException:
+            self._release()
+            raise
+        stream.when_closed(self._release)
+        return stream
+
+    async def datagrams(self, address: Address, port: int, options: Options) -> streams.UdpSocket:
+        return streams.UdpSocket(address, port, options, self._clock)
+
+    async def _admitted(self, deadline: float) -> None:
+        """The host owner's own caps: connections open at once, and the rate at which they are begun."""
+        limits = self.limits
+        while self._open >= limits.concurrent:
+            self._freed.clear()
+            left = deadline - self._clock.monotonic()
+            waiting = asyncio.ensure_future(self._freed.wait())
+            done, _ = await asyncio.wait({waiting}, timeout=max(0.0, left))
+            waiting.cancel()
+            if not done:
+                raise ProbeFailed(
+                    _capped(f"{limits.concurrent} connections are open, and no more are allowed")
+                )
+        self._open += 1
+        now = self._clock.monotonic()
+        self._next_send = max(self._next_send, now) + 1.0 / limits.packets_per_s
+        pause = self._next_send - now
+        if pause < 0.001:
+            return
+        try:
+            if now + pause > deadline:
+                raise ProbeFailed(
+                    _capped(f"{limits.packets_per_s:g} packets a second are allowed, and no more")
+                )
+            await self._clock.sleep(pause)
+        except BaseException:
+            self._release()
+            raise
+
+    def _release(self) -> None:
+        self._open -= 1
+        self._freed.set()
+
+
+def _packet_engine(network: SystemNetwork) -> Any:
+    from probemesh_agent.engine import Engine  # a thread and an epoll: only where packets are sent
+
+    return Engine()
+
+
+def _chosen(found: Iterable[IPAddress], family: Family) -> list[IPAddress]:
+    """At most eight of each family that is asked for, in the order given, without doubles."""
+    counts = {Family.IPV4: 0, Family.IPV6: 0}
+    chosen: list[IPAddress] = []
+    for address in dict.fromkeys(found):
+        own = family_of(address)
+        if family in (Family.BOTH, own) and counts[own] < MOST_A_FAMILY:
+            counts[own] += 1
+            chosen.append(address)
+    return chosen
+
+
+def _refusal(decision: Decision) -> Failure:
+    kind = FailureKind.OWN_ADDRESS if decision.own and decision.rule != "deny" else FailureKind.DENIED
+    return Failure(Stage.RESOLVE, kind, Origin.AGENT, decision.text)
+
+
+def _no_address(host: str, family: Family) -> Failure:
+    detail = f"{host[:253]}: no address of family {family}"
+    return Failure(Stage.RESOLVE, FailureKind.NO_ADDRESS, Origin.TARGET, detail)
+
+
+def _capped(detail: str) -> Failure:
+    return Failure(Stage.CONNECT, FailureKind.LOCAL_RESOURCE, Origin.AGENT, f"this agent's own cap: {detail}")
