@@ -4,7 +4,7 @@
 
     current = "NAME"
     [contexts.NAME]
-    mesh = "…"            controller = "HOST:PORT"      identity = "operator"   # folder, relative to this file
+    mesh = "…"            controller = "HOST:PORT"      identity = "operator"   # folder, seen from here
     [contexts.NAME.agents.AGENT]     address = "HOST:PORT"   site = "…"
 
 The file is written whole, by renaming, mode 0600.

@@ -4,7 +4,6 @@ Nothing heavy is imported here: ``meshctl --help`` is to cost little more than `
 """
 
 import sys
-import traceback
 from collections.abc import Sequence
 
 import typer
@@ -40,9 +39,9 @@ SECTIONS = {
     },
 }
 EXAMPLES = [
-    ("meshctl demo", "see it work, without anything set up"),
+    ("meshctl demo", "see it work"),
     ("meshctl probe db.internal:5432", "from every agent, and from here"),
-    ("meshctl probe https://example.org/ --from site=berlin", ""),
+    ("meshctl probe https://example.org/ --from site=x", "from one site"),
     ("meshctl probe web:22,80,443 -o json", "for scripts"),
 ]
 
@@ -91,8 +90,7 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except MeshError as error:
-        if FLAGS.debug:
-            traceback.print_exc()
+        _trace()
         report(str(error), error.hint)
         return exit_code_of(error)
     except BrokenPipeError:
@@ -100,6 +98,13 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     except Exception as error:
         return _unexpected(error)
+
+
+def _trace() -> None:
+    if FLAGS.debug:
+        import traceback
+
+        traceback.print_exc()
 
 
 def _unexpected(error: Exception) -> int:
@@ -111,8 +116,7 @@ def _unexpected(error: Exception) -> int:
         path = context.command_path if context is not None else "meshctl"
         report(error.format_message(), f"{path} --help")
         return 2
-    if FLAGS.debug:
-        traceback.print_exc()
+    _trace()
     report(
         f"meshctl has a fault of its own: {type(error).__name__}: {error}",
         "run it again with --debug, and report it",

@@ -1,0 +1,39 @@
+"""``meshctl help``: pages that belong to no single command."""
+
+import typer
+
+from probemesh_controller.cli.lazy import MeshGroup, help_text
+
+EXAMPLES = [("meshctl help exit-codes", "what a script may rely on")]
+EXIT_CODES = """\
+Exit codes of meshctl, the first that applies:
+
+  2    wrong use: an option, a TARGET that cannot be read, port 0 or 70000
+  130  interrupted (Ctrl-C); what was measured until then is printed
+  4    nothing could be measured: no such agent, a selector that matches none,
+       controller away, certificate refused, every agent's policy said no
+  1    measured, and nobody reached it
+  3    some failed or were not measured
+  0    everybody asked reached it
+
+A certificate that does not verify is a finding and not a failure, unless --strict is given.
+A vantage point that is the target itself counts nowhere. Unmeasured is never "down".
+"""
+
+app = typer.Typer(
+    cls=MeshGroup,
+    help=help_text("Pages that belong to no single command.", EXAMPLES),
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def pages(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command("exit-codes", help="What the exit code of meshctl means.")
+def exit_codes() -> None:
+    print(EXIT_CODES, end="")

@@ -1,0 +1,86 @@
+"""``meshctl probe``: who reaches a target, from where, how fast, and which rung fails."""
+
+import typer
+
+from probemesh_controller.cli import probe_options as options
+from probemesh_controller.cli.lazy import MeshCommand, help_text
+from probemesh_controller.cli.output import Format
+
+EXAMPLES = [
+    ("meshctl probe db.internal:5432", "from every agent, and from here"),
+    ("meshctl probe https://example.org/ --from site=berlin", "name, ping, connect, TLS and HTTP"),
+    ("meshctl probe web:22,80,8000-8100 --from all --limit 4", "a scan, from one agent of each site in turn"),
+    ("meshctl probe dns:example.org/MX@192.0.2.53", "ask one name server"),
+    ("meshctl probe agent:tokyo-1:22 --exclude self", "one agent from all the others"),
+    ("meshctl probe udp://ntp.internal:123 --payload hex:1b00 -o json", "for scripts"),
+]
+MORE = """TARGET is HOST, HOST:PORT, [IPV6]:PORT, HOST:22,80,8000-8100, tcp://, udp://, http(s)://,
+dns:NAME[/TYPE][@SERVER], icmp:HOST or agent:NAME[:PORT]. A SELECTOR joins names, globs, site=NAME,
+LABEL=VALUE, all and self by ',' (or) and '+' (and). The exit code is 0 where everybody reached it, 3 where
+some did, 1 where nobody did, 4 where nothing could be measured: meshctl help exit-codes."""
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command(cls=MeshCommand, help=help_text("Ask many vantage points at once for TARGET.", EXAMPLES, MORE))
+def probe(
+    target: options.Targets,
+    from_: options.From = None,
+    exclude: options.Exclude = None,
+    limit: options.Limit = None,
+    kind: options.Kinds = None,
+    count: options.Count = 3,
+    interval: options.Interval = 0.2,
+    timeout: options.Timeout = 3.0,
+    deadline: options.Deadline = None,
+    ipv4: options.Ipv4 = False,
+    ipv6: options.Ipv6 = False,
+    source: options.Source = None,
+    dscp: options.Dscp = None,
+    ttl: options.Ttl = None,
+    size: options.Size = None,
+    dont_fragment: options.DontFragment = False,
+    payload: options.Payload = None,
+    expect: options.Expect = None,
+    server: options.Server = None,
+    record_type: options.RecordType = None,
+    transport: options.Transport = None,
+    sni: options.Sni = None,
+    method: options.Method = None,
+    header: options.Headers = None,
+    expect_status: options.ExpectStatus = None,
+    expect_body: options.ExpectBody = None,
+    strict: options.Strict = False,
+    output: options.Output = Format.TABLE,
+    ci: options.Ci = False,
+) -> int:
+    import asyncio
+
+    from probemesh_controller.cli.probing import ProbeAsked, run_probe
+    from probemesh_controller.cli.specs import Asked
+
+    asked = Asked(
+        kinds=kind or (),
+        count=count,
+        interval=interval,
+        timeout=timeout,
+        ipv4=ipv4,
+        ipv6=ipv6,
+        source=source,
+        dscp=dscp,
+        ttl=ttl,
+        size=size,
+        dont_fragment=dont_fragment,
+        payload=payload,
+        expect=expect,
+        server=server,
+        record_type=record_type,
+        transport=transport,
+        sni=sni,
+        method=method,
+        headers=header or (),
+        expect_status=expect_status,
+        expect_body=expect_body,
+    )
+    wanted = ProbeAsked(tuple(target), asked, from_, exclude, limit, deadline, strict, output, ci)
+    return asyncio.run(run_probe(wanted))

@@ -1,0 +1,59 @@
+"""The options of ``meshctl probe``, as annotated types."""
+
+from typing import Annotated
+
+import typer
+
+from probemesh_controller.cli import complete
+from probemesh_controller.cli.output import Format
+
+Targets = Annotated[list[str], typer.Argument(metavar="TARGET...", autocompletion=complete.targets)]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from", metavar="SELECTOR", help="From where  [all,self]", autocompletion=complete.selectors
+    ),
+]
+Exclude = Annotated[
+    str | None,
+    typer.Option(metavar="SELECTOR", help="Leave these out, last of all", autocompletion=complete.selectors),
+]
+Limit = Annotated[int | None, typer.Option(metavar="N", help="At most N agents, spread over sites")]
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kind",
+        "-k",
+        metavar="K",
+        help="icmp, dns, tcp, udp, tls or http, in place of the ladder; may be repeated",
+        autocompletion=complete.kinds,
+    ),
+]
+Count = Annotated[int, typer.Option("--count", "-c", metavar="N", help="Samples", show_default=True)]
+Interval = Annotated[float, typer.Option(metavar="S", help="Seconds between samples", show_default=True)]
+Timeout = Annotated[float, typer.Option(metavar="S", help="Seconds an attempt", show_default=True)]
+Deadline = Annotated[float | None, typer.Option(metavar="S", help="Seconds for all of it  [15]")]
+Ipv4 = Annotated[bool, typer.Option("-4", help="IPv4 only")]
+Ipv6 = Annotated[bool, typer.Option("-6", help="IPv6 only")]
+Source = Annotated[str | None, typer.Option(metavar="ADDR|IFACE", help="Send from this address or interface")]
+Dscp = Annotated[int | None, typer.Option(metavar="0-63", help="DSCP of what is sent")]
+Ttl = Annotated[int | None, typer.Option(metavar="1-255", help="TTL or hop limit")]
+Size = Annotated[int | None, typer.Option(metavar="BYTES", help="icmp, udp: payload size")]
+DontFragment = Annotated[bool, typer.Option("--dont-fragment", help="icmp, udp: set DF")]
+Payload = Annotated[str | None, typer.Option(metavar="TEXT|hex:…", help="udp: what to send")]
+Expect = Annotated[str | None, typer.Option(metavar="TEXT|hex:…", help="udp: what the answer must contain")]
+Server = Annotated[str | None, typer.Option(metavar="HOST[:PORT]", help="dns: name server to ask")]
+RecordType = Annotated[str | None, typer.Option("--type", metavar="TYPE", help="dns: record type")]
+Transport = Annotated[str | None, typer.Option(metavar="udp|tcp", help="dns: transport")]
+Sni = Annotated[str | None, typer.Option(metavar="NAME", help="tls, http: name to ask for and verify")]
+Method = Annotated[str | None, typer.Option(metavar="METHOD", help="http: request method  [GET]")]
+Headers = Annotated[list[str] | None, typer.Option(metavar="'N: V'", help="http: header; may be repeated")]
+ExpectStatus = Annotated[
+    str | None, typer.Option(metavar="200,301-308", help="http: status that is fine  [200-399]")
+]
+ExpectBody = Annotated[str | None, typer.Option(metavar="TEXT", help="http: what the body must contain")]
+Strict = Annotated[bool, typer.Option("--strict", help="A certificate that does not verify is a failure")]
+Output = Annotated[
+    Format, typer.Option("--output", "-o", metavar="FORMAT", help="table, wide, json, jsonl, csv or yaml")
+]
+Ci = Annotated[bool, typer.Option("--ci", help="No live redraw, no colour  [CI]")]

@@ -1,0 +1,167 @@
+"""One run on screen: events into an assembly, a live table or notes meanwhile, an interrupt honoured.
+
+An interrupt closes the run's iterator, which cancels it at the agents; what was measured is kept and printed.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+
+from probemesh_shared.escape import escape
+from probemesh_shared.targets import count_ports
+
+from probemesh_controller.api import (
+    Mesh,
+    RunEnded,
+    RunEvent,
+    RunMeasured,
+    RunPlanned,
+    RunRequest,
+    RunVantageEnded,
+)
+from probemesh_controller.cli.flags import is_terminal, may_redraw, note, use_color
+from probemesh_controller.cli.output import terminal_width, write
+from probemesh_controller.render.live import Frames, frame
+from probemesh_controller.results import Assembly
+
+FRAME_S = 0.1
+#: Off a terminal nothing is said of a run that is over sooner than this.
+FIRST_NOTE_S, NEXT_NOTE_S = 3.0, 5.0
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is: (agent, spec) pairs that ended, rows that came."""
+
+    expected: int = 0
+    ended: int = 0
+    rows: int = 0
+    rows_expected: int = 0
+
+    def take(self, event: RunEvent, request: RunRequest) -> None:
+        match event:
+            case RunPlanned(vantages=planned):
+                taking_part = sum(vantage.outcome is None for vantage in planned)
+                self.expected = taking_part * len(request.specs)
+                ports = sum(max(1, count_ports(target.ports)) for target in request.targets)
+                self.rows_expected = self.expected * ports
+            case RunMeasured(measurements=measured):
+                self.rows += len(measured)
+            case RunVantageEnded():
+                self.ended += 1
+
+    def text(self, scan: bool) -> str:
+        said = f"{self.ended} of {self.expected} vantage points done"
+        return f"{said}, {self.rows} of {self.rows_expected} ports" if scan else said
+
+
+class Display:
+    """Shows a run while it goes on. ``live`` redraws the table on stdout; else a line or notes on stderr."""
+
+    def __init__(self, request: RunRequest, assembly: Assembly, live: bool, strict: bool, ci: bool) -> None:
+        self._request, self._assembly = request, assembly
+        self._strict, self._live = strict, live
+        self._line = not live and is_terminal(sys.stderr) and not ci
+        self._color = use_color(sys.stdout, ci)
+        self._frames, self._progress = Frames(), Progress()
+        self._scan = any(count_ports(target.ports) > 1 for target in request.targets)
+        self._started = time.monotonic()
+        self._next_note = self._started + FIRST_NOTE_S
+
+    def take(self, event: RunEvent) -> None:
+        self._assembly.add(event)
+        self._progress.take(event, self._request)
+        if isinstance(event, RunPlanned):
+            for text in event.notes:
+                self._note(escape(text, 400))
+
+    def refresh(self) -> None:
+        if self._live:
+            size = shutil.get_terminal_size((100, 40))
+            results = self._assembly.results()
+            footer = f"{self._progress.text(self._scan)} · Ctrl-C stops"
+            lines = frame(results, footer, terminal_width(), size.lines, self._color, self._strict)
+            write(self._frames.draw(lines))
+        elif time.monotonic() >= self._next_note:
+            self._next_note = time.monotonic() + (FRAME_S if self._line else NEXT_NOTE_S)
+            start = "\r\x1b[K" if self._line else ""
+            end = "" if self._line else "\n"
+            print(f"{start}{self._progress.text(self._scan)}", end=end, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._live:
+            write(self._frames.clear())
+        elif self._line:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def _note(self, text: str) -> None:
+        if self._live:
+            write(self._frames.clear())
+        note(text)
+
+
+async def run_shown(
+    mesh: Mesh, request: RunRequest, assembly: Assembly, *, table: bool, strict: bool, ci: bool
+) -> bool:
+    """Runs to the end or to an interrupt; returns whether it was interrupted. Results are in ``assembly``."""
+    display = Display(request, assembly, table and may_redraw(sys.stdout, ci), strict, ci)
+    consumer = asyncio.ensure_future(_consume(mesh, request, display.take))
+    ticker = asyncio.ensure_future(_tick(display.refresh))
+    interrupted = False
+
+    def interrupt() -> None:
+        nonlocal interrupted
+        if interrupted:  # asked twice: now
+            raise KeyboardInterrupt
+        interrupted = True
+        consumer.cancel()
+
+    try:
+        with _on_signals(interrupt):
+            await asyncio.wait({consumer})
+    finally:
+        for task in (ticker, consumer):
+            task.cancel()
+        await asyncio.gather(ticker, return_exceptions=True)
+        display.close()
+    if interrupted:
+        await asyncio.gather(consumer, return_exceptions=True)
+        assembly.add(RunEnded(cancelled=True))
+        return True
+    consumer.result()
+    return False
+
+
+async def _consume(mesh: Mesh, request: RunRequest, take: Callable[[RunEvent], None]) -> None:
+    events: AsyncIterator[RunEvent] = mesh.run(request)
+    try:
+        async for event in events:
+            take(event)
+    finally:
+        close = getattr(events, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _tick(refresh: Callable[[], None]) -> None:
+    while True:
+        await asyncio.sleep(FRAME_S)
+        refresh()
+
+
+@contextlib.contextmanager
+def _on_signals(handler: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for number in signals:
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
