@@ -16,17 +16,6 @@ from probemesh_shared.words import FailureKind, Kind
 
 from probemesh_controller.diagnosis.observations import Manner, Observation, Source
 
-#: Of a vantage point's several addresses that all fail, the first of these stands for them.
-_TELLING = (
-    Manner.ANSWERED,
-    Manner.CLOSED,
-    Manner.RESET,
-    Manner.REFUSED,
-    Manner.REJECTED,
-    Manner.SILENT,
-    Manner.NO_NAME,
-)
-
 _GroupKey = tuple[Manner, bool, str, int, int, str]
 
 _SERVER_SPOKE = (FailureKind.NO_SUCH_NAME, FailureKind.NO_ADDRESS, FailureKind.NAME_SERVER_FAILED)
@@ -57,7 +46,8 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """``reached`` and every group are disjoint; vantage points that did not look are in none."""
+    """Nobody in ``reached`` is in a group; who failed at several addresses in several ways is in several
+    groups; who did not look is in none."""
 
     kind: Kind
     transport: str
@@ -66,9 +56,18 @@ class Question:
     groups: tuple[Group, ...]
     held: tuple[Observation, ...]
 
+    def rivals(self, group: Group) -> tuple[Group, ...]:
+        """Groups that met the same addresses and saw something else there."""
+        mine = {one.address for one in group.seen}
+        return tuple(
+            other
+            for other in self.groups
+            if other is not group and any(one.address in mine for one in other.seen)
+        )
+
     @property
     def lookers(self) -> int:
-        return len(self.reached) + sum(len(group.sources) for group in self.groups)
+        return len({*self.reached, *(name for group in self.groups for name in group.sources)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +118,6 @@ def _reach(one: Observation) -> bool | None:
     return one.held
 
 
-def _representative(rows: Sequence[Observation]) -> Observation:
-    return min(rows, key=lambda one: (_TELLING.index(one.manner), one.address or "", one.id))
-
-
 def _group_key(one: Observation) -> _GroupKey:
     if one.manner is not Manner.REJECTED or one.icmp is None:
         return one.manner, one.connecting, "", -1, -1, ""
@@ -138,25 +133,24 @@ def _question(kind: Kind, transport: str, port: int | None, rows: Iterable[Obser
     if not by_source:
         return None
     reached, held = [], []
-    failing: defaultdict[_GroupKey, list[str]] = defaultdict(list)
+    failing: defaultdict[_GroupKey, list[Observation]] = defaultdict(list)
     for source, mine in sorted(by_source.items()):
         good = [one for one in mine if _reach(one)]
         if good:
             reached.append(source)
             held.extend(good)
         else:
-            failing[_group_key(_representative(mine))].append(source)
-    groups = tuple(
-        _group([one for source in names for one in by_source[source]], names)
-        for _, names in sorted(failing.items())
-    )
+            for one in mine:
+                failing[_group_key(one)].append(one)
+    groups = tuple(_group(seen) for _, seen in sorted(failing.items()))
     return Question(kind, transport, () if port is None else (port,), tuple(reached), groups, tuple(held))
 
 
-def _group(rows: Sequence[Observation], names: Sequence[str]) -> Group:
-    standing = _representative(rows)
-    icmp = standing.icmp if standing.manner is Manner.REJECTED else None
-    return Group(standing.manner, standing.connecting, icmp, tuple(names), tuple(rows))
+def _group(seen: Sequence[Observation]) -> Group:
+    first = seen[0]
+    icmp = first.icmp if first.manner is Manner.REJECTED else None
+    sources = tuple(sorted({one.source for one in seen}))
+    return Group(first.manner, first.connecting, icmp, sources, tuple(seen))
 
 
 def _pattern(question: Question) -> tuple[object, ...]:

@@ -164,11 +164,11 @@ def _write(
 
 
 def _others(question: Question, group: Group) -> tuple[Observation, ...]:
-    return tuple(one for other in question.groups if other is not group for one in other.seen)
+    return tuple(one for other in question.rivals(group) for one in other.seen)
 
 
 def _not_listening(facts: Facts, question: Question, group: Group) -> Finding:
-    mixed = len(question.groups) > 1
+    mixed = bool(question.rivals(group))
     return _write(
         facts,
         question,
@@ -184,7 +184,7 @@ def _not_listening(facts: Facts, question: Question, group: Group) -> Finding:
 
 def _silent(facts: Facts, question: Question, group: Group) -> Finding:
     alive = tuple(one for address in sorted(addresses_of(group.seen)) for one in facts.signs_of_life(address))
-    everybody = len(question.groups) == 1
+    everybody = not question.rivals(group)
     return _write(
         facts,
         question,

@@ -40,13 +40,13 @@ def service_rule(facts: Facts) -> Iterator[Finding]:
 
 def _for_all(facts: Facts, question: Question, group: Group) -> Finding:
     verdict, alternatives = _verdict(question, group)
-    alone = question.lookers == 1
+    alone, rivals = question.lookers == 1, question.rivals(group)
     who = f"{group.sources[0]} (the only one to look)" if alone else names(group.sources)
-    sure = Confidence.POSSIBLE if alone or len(question.groups) > 1 else confidence_of(question, group)
-    if group.manner in (Manner.ANSWERED, Manner.CLOSED) and not alone and len(question.groups) == 1:
+    sure = Confidence.POSSIBLE if alone or rivals else confidence_of(question, group)
+    if group.manner in (Manner.ANSWERED, Manner.CLOSED) and not alone and not rivals:
         sure = Confidence.CERTAIN  # the service was heard to say so
     said = saw(group.seen[0])
-    others = tuple(one for other in question.groups if other is not group for one in other.seen)
+    others = tuple(one for other in rivals for one in other.seen)
     return Finding(
         verdict=verdict,
         scope=scope_of(facts, question, group.sources, group.seen),

@@ -18,7 +18,7 @@ class Split:
 
     @property
     def text(self) -> str:
-        what = f"{self.attribute} {self.value}"
+        what = f"{self.attribute}{'' if self.attribute.endswith('=') else ' '}{self.value}"
         return f"exactly {what} fails" if self.fails else f"only {what} reaches it"
 
 

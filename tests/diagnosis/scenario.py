@@ -1,0 +1,171 @@
+"""Scenarios in brief form, ``VANTAGE KIND ADDRESS[:PORT] HOW [xATTEMPTS]`` → the results a run would give."""
+
+import re
+import tomllib
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from probemesh_shared.failures import from_icmp, outcome_of
+from probemesh_shared.model import (
+    AgentInfo,
+    Failure,
+    HttpDetail,
+    IcmpError,
+    Measurement,
+    PortRange,
+    Sample,
+    Target,
+    TargetResult,
+    TlsDetail,
+    Vantage,
+)
+from probemesh_shared.outcomes import vantage_outcome
+from probemesh_shared.words import FailureKind, Family, Kind, Origin, Outcome, Stage
+
+FOLDER = Path(__file__).parent / "scenarios"
+
+_K, _O = FailureKind, Origin
+#: word → (stage, kind, origin)
+FAILURES: dict[str, tuple[Stage, FailureKind, Origin]] = {
+    "silent": (Stage.CONNECT, _K.TIMEOUT, _O.UNKNOWN),
+    "refused": (Stage.CONNECT, _K.REFUSED, _O.TARGET),
+    "unknown-sender": (Stage.CONNECT, _K.UNREACHABLE, _O.PATH),
+    "no-route": (Stage.CONNECT, _K.NO_ROUTE, _O.AGENT),
+    "own-filter": (Stage.SEND, _K.LOCAL_FILTER, _O.AGENT),
+    "descriptors": (Stage.CONNECT, _K.LOCAL_RESOURCE, _O.AGENT),
+    "denied": (Stage.CONNECT, _K.DENIED, _O.AGENT),
+    "unsupported": (Stage.CONNECT, _K.UNSUPPORTED, _O.AGENT),
+    "deadline": (Stage.CONNECT, _K.DEADLINE, _O.AGENT),
+    "own-address": (Stage.CONNECT, _K.OWN_ADDRESS, _O.AGENT),
+    "not-addressable": (Stage.RESOLVE, _K.NOT_ADDRESSABLE, _O.AGENT),
+    "nxdomain": (Stage.RESOLVE, _K.NO_SUCH_NAME, _O.RESOLVER),
+    "no-address": (Stage.RESOLVE, _K.NO_ADDRESS, _O.RESOLVER),
+    "servfail": (Stage.RESOLVE, _K.NAME_SERVER_FAILED, _O.RESOLVER),
+    "resolver-silent": (Stage.RESOLVE, _K.TIMEOUT, _O.RESOLVER),
+    "alert": (Stage.TLS, _K.TLS_ALERT, _O.TARGET),
+    "hello-silent": (Stage.TLS, _K.TIMEOUT, _O.UNKNOWN),
+    "hello-reset": (Stage.TLS, _K.RESET, _O.UNKNOWN),
+    "answer-silent": (Stage.HTTP, _K.TIMEOUT, _O.UNKNOWN),
+    "answer-reset": (Stage.HTTP, _K.RESET, _O.UNKNOWN),
+    "answer-closed": (Stage.HTTP, _K.CLOSED, _O.TARGET),
+    "too-big": (Stage.SEND, _K.TOO_BIG, _O.PATH),
+}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    name: str
+    results: tuple[TargetResult, ...]
+    agents: tuple[AgentInfo, ...]
+    expected: tuple[dict[str, Any], ...]
+
+
+def split_address(text: str) -> tuple[str | None, int | None]:
+    if text == "-":
+        return None, None
+    if text.startswith("["):
+        address, _, port = text[1:].partition("]")
+        return address, int(port[1:]) if port else None
+    if text.count(":") == 1:
+        address, _, port = text.partition(":")
+        return address, int(port)
+    return text, None
+
+
+def icmp_failure(word: str, address: str) -> Failure:
+    code, _, sender = word.removeprefix("icmp:").partition("@")
+    kind, number = (int(part) for part in code.split("/"))
+    family = Family.IPV6 if ":" in address else Family.IPV4
+    own = sender.startswith("own=")
+    sender = sender.removeprefix("own=")
+    error = IcmpError(family, kind, number, sender or None)
+    failure = from_icmp(Stage.CONNECT, error, target=address, own=(sender,) if own else ())
+    assert failure is not None
+    return failure
+
+
+def failure_of(how: str, address: str | None) -> Failure | None:
+    if how.startswith("icmp:"):
+        assert address is not None
+        return icmp_failure(how, address)
+    if how.startswith("status:"):
+        return Failure(Stage.HTTP, _K.STATUS_UNEXPECTED, _O.TARGET, how)
+    return Failure(*FAILURES[how], how) if how in FAILURES else None
+
+
+def detail_of(kind: Kind, how: str) -> HttpDetail | TlsDetail | None:
+    word, _, number = how.partition(":")
+    tls = TlsDetail(verified=False, verify_code=int(number)) if word == "unverified" else None
+    tls = TlsDetail(verified=True) if word == "verified" else tls
+    if kind is Kind.HTTP:
+        return HttpDetail(status=int(number) if word == "status" else 200, tls=tls)
+    return tls
+
+
+def measurement(line: str, target: Target) -> tuple[str, Measurement]:
+    """One row; ``ok``, ``verified`` and ``unverified:CODE`` held."""
+    name, kind_word, where, how, *times = line.split()
+    kind = Kind(kind_word)
+    address, port = split_address(where)
+    failure = failure_of(how, address)
+    held = ("ok", "verified", "unverified")
+    assert failure is not None or how.partition(":")[0] in held, f"unknown word {how}"
+    outcome = outcome_of(failure) if failure else Outcome.OK
+    count = int(times[0].removeprefix("x")) if times else 3
+    samples = tuple(Sample(i, i * 200.0, None if failure else 1.5, outcome, failure) for i in range(count))
+    row = Measurement(kind, 0, target.text, address, port, outcome, 1, samples, failure, detail_of(kind, how))
+    return name, row
+
+
+_TARGET = re.compile(r"(?:\w+://|dns:|agent:)?(?P<host>[\w.-]+)(?::(?P<port>\d+)\Z)?")
+
+
+def read_target(table: dict[str, Any]) -> Target:
+    found = _TARGET.match(table["target"])
+    assert found is not None
+    one = [[int(found["port"])] * 2] if found["port"] else []
+    ports = tuple(PortRange(*span) for span in table.get("ports", one))
+    kind = Kind(table["kind"]) if "kind" in table else None
+    server, agent = table.get("server"), table.get("agent")
+    return Target(table["target"], found["host"], ports, kind, server=server, agent=agent)
+
+
+def read_result(table: dict[str, Any]) -> tuple[TargetResult, tuple[AgentInfo, ...]]:
+    target = read_target(table)
+    rows: defaultdict[str, list[Measurement]] = defaultdict(list)
+    for line in table.get("rows", ()):
+        name, row = measurement(line, target)
+        rows[name].append(row)
+    known = table.get("agents", {})
+    lost = table.get("lost", ())
+    names = sorted({*rows, *known, *lost})
+    agents = tuple(
+        AgentInfo(
+            name,
+            known.get(name, {}).get("site", name.partition("-")[0]),
+            known.get(name, {}).get("labels", {}),
+            addresses=tuple(known.get(name, {}).get("addresses", ())),
+        )
+        for name in names
+    )
+    vantages = tuple(vantage(agent, rows[agent.name], agent.name in lost) for agent in agents)
+    return TargetResult(target, 1, vantages), agents
+
+
+def vantage(agent: AgentInfo, rows: list[Measurement], lost: bool) -> Vantage:
+    if lost:
+        return Vantage(agent.name, agent.site, Outcome.AGENT_LOST, reason="the link did not come back")
+    outcome, failed_at, is_target = vantage_outcome(rows, ladder=True)
+    return Vantage(agent.name, agent.site, outcome, failed_at, tuple(rows), is_target)
+
+
+def load() -> list[Scenario]:
+    found = []
+    for path in sorted(FOLDER.glob("*.toml")):
+        for table in tomllib.loads(path.read_text())["case"]:
+            result, agents = read_result(table)
+            expected = tuple(table.get("expect", ()))
+            found.append(Scenario(f"{path.stem}: {table['name']}", (result,), agents, expected))
+    return found
