@@ -1,7 +1,7 @@
 """The clocks that are handed in: the machine's, and a virtual one for tests and simulations.
 
-Both have the shape of ``probemesh_agent.env.Clock``: ``monotonic`` for deadlines, ``perf_ns`` for round trips,
-``wall_ns`` only ever as a label, ``sleep``.
+Both have the shape of ``probemesh_agent.env.Clock``: ``monotonic`` for deadlines, ``perf_ns`` for round
+trips, ``wall_ns`` only ever as a label, ``sleep``.
 """
 
 import asyncio
@@ -45,9 +45,9 @@ class SystemClock:
 class VirtualClock:
     """Time that stands still until it is moved.
 
-    ``advance`` wakes sleepers in the order of their instants and lets everything that follows from each wake-up
-    settle before the next, so that a test of minutes takes none. ``skew_ns`` is how far the wall clock is from the
-    true epoch, for two hosts whose clocks differ over one virtual time.
+    ``advance`` wakes sleepers in the order of their instants and lets everything that follows from each
+    wake-up settle before the next, so that a test of minutes takes none. ``skew_ns`` is how far the wall
+    clock is from the true epoch, for two hosts whose clocks differ over one virtual time.
     """
 
     #: Turns of the event loop that one wake-up may cause before the next sleeper's instant comes.

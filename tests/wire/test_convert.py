@@ -2,12 +2,9 @@
 
 import contextlib
 import dataclasses
-import importlib.util
 import math
-import sys
 import typing
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,19 +16,7 @@ from probemesh_shared.convert import BadMessage
 from probemesh_shared.session import frames
 from probemesh_shared.wire import compiler
 
-
-def _strategies() -> Any:
-    """The module beside this one (tests are no package)."""
-    name = "probemesh_wire_strategies"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("strategies.py"))
-        assert spec and spec.loader
-        sys.modules[name] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return sys.modules[name]
-
-
-instances = _strategies().instances
+from tests.wire.strategies import instances
 
 #: Nouns that never travel in the session or the mesh service: they are made where they are shown.
 AT_HOME = {

@@ -1,4 +1,4 @@
-"""What a session tells its owner. Events come back from ``Session.receive`` and ``Session.tick``, in order."""
+"""What a session tells its owner: ``Session.receive`` and ``Session.tick`` return events, in order."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class JobArrived:
 
 @dataclass(frozen=True, slots=True)
 class CancelArrived:
-    """At the agent; the job is known and not ended. Also raised for jobs that the controller no longer lists."""
+    """At the agent, once; the job is known and not ended. Also for jobs the controller no longer lists."""
 
     job_id: str
     reason: str
@@ -31,7 +31,7 @@ class CancelArrived:
 
 @dataclass(frozen=True, slots=True)
 class ResultsArrived:
-    """At the controller, each batch once and in order. Commit, then call ``Session.committed(job_id, seq)``."""
+    """At the controller, each batch once and in order. Commit, then ``Session.committed(job_id, seq)``."""
 
     job_id: str
     seq: int
@@ -40,7 +40,7 @@ class ResultsArrived:
 
 @dataclass(frozen=True, slots=True)
 class JobEnded:
-    """At the controller, once, after all of its batches. Commit, then call ``Session.committed(job_id, seq)``."""
+    """At the controller, once, after all of its batches. Commit, then ``Session.committed(job_id, seq)``."""
 
     job_id: str
     seq: int

@@ -18,6 +18,7 @@ MAX_BYTES = 65_536  # one bytes value: a certificate, a body's beginning
 MAX_ITEMS = 16_384  # one list: targets of a job, measurements of a batch
 MAX_ENTRIES = 256  # one map: labels
 MAX_ID = 200
+MAX_SAMPLES = 1_000  # of one measurement: it has to fit into one batch, failures and all
 _INT_MAX = (1 << 63) - 1
 _DAY_MS = 86_400_000.0
 
@@ -74,7 +75,7 @@ _FIELD: dict[tuple[str, str] | str, Check] = {
     "ttl": _OCTET,
     "size": integer(0, 65_535),
     "mss": integer(0, 65_535),
-    "count": integer(1, 100_000),
+    "count": integer(1, MAX_SAMPLES),
     "interval_s": number(0.0, 86_400.0),
     "timeout_s": number(0.001, 86_400.0),
     "packets_per_s": number(1e-6, 1e9),
