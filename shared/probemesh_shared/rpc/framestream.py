@@ -2,9 +2,10 @@
 
 Four of them, by who dials and which side of the session one is::
 
-    fleet_link(connection)     an agent that dialled its controller        served_fleet_link(context)   the
-    controller agent_link(connection)     whoever dialled a listening agent
-    served_agent_link(context)   that agent
+    fleet_link(connection)        an agent that dialled its controller
+    served_fleet_link(context)    the controller, inside Fleet.Attach
+    agent_link(connection)        whoever dialled a listening agent
+    served_agent_link(context)    that agent, inside Agent.Attach
 
 grpc allows one read and one write at a time, which the driver keeps to.
 """

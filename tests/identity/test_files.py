@@ -1,0 +1,97 @@
+"""Key files: modes enforced, pairs that belong together, crashes in the middle of a renewal."""
+
+import os
+from pathlib import Path
+
+import pytest
+from probemesh_shared.errors import StateError
+from probemesh_shared.identity import files
+from probemesh_shared.identity.files import load_identity, save_identity, write_private
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_saved_is_loaded_and_private(tmp_path: Path, make) -> None:
+    identity = make()
+    folder = tmp_path / "agent"
+    os.umask(0o000)
+    try:
+        save_identity(folder, identity)
+    finally:
+        os.umask(0o022)
+    assert load_identity(folder) == identity
+    assert mode(folder) == 0o700
+    assert {path.name: mode(path) for path in folder.iterdir()} == {
+        "ca.pem": 0o600,
+        "cert.pem": 0o600,
+        "key.pem": 0o600,
+    }
+
+
+@pytest.mark.parametrize("wide", [0o644, 0o640, 0o604, 0o660])
+def test_a_key_that_others_may_read_is_refused(tmp_path: Path, make, wide: int) -> None:
+    save_identity(tmp_path, make())
+    (tmp_path / "key.pem").chmod(wide)
+    with pytest.raises(StateError, match=f"may be read by others .mode {wide:04o}") as refused:
+        load_identity(tmp_path)
+    assert refused.value.hint == f"chmod 600 {tmp_path / 'key.pem'}"
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="there is no identity"):
+        load_identity(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["cert.pem", "key.pem", "ca.pem"])
+def test_rubbish_is_a_state_error(tmp_path: Path, make, name: str) -> None:
+    save_identity(tmp_path, make())
+    write_private(tmp_path / name, b"rubbish")
+    with pytest.raises(StateError):
+        load_identity(tmp_path)
+
+
+def test_a_key_of_another_certificate(tmp_path: Path, make) -> None:
+    save_identity(tmp_path, make())
+    write_private(tmp_path / "key.pem", make().key_pem)
+    with pytest.raises(StateError, match="do not belong together"):
+        load_identity(tmp_path)
+
+
+@pytest.mark.parametrize("survived", range(8))
+def test_a_crash_while_saving_leaves_the_old_pair_or_the_new(
+    tmp_path: Path, make, monkeypatch: pytest.MonkeyPatch, survived: int
+) -> None:
+    """Every rename is a point where the machine may stop."""
+    old, new = make(), make()
+    save_identity(tmp_path, old)
+    rename, done = Path.rename, 0
+
+    def dying(self: Path, target: Path) -> Path:
+        nonlocal done
+        if done == survived:
+            raise KeyboardInterrupt
+        done += 1
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.Path, "rename", dying)
+        try:
+            save_identity(tmp_path, new)
+            finished = True
+        except KeyboardInterrupt:
+            finished = False
+    found = load_identity(tmp_path)
+    assert found == (new if finished or survived >= 4 else old)
+    assert load_identity(tmp_path) == found
+
+
+def test_the_key_is_not_in_the_repr(make) -> None:
+    assert "PRIVATE" not in repr(make())
+
+
+def test_renewal_is_due_after_a_third(make) -> None:
+    identity = make()
+    life = identity.not_after_ns - identity.not_before_ns
+    assert identity.renew_at_ns == identity.not_before_ns + life // 3
