@@ -17,9 +17,10 @@ def from_sockaddr(sockaddr: tuple[object, ...]) -> IPAddress:
     IPv4."""
     host = str(sockaddr[0])
     scope = sockaddr[3] if len(sockaddr) == 4 else 0
-    if scope and "%" not in host:
-        host = f"{host}%{_scope_name(int(str(scope)))}"
-    return unmapped(ip_address(host))
+    address = unmapped(ip_address(host.partition("%")[0]))
+    if scope and isinstance(address, IPv6Address) and (address.is_link_local or address.is_multicast):
+        return IPv6Address(f"{address}%{_scope_name(int(str(scope)))}")  # elsewhere a zone says nothing
+    return address
 
 
 def parse_literal(text: str) -> IPAddress | None:

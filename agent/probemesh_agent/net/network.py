@@ -203,9 +203,9 @@ class SystemNetwork:
 
 
 def _packet_engine(network: SystemNetwork) -> Any:
-    from probemesh_agent.engine import Engine  # a thread and an epoll: only where packets are sent
+    from probemesh_agent.engine.loop import Engine, socket_budget  # only where packets are sent
 
-    return Engine()
+    return Engine(min(socket_budget(), network.limits.concurrent))
 
 
 def _chosen(found: Iterable[IPAddress], family: Family) -> list[IPAddress]:

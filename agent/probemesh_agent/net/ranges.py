@@ -59,7 +59,6 @@ _LAST_32_BITS: tuple[tuple[str, IPv6Network], ...] = (
     ("IPv4-compatible", IPv6Network("::/96")),
     ("IPv4-translated", IPv6Network("::ffff:0:0:0/96")),
     ("NAT64", IPv6Network("64:ff9b::/96")),
-    ("NAT64", IPv6Network("64:ff9b:1::/48")),
 )
 _6TO4 = IPv6Network("2002::/16")
 _TEREDO = IPv6Network("2001::/32")
@@ -98,14 +97,16 @@ def embedded(address: IPAddress) -> tuple[tuple[str, IPv4Address], ...]:
     bare = IPv6Address(number)
     if number in (0, 1):
         return ()
-    found = [(how, _low(number)) for how, network in _LAST_32_BITS if bare in network]
+    low = _low(number)
+    found = [(how, low) for how, network in _LAST_32_BITS if bare in network]
     if bare in _6TO4:
         found.append(("6to4", _low(number >> 80)))
     if bare in _TEREDO:
         found.append(("Teredo server", _low(number >> 64)))
         found.append(("Teredo client", _low(~number)))
-    if bare in _LOCAL_NAT64:
-        found.append(("NAT64", _low((number >> 64 & 0xFFFF) << 16 | number >> 40 & 0xFFFF)))
+    if bare in _LOCAL_NAT64:  # whether it is cut at /48 or at /96 is its network's affair
+        wide = _low((number >> 64 & 0xFFFF) << 16 | number >> 40 & 0xFFFF)
+        found.extend(("NAT64", one) for one in (low, wide) if int(one))
     if number >> 32 & 0xFFFFFFFF in _ISATAP:
         found.append(("ISATAP", _low(number)))
     return tuple(found)

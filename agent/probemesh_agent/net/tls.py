@@ -20,7 +20,7 @@ _CHAIN_MOST = 16
 Receive = Callable[[int, Stage, float], Awaitable[bytes]]
 Send = Callable[[bytes, Stage, float], Awaitable[None]]
 
-#: OpenSSL's reason for an alert that came from the peer (1000 + its number) to its name in RFC 8446 §6; and the
+#: OpenSSL's reason for an alert of the peer (1000 + its number) to its name in RFC 8446 §6; and the
 #: numbers that it has no reason for.
 ALERTS: dict[str, str] = {
     "SSLV3_ALERT_UNEXPECTED_MESSAGE": "unexpected_message",
@@ -88,7 +88,7 @@ class Session:
             except ssl.SSLCertVerificationError as error:
                 await self._flush_quietly(deadline)
                 raise CertificateInvalid(
-                    _handshake_failure(error), error.verify_code, error.verify_message
+                    _handshake_failure(error, data), error.verify_code, error.verify_message
                 ) from None
             except ssl.SSLError as error:
                 await self._flush_quietly(deadline)
