@@ -7,7 +7,7 @@ never memory, and holds up nobody.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from probemesh_shared.errors import StateError
@@ -75,7 +75,7 @@ class RunLog:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def read(self, after: int = 0) -> AsyncIterator[tuple[int, RunEvent]]:
+    async def read(self, after: int = 0) -> AsyncGenerator[tuple[int, RunEvent], None]:
         """(number, event) of everything after number ``after``, to the run's end, waiting for what is to
         come."""
         number = max(0, after)

@@ -1,0 +1,364 @@
+"""The agents of a mesh: who is attached, what they said of themselves, what they still owe.
+
+A member outlives its links: its inbox stays, so that results of a job come in order and once, over however
+many links. Name and id come from the certificate alone; everything in a hello is a claim and bounded.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from probemesh_shared.clock import Clock
+from probemesh_shared.errors import CertificateRefused, NotFound, Unreachable
+from probemesh_shared.escape import escape
+from probemesh_shared.model import AgentInfo, Job
+from probemesh_shared.session.driver import FrameStream, LinkEnd
+from probemesh_shared.session.events import Drained, Event, JobEnded, Ready, ResultsArrived
+from probemesh_shared.session.frames import ErrorCode, Hello
+from probemesh_shared.session.inbox import Inbox
+from probemesh_shared.words import AgentState
+
+from probemesh_controller.candidates import readable
+from probemesh_controller.link import Link
+from probemesh_controller.store.port import AgentRecord, Store
+from probemesh_controller.store.worker import AsyncStore
+
+log = logging.getLogger(__name__)
+
+_MAX_CLAIMS = 64
+_MAX_WORD = 64
+_POLL_S = 0.05
+_REVOKE_S = 1.0
+
+
+@dataclass(slots=True)
+class Feed:
+    """What comes of one job at one agent. The session's window bounds the queue: nothing is acknowledged,
+    and so no more is sent, before the reader has committed what is in it."""
+
+    job: Job
+    events: asyncio.Queue[ResultsArrived | JobEnded | None] = field(default_factory=asyncio.Queue)
+
+    def give_up(self) -> None:
+        """Tells the reader to wait no longer."""
+        self.events.put_nowait(None)
+
+
+@dataclass(slots=True)
+class Member:
+    """One agent, by its id."""
+
+    id: str
+    name: str
+    inbox: Inbox = field(default_factory=Inbox)
+    link: Link | None = None
+    hello: Hello | None = None
+    last_seen_ns: int | None = None
+    feeds: dict[str, Feed] = field(default_factory=dict)
+    revoked: bool = False
+
+    @property
+    def connected(self) -> bool:
+        return self.link is not None and self.link.ready
+
+
+class Fleet:
+    """One event loop. ``aclose`` ends all links and waits for them."""
+
+    def __init__(
+        self,
+        store: AsyncStore,
+        clock: Clock,
+        hello: Hello,
+        *,
+        ephemeral_s: float = 600.0,
+        seen_s: float = 60.0,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._hello = hello
+        self._ephemeral_s = ephemeral_s
+        self._seen_s = seen_s
+        self._members: dict[str, Member] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._links: set[Link] = set()
+        self._changed = asyncio.Event()
+        self._draining: str | None = None
+
+    # --- links ----------------------------------------------------------------------------------------
+
+    async def attach(self, agent_id: str, name: str, stream: FrameStream) -> LinkEnd:
+        """Serves one link of one agent until it ends; the newest link of an agent takes the place of an
+        older.
+
+        Raises CertificateRefused for a revoked agent, Unreachable while shutting down, and what the store
+        says.
+        """
+        if self._draining is not None:
+            raise Unreachable(f"the controller is going away: {self._draining}")
+        await self._store.call(lambda store: _admit(store, agent_id, name, self._clock.wall_ns()))
+        member = self._members.setdefault(agent_id, Member(agent_id, name))
+        member.name = name
+        if member.revoked:
+            raise CertificateRefused(f"agent {name} is revoked")
+        old = member.link
+        if old is not None:
+            self._replace(member, old)
+        link = Link(self._hello, member.inbox, stream, self._clock)
+        member.link = link
+        self._links.add(link)
+        try:
+            return await link.run(lambda event: self._on_event(member, event))
+        finally:
+            self._links.discard(link)
+            if member.link is link:
+                member.link = None
+                self._seen(member)
+                log.info("agent %s is gone", escape(name, 80))
+            self._notify()
+
+    def _replace(self, member: Member, old: Link) -> None:
+        log.warning(
+            "agent %s attached while it was attached already; the newer link stays. Should this go on,"
+            " two hosts use the same key.",
+            escape(member.name, 80),
+        )
+        old.fail(ErrorCode.REPLACED, "the same agent attached anew")
+
+    async def _on_event(self, member: Member, event: Event) -> None:
+        """Never waits: a task that is cut off here would lose what its inbox has counted already."""
+        match event:
+            case ResultsArrived() | JobEnded():
+                feed = member.feeds.get(event.job_id)
+                if feed is not None:
+                    feed.events.put_nowait(event)
+                elif isinstance(event, ResultsArrived):
+                    self.commit(member, event.job_id, event.seq)
+            case Ready():
+                member.hello = _bounded(event.peer)
+                self._seen(member)
+                self._notify()
+                log.info("agent %s is attached", escape(member.name, 80))
+            case Drained():
+                log.info(
+                    "agent %s takes no more jobs: %s", escape(member.name, 80), escape(event.reason, 200)
+                )
+            case _:
+                pass
+
+    def _seen(self, member: Member) -> None:
+        """Remembers that and how it was seen; the store is told beside what goes on."""
+        member.last_seen_ns = self._clock.wall_ns()
+        hello, seen = member.hello, member.last_seen_ns
+        self.spawn(self._store.call(lambda store: _remember(store, member.id, hello, seen)))
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Runs ``work`` beside what goes on; what it raises is logged."""
+
+        async def run() -> None:
+            try:
+                await work
+            except Exception as error:
+                log.error("%s", error)
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def wait_connected(self, names: frozenset[str], seconds: float) -> None:
+        """Until all of ``names`` are connected, or ``seconds`` are over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not names <= {m.name for m in self._members.values() if m.connected}:
+                    await self._changed.wait()
+
+    # --- jobs -----------------------------------------------------------------------------------------
+
+    def open(self, agent_id: str, job: Job) -> Feed:
+        """Sends a job, now or on the agent's next link within the job's budget. ``close`` it in the end."""
+        member = self._members[agent_id]
+        feed = member.feeds[job.id] = Feed(job)
+        if member.link is not None:
+            member.link.do(lambda session: session.send_job(job))
+        else:
+            member.inbox.expect(job.id, job)
+            member.inbox.date(self._clock.monotonic())
+        return feed
+
+    def cancel(self, agent_id: str, job_id: str, reason: str) -> None:
+        """Tells the agent to stop; its end still comes, if the link lives."""
+        member = self._members[agent_id]
+        if member.link is not None:
+            member.link.do(lambda session: session.cancel(job_id, reason))
+        else:
+            member.inbox.cancel(job_id, reason)
+
+    def committed(self, agent_id: str, job_id: str, seq: int) -> None:
+        self.commit(self._members[agent_id], job_id, seq)
+
+    def commit(self, member: Member, job_id: str, seq: int) -> None:
+        """What was stored may be acknowledged, over whichever link there is now."""
+        if member.link is not None:
+            member.link.do(lambda session: session.committed(job_id, seq))
+        else:
+            member.inbox.committed(job_id, seq)
+
+    def close_feed(self, agent_id: str, job_id: str) -> None:
+        """No more of this job: what still comes is acknowledged unread."""
+        member = self._members[agent_id]
+        member.feeds.pop(job_id, None)
+        member.inbox.forget(job_id)
+        if member.link is not None:
+            member.link.poke()
+
+    def connected(self, agent_id: str) -> bool:
+        member = self._members.get(agent_id)
+        return member is not None and member.connected
+
+    # --- what is known ----------------------------------------------------------------------------------
+
+    async def agents(self) -> tuple[AgentInfo, ...]:
+        """Everybody in the store, with what is known from live links; a name's older, revoked holders are
+        left out where there is a newer one."""
+        records = await self._store.call(lambda store: store.agents())
+        newest: dict[str, AgentRecord] = {}
+        for record in sorted(records, key=lambda r: (not r.revoked, r.created_ns)):
+            newest[record.name] = record
+        return tuple(self._info(newest[name]) for name in sorted(newest))
+
+    def _info(self, record: AgentRecord) -> AgentInfo:
+        member = self._members.get(record.id)
+        connected = member is not None and member.connected and not record.revoked
+        if member is not None and member.hello is not None:
+            record = _with_hello(record, member.hello, member.last_seen_ns)
+        state = AgentState.CONNECTED if connected else AgentState.LOST
+        return AgentInfo(
+            name=record.name,
+            site=record.site,
+            labels=dict(record.labels),
+            state=AgentState.REVOKED if record.revoked else state,
+            version=record.version,
+            addresses=record.addresses,
+            capabilities=record.capabilities,
+            last_seen_ns=self._clock.wall_ns() if connected else record.last_seen_ns,
+            id=record.id,
+            ephemeral=record.ephemeral,
+        )
+
+    async def info(self, name: str) -> AgentInfo:
+        """Raises NotFound."""
+        record = await self._store.call(lambda store: store.agent_by_name(name))
+        if record is None:
+            raise NotFound(f"there is no agent {escape(name, 80)}", "see: meshctl agents")
+        return self._info(record)
+
+    # --- housekeeping -----------------------------------------------------------------------------------
+
+    async def revoke(self, agent_id: str) -> None:
+        """Ends its link, telling it why where it still reads, and takes none again."""
+        member = self._members.get(agent_id)
+        if member is None:
+            return
+        member.revoked = True
+        link = member.link
+        if link is not None:
+            link.fail(ErrorCode.REVOKED, "an administrator revoked this agent")
+            await link.wait_ended(_REVOKE_S, self._clock)
+
+    async def sweep(self) -> None:
+        """Once: says who was seen, forgets ephemeral agents that have been lost for long."""
+        now = self._clock.wall_ns()
+        live = {m.id: m for m in self._members.values() if m.connected}
+        for member in live.values():
+            member.last_seen_ns = now
+        limit = now - round(self._ephemeral_s * 1e9)
+
+        def work(store: Store) -> list[str]:
+            for seen in live.values():
+                _remember(store, seen.id, seen.hello, now)
+            stale = [
+                record.id
+                for record in store.agents()
+                if record.ephemeral
+                and record.id not in live
+                and (record.last_seen_ns or record.created_ns) < limit
+            ]
+            for agent_id in stale:
+                store.revoke_certificates(agent_id)
+                store.delete_agent(agent_id)
+            return stale
+
+        for agent_id in await self._store.call(work):
+            gone = self._members.get(agent_id)
+            if gone is not None and not gone.feeds and gone.link is None:
+                del self._members[agent_id]
+
+    async def keep(self) -> None:
+        """Sweeps for ever."""
+        while True:
+            await self._clock.sleep(self._seen_s)
+            try:
+                await self.sweep()
+            except Exception as error:
+                log.error("housekeeping: %s", error)
+
+    async def drain(self, reason: str, seconds: float) -> None:
+        """Says goodbye to all agents and waits until their links have nothing more to say, or time is
+        over."""
+        self._draining = reason
+        for link in list(self._links):
+            link.goodbye(reason)
+        end = self._clock.monotonic() + seconds
+        while any(not link.settled for link in self._links) and self._clock.monotonic() < end:
+            await self._clock.sleep(_POLL_S)
+
+    async def aclose(self) -> None:
+        self._draining = self._draining or "closed"
+        for link in list(self._links):
+            link.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2.0):
+                while self._links:
+                    await self._changed.wait()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2.0)
+
+
+def _admit(store: Store, agent_id: str, name: str, now_ns: int) -> None:
+    """A certificate of ours that is not revoked belongs to an agent, also where its record was deleted."""
+    record = store.agent_by_id(agent_id)
+    if record is not None and record.revoked:
+        raise CertificateRefused(f"agent {name} is revoked")
+    if record is None:
+        store.put_agent(AgentRecord(agent_id, name, created_ns=now_ns))
+
+
+def _remember(store: Store, agent_id: str, hello: Hello | None, seen_ns: int) -> None:
+    record = store.agent_by_id(agent_id)
+    if record is not None:
+        store.put_agent(_with_hello(record, hello, seen_ns))
+
+
+def _with_hello(record: AgentRecord, hello: Hello | None, seen_ns: int | None) -> AgentRecord:
+    record = replace(record, last_seen_ns=seen_ns if seen_ns is not None else record.last_seen_ns)
+    if hello is None:
+        return record
+    return replace(record, version=hello.software, addresses=hello.addresses, capabilities=hello.capabilities)
+
+
+def _bounded(hello: Hello) -> Hello:
+    """A hello's claims, cut to what can be stored and shown."""
+    return replace(
+        hello,
+        software=escape(hello.software, _MAX_WORD).removeprefix("probemesh/"),
+        addresses=readable(hello.addresses[:_MAX_CLAIMS]),
+        capabilities=tuple(escape(word, _MAX_WORD) for word in hello.capabilities[:_MAX_CLAIMS]),
+        open_jobs=(),
+    )

@@ -1,0 +1,133 @@
+"""The runs of a controller: starting, following, picking up again after a lost link, and what becomes of
+those that nobody follows any more."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from probemesh_shared.clock import Clock
+from probemesh_shared.errors import Busy, InvalidRequest, MeshError, NotFound
+
+from probemesh_controller.api import RunEvent, RunRequest
+from probemesh_controller.fleet import Fleet
+from probemesh_controller.pacing import Ledger
+from probemesh_controller.planning import check, plan
+from probemesh_controller.run import Run
+from probemesh_controller.store.port import RunRecord
+from probemesh_controller.store.worker import AsyncStore
+
+log = logging.getLogger(__name__)
+
+#: Seconds for which a run waits for a client whose link was lost.
+RESUME_S = 30.0
+MAX_ACTIVE = 256
+MAX_KEPT = 1024
+
+
+@dataclass(slots=True)
+class _Held:
+    """A run, its task, and who reads it. ``absence`` counts the times that nobody did."""
+
+    run: Run
+    task: asyncio.Task[None]
+    readers: int = 0
+    absence: int = 0
+
+
+class Runs:
+    """One event loop. Errors are MeshErrors."""
+
+    def __init__(self, fleet: Fleet, store: AsyncStore, clock: Clock, *, resume_s: float = RESUME_S) -> None:
+        self._fleet = fleet
+        self._store = store
+        self._clock = clock
+        self._resume_s = resume_s
+        self._held: dict[str, _Held] = {}
+        self._ledger = Ledger()
+        self._closing = False
+
+    @property
+    def active(self) -> int:
+        return sum(not held.run.log.ended for held in self._held.values())
+
+    async def start(self, request: RunRequest, owner: str) -> Run:
+        """Raises InvalidRequest, Busy, and StateError where the run cannot be recorded."""
+        check(request)
+        if self._closing:
+            raise Busy("the controller is going away")
+        if request.run_id in self._held:
+            raise InvalidRequest(f"run {request.run_id} exists already")
+        if self.active >= MAX_ACTIVE:
+            raise Busy(f"{MAX_ACTIVE} runs are under way", "try again in a moment")
+        now = self._clock.wall_ns()
+        record = RunRecord(
+            request.run_id, now, owner, tuple(target.text for target in request.targets), request.agents
+        )
+        await self._store.call(lambda store: store.add_run(record))
+        made = plan(request, await self._fleet.agents(), now)
+        pace = self._ledger.claim(
+            request.run_id, request.specs, request.targets, made.probing, request.deadline_s
+        )
+        run = Run(request, owner, made, pace.pacing, pace.notes, self._fleet, self._store, self._clock)
+        task = asyncio.create_task(self._execute(run), name=f"run {run.id}")
+        self._held[run.id] = _Held(run, task)
+        self._make_room()
+        return run
+
+    async def _execute(self, run: Run) -> None:
+        try:
+            await run.execute()
+        finally:
+            self._ledger.release(run.id)
+        ended, cancelled = self._clock.wall_ns(), run.cancelled is not None
+        try:
+            await self._store.call(lambda store: store.end_run(run.id, ended, cancelled))
+        except MeshError as error:
+            log.error("run %s: its end is not recorded: %s", run.id, error)
+
+    def _make_room(self) -> None:
+        """Finished runs that nobody reads go first, the oldest before the others."""
+        idle = [run_id for run_id, held in self._held.items() if held.run.log.ended and not held.readers]
+        for run_id in idle[: max(0, len(self._held) - MAX_KEPT)]:
+            del self._held[run_id]
+
+    def find(self, run_id: str, owner: str) -> Run:
+        """Raises NotFound, also for runs of others: their ids are nobody else's business."""
+        held = self._held.get(run_id)
+        if held is None or held.run.owner != owner:
+            raise NotFound("there is no such run (any more)", "start it again")
+        return held.run
+
+    async def follow(self, run: Run, after: int = 0) -> AsyncGenerator[tuple[int, RunEvent], None]:
+        """Numbered events after ``after``. Once nobody follows for the resume time, a run under way is
+        cancelled and a finished one forgotten."""
+        held = self._held[run.id]
+        held.readers += 1
+        try:
+            async with aclosing(run.log.read(after)) as items:
+                async for item in items:
+                    yield item
+        finally:
+            held.readers -= 1
+            if held.readers == 0 and not self._closing:
+                held.absence += 1
+                self._fleet.spawn(self._watch(held, held.absence))
+
+    async def _watch(self, held: _Held, absence: int) -> None:
+        await self._clock.sleep(self._resume_s)
+        if held.readers or held.absence != absence:
+            return
+        held.run.cancel("nobody follows it any more")
+        await asyncio.wait({held.task})
+        self._held.pop(held.run.id, None)
+
+    async def aclose(self, reason: str) -> None:
+        """Cancels all runs and waits for their ends, which is a second or so."""
+        self._closing = True
+        for held in self._held.values():
+            held.run.cancel(reason)
+        tasks = {held.task for held in self._held.values() if not held.task.done()}
+        if tasks:
+            await asyncio.wait(tasks)
