@@ -1,0 +1,255 @@
+"""The engine's thread: one epoll loop over the sockets of all runs.
+
+Started by the first run, stopped by :meth:`Engine.close`. Work comes in through a queue and an eventfd; finished items
+go out in batches. A fault in one run ends that run alone, with the exception at its consumer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from probemesh_agent.engine.flight import BATCH_AGE_S, MAX_BACKLOG, MAX_BATCH, Flight, Order
+from probemesh_agent.engine.item import Item, Source
+from probemesh_agent.engine.pace import Pace
+from probemesh_agent.engine.schedule import Driver, Schedule
+
+#: Attempts begun by one run before the loop looks at events and at the other runs.
+_BURST = 128
+_MOST_SOCKETS = 4_096
+STALL_PAUSE_S = 0.005
+
+Handler = Callable[[int], None]
+
+
+def socket_budget() -> int:
+    """Sockets the engine may hold: half of what the process may open, 4,096 at most."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(16, min(_MOST_SOCKETS, soft // 2)) if soft > 0 else _MOST_SOCKETS
+
+
+class _Run:
+    """A flight in the engine: its schedule, its driver, and what is finished and not yet delivered."""
+
+    def __init__(self, flight: Flight, engine: Engine, now: float) -> None:
+        order = flight.order
+        self.flight = flight
+        self.out: list[Item] = []
+        self.out_since = 0.0
+        self._now = engine.monotonic
+        self.schedule = Schedule(
+            order.options, now + order.budget_s, order.budget_s, order.rate_per_s, engine.pace, self._emit
+        )
+        self.driver: Driver = order.driver(self.schedule, engine)
+
+    def _emit(self, item: Item) -> None:
+        if not self.out:
+            self.out_since = self._now()
+        self.out.append(item)
+        if len(self.out) >= MAX_BATCH:
+            self.deliver()
+
+    def deliver(self) -> None:
+        if self.out:
+            batch, self.out = self.out, []
+            if not self.flight.deliver(batch):
+                self.flight.is_cancelled = True
+
+
+class Engine:
+    """Owns the thread, the epoll descriptor and all sockets of icmp, tcp and udp probes.
+
+    ``open`` and ``close`` are for the thread of the asyncio loop; ``post`` and ``wake`` for any; the rest, used by
+    drivers, for the engine's own.
+    """
+
+    def __init__(self, most_sockets: int | None = None) -> None:
+        self.monotonic = time.monotonic
+        self.pace = Pace()
+        self.handlers: dict[int, Handler] = {}
+        self.sockets = 0  # held by attempts
+        self.most_sockets = most_sockets or socket_budget()
+        self._runs: dict[Flight, _Run] = {}
+        self._posts: deque[tuple[Flight, Source | None, bool]] = deque()
+        self._thread: threading.Thread | None = None
+        self._is_closing = False
+        self._wakeup = -1
+        self._epoll: select.epoll | None = None
+
+    # --- for callers ---------------------------------------------------------------------------------------
+
+    def open(self, order: Order) -> Flight:
+        """A new run on the running asyncio loop; nothing is sent before it is fed."""
+        if self._is_closing:
+            raise RuntimeError("the packet engine is closed")
+        self._ensure_thread()
+        flight = Flight(self, order)
+        self._posts.append((flight, None, True))
+        return flight
+
+    def post(self, flight: Flight, source: Source | None) -> None:
+        """A source for a run; None: there will be no more."""
+        self._posts.append((flight, source, False))
+        self.wake()
+
+    def wake(self) -> None:
+        """Makes the loop look around."""
+        if self._wakeup >= 0:
+            os.eventfd_write(self._wakeup, 1)
+
+    def close(self) -> None:
+        """Ends all runs, closes all sockets, joins the thread. May be called twice."""
+        self._is_closing = True
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            self.wake()
+            thread.join(5.0)
+            self._thread = None
+            wakeup, self._wakeup = self._wakeup, -1
+            os.close(wakeup)
+
+    # --- for drivers -----------------------------------------------------------------------------------------
+
+    def watch(self, fd: int, events: int, handler: Handler) -> None:
+        """Calls ``handler`` with the events of ``fd`` until :meth:`unwatch`."""
+        self.handlers[fd] = handler
+        assert self._epoll is not None
+        self._epoll.register(fd, events)
+
+    def unwatch(self, fd: int) -> None:
+        """To be called before ``fd`` is closed; closing it takes it out of epoll."""
+        self.handlers.pop(fd, None)
+
+    # --- the thread ------------------------------------------------------------------------------------------
+
+    def _ensure_thread(self) -> None:
+        if self._thread is not None:
+            return
+        self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll = select.epoll()
+        self._epoll.register(self._wakeup, select.EPOLLIN)
+        self._thread = threading.Thread(target=self._main, name="probemesh-engine", daemon=True)
+        self._thread.start()
+
+    def _main(self) -> None:
+        assert self._epoll is not None
+        fault: BaseException | None = None
+        try:
+            while not self._is_closing:
+                self._turn(self._epoll)
+        except BaseException as error:
+            fault, self._is_closing = error, True
+            raise
+        finally:
+            for run in list(self._runs.values()):
+                self._end(run, fault)
+            for flight, _, is_new in self._posts:
+                if is_new:
+                    flight.end(fault)
+            self._epoll.close()
+
+    def _turn(self, epoll: select.epoll) -> None:
+        self._take_posts()
+        started = self._start_and_end()
+        for fd, events in epoll.poll(0 if started else self._timeout(), 512):
+            if fd == self._wakeup:
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_read(self._wakeup)
+            elif (handler := self.handlers.get(fd)) is not None:
+                self._guarded(handler, events)
+
+    def _guarded(self, handler: Handler, events: int) -> None:
+        """A handler's fault ends the run that the handler belongs to."""
+        try:
+            handler(events)
+        except Exception as error:
+            owner = getattr(handler, "__self__", None)
+            schedule = getattr(getattr(owner, "driver", owner), "schedule", None)
+            for run in list(self._runs.values()):
+                if schedule is None or run.schedule is schedule:
+                    self._end(run, error)
+
+    def _take_posts(self) -> None:
+        while self._posts:
+            flight, source, is_new = self._posts.popleft()
+            if is_new:
+                self._begin(flight)
+            elif (run := self._runs.get(flight)) is not None:
+                if source is None:
+                    run.schedule.is_fed = True
+                else:
+                    run.schedule.feed((source,))
+
+    def _begin(self, flight: Flight) -> None:
+        try:
+            self._runs[flight] = _Run(flight, self, self.monotonic())
+        except Exception as error:
+            flight.end(error)
+
+    def _start_and_end(self) -> int:
+        started = 0
+        for run in list(self._runs.values()):
+            if run.flight.is_cancelled:
+                self._end(run, None)
+                continue
+            try:
+                started += self._advance(run)
+            except Exception as error:
+                self._end(run, error)
+        return started
+
+    def _advance(self, run: _Run) -> int:
+        """One run's turn; attempts begun."""
+        now = self.monotonic()
+        schedule = run.schedule
+        schedule.expire(now)
+        started = 0
+        if now >= schedule.deadline:
+            schedule.finish(now)
+        elif (room := self._room(run)) > 0:
+            started = schedule.pump(run.driver, now, min(room, _BURST))
+        if schedule.is_done or (now >= schedule.deadline and schedule.is_fed):
+            self._end(run, None)
+        elif run.out and now - run.out_since >= BATCH_AGE_S:
+            run.deliver()
+        return started
+
+    def _room(self, run: _Run) -> int:
+        if run.flight.backlog >= MAX_BACKLOG:
+            return 0
+        most = run.driver.most_open
+        return self.most_sockets - self.sockets if most is None else most - run.schedule.open
+
+    def _timeout(self) -> float:
+        """Seconds until something is due, for epoll: -1 for ever."""
+        now = self.monotonic()
+        wakes: list[float] = []
+        for run in self._runs.values():
+            wake = run.schedule.next_wake(self._room(run) > 0 and run.schedule.room(now) > 0)
+            if wake is not None:
+                wakes.append(wake)
+            if run.out:
+                wakes.append(run.out_since + BATCH_AGE_S)
+            if run.driver.is_stalled:
+                run.driver.flush(now)
+                wakes.append(now + STALL_PAUSE_S)
+            if run.schedule.room(now) <= 0:
+                wakes.append(run.schedule.short_until)
+            if not run.schedule.is_fed and run.schedule.deadline > now:
+                wakes.append(run.schedule.deadline)
+        if not wakes:
+            return -1
+        return max(0.0, min(wakes) - now)
+
+    def _end(self, run: _Run, error: BaseException | None) -> None:
+        if self._runs.pop(run.flight, None) is None:
+            return
+        run.driver.close()
+        run.deliver()
+        run.flight.end(error)

@@ -1,0 +1,1 @@
+"""Codecs of what goes over the wire: pure functions from bytes to facts and back."""
