@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 
-from probemesh_shared.model import DnsDetail, HttpDetail, Measurement, TcpDetail, TlsDetail, UdpDetail
+from probemesh_shared.model import Measurement
+from probemesh_shared.wire.sizes import size_of
 
 from probemesh_agent.env import Clock
 
@@ -42,7 +43,7 @@ class Batcher:
     def add(self, rows: Sequence[Measurement]) -> None:
         """Takes rows over; tells full batches at once."""
         for row in rows:
-            size = weight(row)
+            size = size_of(row)
             if self._rows and self._bytes + size > FLUSH_BYTES:
                 self.flush()
             self._rows.append(row)
@@ -62,27 +63,3 @@ class Batcher:
         await self._clock.sleep(FLUSH_S)
         self._timer = None
         self.flush()
-
-
-def weight(row: Measurement) -> int:
-    """About how many bytes the row takes on the wire, never far too few."""
-    size = 96 + len(row.target) + 72 * len(row.samples) + sum(len(line) + 4 for line in row.log)
-    size += sum(160 for sample in row.samples if sample.failure is not None)
-    return size + _detail_weight(row.detail)
-
-
-def _detail_weight(detail: object) -> int:
-    match detail:
-        case TlsDetail():
-            return 128 + sum(len(der) + 4 for der in detail.chain)
-        case HttpDetail():
-            headers = sum(len(name) + len(value) + 8 for name, value in detail.headers)
-            return 256 + headers + len(detail.url) + len(detail.body or b"") + _detail_weight(detail.tls)
-        case DnsDetail():
-            answers = sum(len(answer.name) + len(answer.value) + 24 for answer in detail.answers)
-            return 128 + answers + 24 * len(detail.system_addresses)
-        case TcpDetail():
-            return 96 + len(detail.banner or b"")
-        case UdpDetail():
-            return 32 + len(detail.answer or b"")
-    return 32

@@ -4,7 +4,6 @@ Nothing is sent but the SSLRequest, and every connection closes with FIN. What a
 rung.
 """
 
-import ssl
 from dataclasses import replace
 
 from probemesh_shared.failures import outcome_of
@@ -13,6 +12,7 @@ from probemesh_shared.words import Kind, Outcome, Timing
 
 from probemesh_agent.env import Address, ProbeEnv, ProbeFailed, Stream
 from probemesh_agent.porttable import Manner, protocol_of
+from probemesh_agent.probes.handshake import Contexts
 
 #: How long a server of an unknown port may take to speak, and one that is known to.
 QUIET_S = 0.5
@@ -108,7 +108,7 @@ async def _handshake(
     tls = replace(row, kind=Kind.TLS, started_ns=env.clock.wall_ns(), log=("after a PostgreSQL SSLRequest",))
     detail = TlsDetail(server_name=name, tcp_ms=stream.facts.connect_ms)
     try:
-        facts = await stream.start_tls(_context(), name, _until(env, options.timeout_s))
+        facts = await stream.start_tls(Contexts(()).get(judging=False), name, _until(env, options.timeout_s))
     except ProbeFailed as failed:
         outcome = outcome_of(failed.failure)
         lost = Sample(0, 0.0, None, outcome, failed.failure)
@@ -123,13 +123,6 @@ async def _handshake(
         handshake_ms=facts.handshake_ms,
     )
     return replace(tls, samples=(sample,), detail=detail)
-
-
-def _context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _is_literal(host: str) -> bool:

@@ -1,0 +1,7 @@
+"""``python -m probemesh_agent`` is ``mesh-agent``."""
+
+import sys
+
+from probemesh_agent.main import main
+
+sys.exit(main())

@@ -1,0 +1,206 @@
+"""``mesh-agent run``: puts the parts together, and takes them apart again in order when told to stop."""
+
+import asyncio
+import logging
+import resource
+import secrets
+import signal
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from probemesh_shared.clock import SystemClock
+from probemesh_shared.errors import MeshError
+from probemesh_shared.identity.files import Identity
+from probemesh_shared.identity.names import controller_dns
+from probemesh_shared.names import join_host_port, split_host_port
+from probemesh_shared.session.driver import LinkEnd, Wake, Why
+from probemesh_shared.session.frames import MIN_PROTOCOL, PROTOCOL, Hello
+
+from probemesh_agent import addresses, capabilities, enrol, logs
+from probemesh_agent.dial import Dialler
+from probemesh_agent.kit import agent_policy, all_probes
+from probemesh_agent.lanes import Lanes
+from probemesh_agent.links import Links
+from probemesh_agent.net.network import SystemNetwork
+from probemesh_agent.notify import Notifier
+from probemesh_agent.runner import Runner
+
+logger = logging.getLogger(__name__)
+
+#: Parts of the ten seconds that a stop may take: jobs may end by themselves, then results are flushed.
+FINISH_S, FLUSH_S = 3.0, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """What ``mesh-agent run`` was given."""
+
+    state: Path
+    listen: str | None = None
+    advertise: tuple[str, ...] = ()
+    policy: Path | None = None
+    proxy: str | None = None
+    log_json: bool = False
+    debug: bool = False
+
+
+async def serve(options: ServiceOptions) -> int:
+    """Until SIGTERM or SIGINT; then 0. Raises :class:`MeshError` where it cannot start."""
+    logs.configure(as_json=options.log_json, debug=options.debug)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    service = Service(options)
+    await service.start()
+    try:
+        await service.run_until(stop)
+    finally:
+        await service.close()
+    return 0
+
+
+class Service:
+    """One agent process."""
+
+    def __init__(self, options: ServiceOptions) -> None:
+        self._options = options
+        self._notify = Notifier()
+        self._clock = SystemClock()
+        self._agent = enrol.load_agent(options.state)
+        self._identity = self._agent.identity
+        addresses.candidates(options.advertise)  # wrong use is told before anything is started
+        self._network = SystemNetwork(self._clock, agent_policy(options.policy))
+        probes = all_probes()
+        self._capabilities = capabilities.gather(probes)
+        self._runner = Runner(probes, self._network, self._clock, capabilities=self._capabilities)
+        self._lanes = Lanes(self._runner, self._clock)
+        self._instance = secrets.token_hex(8)
+        self._links = Links(self._runner, self._lanes, self._clock, self._hello)
+        self._dialler = Dialler(self._dial, self._clock)
+        self._server: Any = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Listens, if so asked, and begins to dial. Whether the controller answers is not waited for."""
+        _raise_descriptor_limit()
+        if self._options.listen is not None:
+            await self._listen(self._options.listen)
+        self._task(self._dialler.run(), "dialler")
+        self._task(enrol.keep_renewed(self._agent, self._renewed, self._clock), "renewal")
+        if self._notify.watchdog_s is not None:
+            self._task(self._watchdog(self._notify.watchdog_s), "watchdog")
+        identity = self._identity
+        logger.info(
+            "agent %s of mesh %s, controller %s", identity.name, identity.mesh, self._agent.controller
+        )
+        self._notify.ready(f"agent {identity.name}, dialling {self._agent.controller}")
+
+    async def run_until(self, stop: asyncio.Event) -> None:
+        """Returns when told to stop; raises what ended a standing task: a fault of ours."""
+        waiting = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            await asyncio.wait({waiting, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in self._tasks:
+                if task.done():
+                    task.result()
+        finally:
+            waiting.cancel()
+
+    async def close(self) -> None:
+        """Goodbye to all, jobs ended, results flushed, at most ten seconds."""
+        logger.info("stopping")
+        self._notify.stopping()
+        self._runner.refuse_new()
+        self._links.goodbye("the agent is shutting down")
+        await self._runner.finish(FINISH_S if self._links.live else 0.0, "the agent is shutting down")
+        if not await self._links.settle(FLUSH_S):
+            logger.warning("results are lost: they were not acknowledged in time")
+        for task in self._tasks:
+            if task.get_name() != "dialler":
+                task.cancel()
+        self._links.close()
+        await self._end_dialling()
+        if self._server is not None:
+            await self._server.stop(0.2)
+        await self._lanes.close()
+        self._network.close()
+        logger.info("stopped")
+
+    async def _end_dialling(self) -> None:
+        """The link is given the time to say its last; an attempt or a pause is cut short."""
+        if self._links.live:
+            await self._links.wait_closed(1.5)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- parts --------------------------------------------------------------------------------------------
+
+    def _task(self, running: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.append(asyncio.create_task(running, name=name))
+
+    def _hello(self) -> Hello:
+        return Hello(
+            protocol=PROTOCOL,
+            min_protocol=MIN_PROTOCOL,
+            software=_software(),
+            instance=self._instance,
+            name=self._identity.name,
+            capabilities=tuple(sorted(self._capabilities)),
+            addresses=addresses.candidates(self._options.advertise),
+        )
+
+    async def _listen(self, address: str) -> None:
+        from probemesh_agent.listen import listen
+
+        self._server, port = await listen(self._identity, self._links, address)
+        host, _ = split_host_port(address)
+        logger.info("listening on %s", join_host_port(host, port))
+
+    async def _dial(self, wake: Wake, ready: Callable[[], None]) -> LinkEnd:
+        from probemesh_shared.rpc.client import connect
+        from probemesh_shared.rpc.framestream import fleet_link
+
+        identity = self._identity
+
+        def on_ready() -> None:
+            self._notify.status(f"agent {identity.name}, connected to {self._agent.controller}")
+            ready()
+
+        try:
+            connection = connect(self._agent.controller, identity, controller_dns(identity.mesh))
+            stream = fleet_link(connection)
+        except MeshError as error:
+            return LinkEnd(Why.BROKEN, False, str(error), error=error)
+        name = f"controller:{identity.mesh}"
+        return await self._links.serve(stream, name, wake, alone=True, on_ready=on_ready)
+
+    def _renewed(self, identity: Identity) -> None:
+        self._identity = identity
+        if self._server is not None:
+            self._server.reload(identity)
+        self._dialler.redial()
+
+    async def _watchdog(self, every_s: float) -> None:
+        while True:
+            self._notify.alive()
+            await self._clock.sleep(every_s)
+
+
+def _software() -> str:
+    from probemesh_agent.main import version
+
+    return f"probemesh {version()}"
+
+
+def _raise_descriptor_limit() -> None:
+    """As many descriptors as the host's owner allows: a scan takes thousands."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (ValueError, OSError):
+            logger.debug("the limit of descriptors stays at %d", soft)
