@@ -30,17 +30,23 @@ _HEADER = struct.Struct("!BBHHH")
 # control data as the kernel writes it: software stamps first, then a TTL or an extended error
 _CMSG = struct.Struct("=Qii")
 _STAMP = struct.Struct("=Qiiqq")
-_STAMP_LENGTH = 64
+_IS_STAMP = (64, socket.SOL_SOCKET, kernel.SCM_TIMESTAMPING)
+# on the error queue of a sent packet: stamps, then an extended error of origin ORIGIN_TIMESTAMPING
+_SENT = struct.Struct("=Qiiqq32xQii4xB")
+
+
+#: An echo reply with our identifier and nonce: sequence, source as packed in a sockaddr, arrival (wall clock, ns),
+#: TTL. A tuple, for there are very many.
+Reply = tuple[int, bytes, int | None, int | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """An echo reply with our identifier and nonce. ``source`` is packed as in a sockaddr."""
+class Queued:
+    """``stamps``: (sequence, wall clock ns) of packets that left; ``errors``: (sequence, entry)."""
 
-    sequence: int
-    source: bytes
-    stamp_ns: int | None
-    ttl: int | None
+    stamps: list[tuple[int, int]]
+    errors: list[tuple[int, kernel.QueueEntry]]
+    is_full: bool  # there may be more
 
 
 class EchoSocket:
@@ -51,6 +57,9 @@ class EchoSocket:
         self.sock, self.method = _open(family, options)
         self.fd = self.sock.fileno()
         raw = self.method == RAW_SOCKET
+        recverr = kernel.IPV6_RECVERR if self.ipv6 else kernel.IP_RECVERR
+        level = socket.IPPROTO_IPV6 if self.ipv6 else socket.IPPROTO_IP
+        self._sent_mark = (level, recverr, kernel.ORIGIN_TIMESTAMPING)
         self._has_ip_header = raw and not self.ipv6
         self._kind = icmp.ECHO_REQUEST_V6 if self.ipv6 else icmp.ECHO_REQUEST_V4
         self._reply = icmp.ECHO_REPLY_V6 if self.ipv6 else icmp.ECHO_REPLY_V4
@@ -98,12 +107,14 @@ class EchoSocket:
                 continue
         return self._out.send(self.fd, first, end)
 
-    def replies(self) -> list[Reply]:
-        """What is there, at most one batch; strangers' packets are left out."""
+    def replies(self) -> tuple[list[Reply], bool]:
+        """What is there, at most one batch, and whether there may be more; strangers' packets are left out."""
         batch = self._in
-        data, names, found = batch.data, batch.names, []
+        data, names = batch.data, batch.names
         nonce, wanted = self._nonce, self._reply
-        for slot, length in enumerate(batch.receive(self.fd)):
+        found: list[Reply] = []
+        lengths = batch.receive(self.fd)
+        for slot, length in enumerate(lengths):
             start, end = slot * _ROOM, slot * _ROOM + length
             ttl = None
             if self._has_ip_header:
@@ -120,27 +131,36 @@ class EchoSocket:
             name = slot * NAME_SIZE
             source = bytes(names[name + 8 : name + 24] if self.ipv6 else names[name + 4 : name + 8])
             stamp, hops = self._control(slot)
-            found.append(Reply(sequence, source, stamp, ttl if ttl is not None else hops))
-        return found
+            found.append((sequence, source, stamp, ttl if ttl is not None else hops))
+        return found, len(lengths) == BATCH
 
-    def stamps_and_errors(self) -> tuple[list[tuple[int, int]], list[tuple[int, kernel.QueueEntry]]]:
-        """One batch of the error queue: ``(sequence, sent_ns)`` of transmit stamps, and errors by sequence."""
+    def stamps_and_errors(self) -> "Queued":
+        """One batch of the error queue."""
         stamps: list[tuple[int, int]] = []
         errors: list[tuple[int, kernel.QueueEntry]] = []
         batch = self._in
-        for slot, length in enumerate(batch.receive(self.fd, socket.MSG_ERRQUEUE)):
-            control = batch.controls[slot * CONTROL_SIZE : (slot + 1) * CONTROL_SIZE]
-            packet = batch.data[slot * _ROOM : slot * _ROOM + length]
+        controls, data = batch.controls, batch.data
+        lengths = batch.receive(self.fd, socket.MSG_ERRQUEUE)
+        for slot, length in enumerate(lengths):
+            start = slot * CONTROL_SIZE
+            packet = data[slot * _ROOM : slot * _ROOM + length]
+            told = _SENT.unpack_from(controls, start)
+            if told[:3] == _IS_STAMP and told[6:] == self._sent_mark:
+                sent = self._sequence_sent(packet)
+                if sent is not None:
+                    stamps.append((sent, told[3] * 1_000_000_000 + told[4]))
+                continue
+            control = controls[start : start + CONTROL_SIZE]
             entry = kernel.queue_entry(bytes(packet), list(ancillary(control)), None)
             if entry.origin == kernel.ORIGIN_TIMESTAMPING:
-                sequence = self._sequence_sent(packet)
-                if sequence is not None and entry.stamp_ns is not None:
-                    stamps.append((sequence, entry.stamp_ns))
+                sent = self._sequence_sent(packet)
+                if sent is not None and entry.stamp_ns is not None:
+                    stamps.append((sent, entry.stamp_ns))
             elif len(packet) >= 8:
                 _, _, _, identifier, sequence = _HEADER.unpack_from(packet)
                 if identifier == self._identifier:
                     errors.append((sequence, entry))
-        return stamps, errors
+        return Queued(stamps, errors, len(lengths) == BATCH)
 
     def _sequence_sent(self, packet: bytearray) -> int | None:
         """The sequence in a stamped packet, which begins with a link header of some length: found by the nonce,
@@ -158,7 +178,7 @@ class EchoSocket:
         start = slot * CONTROL_SIZE
         controls = self._in.controls
         length, level, kind, seconds, nanoseconds = _STAMP.unpack_from(controls, start)
-        if (length, level, kind) != (_STAMP_LENGTH, socket.SOL_SOCKET, kernel.SCM_TIMESTAMPING):
+        if (length, level, kind) != _IS_STAMP:
             return kernel.arrival(list(ancillary(controls[start : start + CONTROL_SIZE])))
         if self._has_ip_header:
             return seconds * 1_000_000_000 + nanoseconds, None

@@ -47,6 +47,7 @@ class Flight:
         self._engine = engine
         self._loop = asyncio.get_running_loop()
         self._batches: deque[Sequence[Item]] = deque()
+        self._fresh: list[Source] = []
         self._told: deque[Item] = deque()
         self._news = asyncio.Event()
         self._ended = asyncio.Event()
@@ -59,8 +60,17 @@ class Flight:
         return self.delivered - self.taken
 
     def feed(self, items: Iterable[Item]) -> None:
-        """Items of one target, taken when they are wanted: in the engine's thread, so the iterable must not block."""
-        self._engine.post(self, Source(iter(items)))
+        """Items of one target, taken when they are wanted: in the engine's thread, so the iterable must not
+        block. They start with the next :meth:`push`."""
+        self._fresh.append(Source(iter(items)))
+        if len(self._fresh) >= MAX_BATCH:
+            self.push()
+
+    def push(self) -> None:
+        """Hands over what was fed: one hand-over for many targets, not one each."""
+        if self._fresh:
+            fresh, self._fresh = self._fresh, []
+            self._engine.post(self, fresh)
 
     def tell(self, item: Item) -> None:
         """An item that is finished before it began (its ``failure`` says why)."""
@@ -69,6 +79,7 @@ class Flight:
 
     def end_feed(self) -> None:
         """Nothing more will come: the iteration ends when all items are finished."""
+        self.push()
         self._engine.post(self, None)
 
     async def batches(self) -> AsyncGenerator[Sequence[Item], None]:

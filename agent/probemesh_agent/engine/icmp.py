@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SIZE = 56
 _MOST_OPEN = 16_384
+_BATCHES = 16  # read at one go, before others have a turn
 _TRY_AGAIN = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 _perf_ns = time.perf_counter_ns
 
@@ -42,6 +43,7 @@ class IcmpDriver:
         self._options = options
         self._size = DEFAULT_SIZE if options.size is None else options.size
         self._lines: dict[bool, _Line] = {}
+        self.is_single = options.count == 1
         self._failures: dict[bool, Failure] = {}
 
     @property
@@ -64,6 +66,7 @@ class IcmpDriver:
             return
         if seq == 0:
             item.detail = line.detail
+            item.name = line.sockaddr(item.address)
         attempt = EchoAttempt(line, item, seq, begun)
         attempt.full_expiry = now + self._options.timeout_s
         attempt.expires = self.schedule.expiry(now)
@@ -104,7 +107,8 @@ class _Line:
         self._sequence = -1
         self._key = 1 << 16 if echo.ipv6 else 0
         self._own: frozenset[str] | None = None
-        self._forget = driver._options.count == 1
+        self.sockaddr = echo.sockaddr
+        self._forget = driver.is_single
 
     def add(self, attempt: EchoAttempt) -> None:
         sequence = (self._sequence + 1) & 0xFFFF
@@ -113,7 +117,6 @@ class _Line:
         self._sequence = attempt.sequence = sequence
         self._by_sequence[sequence] = attempt
         self.schedule.waiting[self._key + sequence] = attempt
-        attempt.name = self._echo.sockaddr(attempt.item.address)
         self.queue.append(attempt)
         if len(self.queue) >= BATCH:
             self.flush()
@@ -129,7 +132,7 @@ class _Line:
     def _send(self, batch: list[EchoAttempt]) -> bool:
         echo = self._echo
         for slot, attempt in enumerate(batch):
-            echo.fill(slot, attempt.name, attempt.sequence)
+            echo.fill(slot, attempt.item.name, attempt.sequence)
         first, end = 0, len(batch)
         while first < end:
             begun = _perf_ns()
@@ -153,8 +156,7 @@ class _Line:
         if events & (select.EPOLLERR | select.EPOLLHUP):
             self._read_errors()
         if events & select.EPOLLIN:
-            for reply in self._echo.replies():
-                self._answered(reply)
+            self._read_replies()
 
     def end(self, attempt: EchoAttempt, sample: Sample) -> None:
         attempt.ended = True
@@ -176,19 +178,30 @@ class _Line:
     def catch_up(self) -> None:
         """Reads what has arrived: before an attempt is called silent."""
         self._read_errors()
-        for reply in self._echo.replies():
-            self._answered(reply)
+        self._read_replies()
+
+    def _read_replies(self) -> None:
+        for _ in range(_BATCHES):
+            replies, is_full = self._echo.replies()
+            now_ns = _perf_ns()
+            for reply in replies:
+                self._answered(reply, now_ns)
+            if not is_full:
+                return
 
     def _read_errors(self) -> None:
-        stamps, errors = self._echo.stamps_and_errors()
-        for sequence, stamp in stamps:
-            attempt = self._by_sequence.get(sequence)
-            if attempt is not None:
-                attempt.sent_ns = stamp
-        for sequence, entry in errors:
-            attempt = self._by_sequence.get(sequence)
-            if attempt is not None and not attempt.ended:
-                self._error(attempt, entry)
+        for _ in range(_BATCHES):
+            queued = self._echo.stamps_and_errors()
+            for sequence, stamp in queued.stamps:
+                attempt = self._by_sequence.get(sequence)
+                if attempt is not None:
+                    attempt.sent_ns = stamp
+            for sequence, entry in queued.errors:
+                attempt = self._by_sequence.get(sequence)
+                if attempt is not None and not attempt.ended:
+                    self._error(attempt, entry)
+            if not queued.is_full:
+                return
 
     def _error(self, attempt: EchoAttempt, entry: kernel.QueueEntry) -> None:
         if not entry.is_icmp:
@@ -203,16 +216,24 @@ class _Line:
         if failure is not None:
             attempt.fail(failure)
 
-    def _answered(self, reply: Reply) -> None:
-        attempt = self._by_sequence.get(reply.sequence)
-        if attempt is None or not attempt.is_sent or reply.source not in attempt.name:
+    def _answered(self, reply: Reply, now_ns: int) -> None:
+        sequence, source, stamp_ns, ttl = reply
+        attempt = self._by_sequence.get(sequence)
+        if attempt is None or not attempt.is_sent or source not in attempt.item.name:
             return
         if attempt.ended:
             self._too_many(attempt)
             return
         if attempt.sent_ns is None:
             self._read_errors()
-        attempt.answered(reply)
+        attempt.is_answered = True
+        rtt_ns, timing = now_ns - attempt.begun_ns, Timing.USER
+        if attempt.sent_ns is not None and stamp_ns is not None:
+            between = stamp_ns - attempt.sent_ns
+            if 0 <= between <= rtt_ns + 1_000_000:  # else the wall clock was set meanwhile
+                rtt_ns, timing = between, Timing.KERNEL
+        offset_ms = max((attempt.begun_ns - attempt.item.base_ns) / 1e6, 0.0)
+        self.end(attempt, Sample(attempt.seq, offset_ms, rtt_ns / 1e6, Outcome.OK, None, timing, ttl))
 
     @staticmethod
     def _too_many(attempt: EchoAttempt) -> None:
@@ -237,7 +258,6 @@ class EchoAttempt:
         "is_sent",
         "item",
         "line",
-        "name",
         "sent_ns",
         "seq",
         "sequence",
@@ -250,22 +270,9 @@ class EchoAttempt:
         self.begun_ns = begun_ns
         self.sent_ns: int | None = None
         self.sequence = 0
-        self.name = b""
         self.ended = self.is_answered = self.is_sent = False
         self.expires = 0.0
         self.full_expiry = 0.0
-
-    def answered(self, reply: Reply) -> None:
-        elapsed_ns = _perf_ns() - self.begun_ns
-        rtt_ns, timing = elapsed_ns, Timing.USER
-        if self.sent_ns is not None and reply.stamp_ns is not None:
-            between = reply.stamp_ns - self.sent_ns
-            if 0 <= between <= elapsed_ns + 1_000_000:  # else the wall clock was set meanwhile
-                rtt_ns, timing = between, Timing.KERNEL
-        self.is_answered = True
-        offset = (self.begun_ns - self.item.base_ns) / 1e6
-        sample = Sample(self.seq, max(offset, 0.0), rtt_ns / 1e6, Outcome.OK, None, timing, reply.ttl)
-        self.line.end(self, sample)
 
     def fail(self, failure: Failure) -> None:
         offset = max((self.begun_ns - self.item.base_ns) / 1e6, 0.0)

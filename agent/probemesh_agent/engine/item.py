@@ -24,6 +24,7 @@ class Item:
         "is_loopback",
         "is_scan",
         "launched",
+        "name",
         "next_at",
         "open",
         "port",
@@ -47,6 +48,7 @@ class Item:
         self.host = host or ""  # the canonical literal, empty where no address is known
         self.port = port
         self.address = address  # as socket.connect takes it
+        self.name = b""  # the same as a packed sockaddr, where a driver wants it
         self.is_loopback = is_loopback
         self.is_scan = is_scan  # one port of many: only the answer is kept
         self.failure: Failure | None = None  # why nothing was sent

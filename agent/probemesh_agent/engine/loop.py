@@ -13,7 +13,7 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from probemesh_agent.engine.flight import BATCH_AGE_S, MAX_BACKLOG, MAX_BATCH, Flight, Order
 from probemesh_agent.engine.item import Item, Source
@@ -69,14 +69,15 @@ class Engine:
     drivers, for the engine's own.
     """
 
-    def __init__(self, most_sockets: int | None = None) -> None:
+    def __init__(self, most_sockets: int | None = None, source: str | None = None) -> None:
+        self.source = source  # of probes that name none, where it can serve their target
         self.monotonic = time.monotonic
         self.pace = Pace()
         self.handlers: dict[int, Handler] = {}
         self.sockets = 0  # held by attempts
         self.most_sockets = most_sockets or socket_budget()
         self._runs: dict[Flight, _Run] = {}
-        self._posts: deque[tuple[Flight, Source | None, bool]] = deque()
+        self._posts: deque[tuple[Flight, Sequence[Source] | None, bool]] = deque()
         self._thread: threading.Thread | None = None
         self._is_closing = False
         self._wakeup = -1
@@ -93,9 +94,9 @@ class Engine:
         self._posts.append((flight, None, True))
         return flight
 
-    def post(self, flight: Flight, source: Source | None) -> None:
-        """A source for a run; None: there will be no more."""
-        self._posts.append((flight, source, False))
+    def post(self, flight: Flight, sources: Sequence[Source] | None) -> None:
+        """Sources for a run; None: there will be no more."""
+        self._posts.append((flight, sources, False))
         self.wake()
 
     def wake(self) -> None:
@@ -177,14 +178,14 @@ class Engine:
 
     def _take_posts(self) -> None:
         while self._posts:
-            flight, source, is_new = self._posts.popleft()
+            flight, sources, is_new = self._posts.popleft()
             if is_new:
                 self._begin(flight)
             elif (run := self._runs.get(flight)) is not None:
-                if source is None:
+                if sources is None:
                     run.schedule.is_fed = True
                 else:
-                    run.schedule.feed((source,))
+                    run.schedule.feed(sources)
 
     def _begin(self, flight: Flight) -> None:
         try:

@@ -22,6 +22,7 @@ from probemesh_agent import kernel
 from probemesh_agent.engine.item import Item
 from probemesh_agent.engine.schedule import Schedule, Shortage, cut_or_silent
 from probemesh_agent.engine.sockets import CannotOpen, Recipe, classify, recipe, refusal
+from probemesh_agent.net.sources import sourced
 
 if TYPE_CHECKING:
     from probemesh_agent.engine.loop import Engine
@@ -43,7 +44,7 @@ class TcpDriver:
         self.schedule = schedule
         self.engine = engine
         self._options = options
-        self._recipes: dict[tuple[int, bool], Recipe] = {}
+        self._recipes: dict[tuple[int, bool, bool], Recipe] = {}
 
     def start(self, item: Item, seq: int, now: float) -> None:
         """Connects. On loopback the answer may be there already: then no event is waited for."""
@@ -52,7 +53,7 @@ class TcpDriver:
             item.base_ns = _perf_ns()
             item.detail = _SCANNED if item.is_scan else None
         try:
-            sock = self._recipe(len(item.address), item.is_scan).open()
+            sock = self._recipe(item).open()
         except CannotOpen as error:
             self.fail(item, seq, _perf_ns(), error.failure)
             return
@@ -83,16 +84,18 @@ class TcpDriver:
         offset = (begun_ns - item.base_ns) / 1e6
         self.schedule.sample(item, Sample(seq, offset, None, failures.outcome_of(failure), failure))
 
-    def _recipe(self, address_size: int, is_scan: bool) -> Recipe:
+    def _recipe(self, item: Item) -> Recipe:
         """IPv4 socket addresses are pairs, those of IPv6 have four parts."""
-        found = self._recipes.get((address_size, is_scan))
+        key = len(item.address), item.is_scan, item.is_loopback
+        found = self._recipes.get(key)
         if found is None:
-            family = Family.IPV4 if address_size == 2 else Family.IPV6
-            found = recipe(family, socket.SOCK_STREAM, 0, self._options)
-            if is_scan:
+            family = Family.IPV4 if len(item.address) == 2 else Family.IPV6
+            options = sourced(self._options, self.engine.source, item.host)
+            found = recipe(family, socket.SOCK_STREAM, 0, options)
+            if item.is_scan:
                 settings = (*found.settings, _RESET_ON_CLOSE)
                 found = Recipe(found.family, found.kind, found.protocol, settings, found.source)
-            self._recipes[address_size, is_scan] = found
+            self._recipes[key] = found
         return found
 
     def _at_once(self, attempt: TcpAttempt, number: int) -> None:

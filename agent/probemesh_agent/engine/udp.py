@@ -21,6 +21,7 @@ from probemesh_agent import kernel
 from probemesh_agent.engine.item import Item
 from probemesh_agent.engine.schedule import Schedule, cut_or_silent
 from probemesh_agent.engine.sockets import CannotOpen, Recipe, classify, recipe, refusal
+from probemesh_agent.net.sources import sourced
 
 if TYPE_CHECKING:
     from probemesh_agent.engine.loop import Engine
@@ -51,7 +52,7 @@ class UdpDriver:
         self.engine = engine
         self.question = question
         self._options = options
-        self._recipes: dict[Family, Recipe] = {}
+        self._recipes: dict[tuple[Family, bool], Recipe] = {}
 
     def start(self, item: Item, seq: int, now: float) -> None:
         """Connects and sends; what our own host refuses ends the attempt at once."""
@@ -61,7 +62,7 @@ class UdpDriver:
         begun = _perf_ns()
         sock: socket.socket | None = None
         try:
-            sock = self._recipe(Family.IPV4 if len(item.address) == 2 else Family.IPV6).open()
+            sock = self._recipe(item).open()
             sock.connect(item.address)
             begun = _perf_ns()
             sock.send(self.question.payload)
@@ -86,10 +87,13 @@ class UdpDriver:
         for attempt in list(self.schedule.waiting.values()):
             attempt.drop()
 
-    def _recipe(self, family: Family) -> Recipe:
-        if family not in self._recipes:
-            self._recipes[family] = recipe(family, socket.SOCK_DGRAM, 0, self._options, stamps=True)
-        return self._recipes[family]
+    def _recipe(self, item: Item) -> Recipe:
+        family = Family.IPV4 if len(item.address) == 2 else Family.IPV6
+        key = family, item.is_loopback
+        if key not in self._recipes:
+            options = sourced(self._options, self.engine.source, item.host)
+            self._recipes[key] = recipe(family, socket.SOCK_DGRAM, 0, options, stamps=True)
+        return self._recipes[key]
 
     def _send_failed(self, item: Item, seq: int, begun: int, sock: socket.socket, error: OSError) -> None:
         number = error.errno or 0

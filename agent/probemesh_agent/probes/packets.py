@@ -81,11 +81,13 @@ class PacketRun:
                     await self._target(flight, index, target)
                 else:
                     names.append((index, target))
+            flight.push()
             waiting = iter(names)
 
             async def worker() -> None:
                 for index, target in waiting:
                     await self._target(flight, index, target)
+                    flight.push()
 
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(_NAMES_AT_ONCE, len(names))):
