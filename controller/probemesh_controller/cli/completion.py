@@ -1,4 +1,4 @@
-"""``meshctl completion``: the script that makes a shell complete; names come from a cache, never the network."""
+"""``meshctl completion``: the script that makes a shell complete."""
 
 from typing import Annotated
 
@@ -22,7 +22,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def completion(
     shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish", autocompletion=lambda: list(SHELLS))],
 ) -> None:
-    from typer.completion import get_completion_script
+    from typer._completion_shared import get_completion_script
 
     if shell not in SHELLS:
         raise InvalidRequest(f"no completion for '{escape(shell, 40)}'", "bash, zsh or fish")

@@ -42,9 +42,9 @@ async def _inner(context: config.MeshContext) -> Mesh:
 
     identity = load_identity(context.identity)
     if context.controller is not None:
-        from probemesh_controller.remote import connect_mesh
+        from probemesh_controller.remote import RemoteMesh
 
-        return await connect_mesh(context.controller, identity)
+        return RemoteMesh(context.controller, identity)
     from probemesh_controller.local import local_mesh
 
     return await local_mesh(identity, context.agents)

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import typer
+from probemesh_shared.errors import InvalidRequest
+from probemesh_shared.escape import escape
+from probemesh_shared.names import did_you_mean
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from probemesh_controller.cli.flags import FLAGS
@@ -65,6 +68,13 @@ class LazyGroup(MeshGroup):
                 command.name = cmd_name
                 return command
         return None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        known = self.list_commands(ctx)
+        if args[0] not in known and not ctx.resilient_parsing:
+            hint = did_you_mean(args[0], known) or "meshctl --help lists them"
+            raise InvalidRequest(f"there is no command '{escape(args[0], 40)}'", hint)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         width = max(len(name) for name in self.list_commands(ctx))

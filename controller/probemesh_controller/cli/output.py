@@ -63,9 +63,8 @@ def print_results(results: Sequence[TargetResult], wanted: Format, strict: bool,
 
         write(csvout.render(results))
         return
+    from probemesh_shared.certificates import parse_certificate
     from probemesh_shared.jsonout import result_to_json
-
-    from probemesh_controller.certificates import parse_certificate
 
     values = [result_to_json(result, parse_certificate, strict) for result in results]
     if wanted is Format.JSONL:

@@ -1,0 +1,49 @@
+"""``meshctl controller``: the process that holds the fleet."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from probemesh_controller.cli.lazy import MeshCommand, MeshGroup, help_text
+
+EXAMPLES = [
+    ("meshctl controller run", "listens on 0.0.0.0:7400"),
+    ("meshctl controller run --listen 10.0.0.5:7400 --public mesh.example:7400", "behind a name"),
+]
+
+app = typer.Typer(
+    cls=MeshGroup,
+    help=help_text("Run the controller.", EXAMPLES),
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+)
+
+
+@app.callback()
+def controllers() -> None:
+    """Holds the sub-command."""
+
+
+@app.command(cls=MeshCommand, help=help_text("Run the controller until SIGTERM or Ctrl-C.", EXAMPLES))
+def run(
+    state: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="State directory  [MESHCTL_STATE]")
+    ] = None,
+    listen: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where to listen; port 0 is any", show_default=True)
+    ] = "0.0.0.0:7400",
+    public: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="How others reach it; tokens carry this")
+    ] = None,
+) -> int:
+    import asyncio
+    import os
+
+    from probemesh_controller import config
+    from probemesh_controller.cli.connect import forget_proxies
+    from probemesh_controller.cli.serving import run_controller
+
+    forget_proxies()
+    return asyncio.run(run_controller(config.state_dir(state, os.environ), listen, public))

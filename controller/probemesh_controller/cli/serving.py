@@ -1,0 +1,48 @@
+"""``meshctl controller run``: the controller until a signal, and the configuration in force pointed at it."""
+
+import asyncio
+import logging
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+from probemesh_shared.errors import MeshError
+
+from probemesh_controller import config
+from probemesh_controller.cli.flags import FLAGS, note
+
+
+async def run_controller(state: Path, listen: str, public: str | None) -> int:
+    """0 after a drained stop. Raises MeshError where it cannot start."""
+    from probemesh_controller.serve import serve
+
+    level = logging.DEBUG if FLAGS.debug else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+
+    def ready(address: str) -> None:
+        print(f"controller of {state} is reached at {address}", flush=True)
+        point_at(state, address)
+        note("next: meshctl token create --name NAME --site SITE      # prints the line that joins a host")
+
+    await serve(state, listen, public, on_ready=ready, stop=stop)
+    print("controller stopped", flush=True)
+    return 0
+
+
+def point_at(state: Path, address: str) -> None:
+    """Contexts in force that ``init`` made for this state learn where the controller is; the rest is left alone."""
+    try:
+        settings = config.load(config.config_path(FLAGS.config, os.environ)[0])
+        own = (state / "operator").resolve()
+        for context in settings.contexts.values():
+            if context.identity.resolve() == own and context.controller != address:
+                changed = replace(context, controller=address)
+                config.save(settings.with_context(changed, use=False))
+                print(f"context {context.name} in {settings.path} now points at {address}", flush=True)
+    except MeshError as error:  # a service that has no such file to write still serves
+        note(f"note: {error}")
