@@ -123,6 +123,9 @@ def _run(commands: "argparse._SubParsersAction[Parser]") -> None:
         metavar="ADDR",
         help="address by which alone the others probe this agent (repeat for more)",
     )
+    run.add_argument(
+        "--source", metavar="ADDR", help="source address of probes; a loopback one: of probes to loopback"
+    )
     run.add_argument("--policy", type=Path, metavar="F", help="TOML file: what may be probed from here")
     run.add_argument("--proxy", metavar="URL", help="HTTP proxy that the controller is dialled through")
     run.add_argument("--log-json", action="store_true", help="one JSON object a line on stderr")

@@ -85,6 +85,7 @@ def _run(args: argparse.Namespace) -> int:
         state=_state(args),
         listen=args.listen,
         advertise=tuple(args.advertise),
+        source=args.source,
         policy=args.policy,
         proxy=args.proxy,
         log_json=args.log_json,

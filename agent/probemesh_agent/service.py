@@ -24,6 +24,7 @@ from probemesh_agent.kit import agent_policy, all_probes
 from probemesh_agent.lanes import Lanes
 from probemesh_agent.links import Links
 from probemesh_agent.net.network import SystemNetwork
+from probemesh_agent.net.sources import check_source
 from probemesh_agent.notify import Notifier
 from probemesh_agent.runner import Runner
 
@@ -40,6 +41,7 @@ class ServiceOptions:
     state: Path
     listen: str | None = None
     advertise: tuple[str, ...] = ()
+    source: str | None = None  # of probes that name none
     policy: Path | None = None
     proxy: str | None = None
     log_json: bool = False
@@ -72,7 +74,9 @@ class Service:
         self._agent = enrol.load_agent(options.state)
         self._identity = self._agent.identity
         addresses.candidates(options.advertise)  # wrong use is told before anything is started
-        self._network = SystemNetwork(self._clock, agent_policy(options.policy))
+        self._network = SystemNetwork(
+            self._clock, agent_policy(options.policy), source=check_source(options.source)
+        )
         probes = all_probes()
         self._capabilities = capabilities.gather(probes)
         self._runner = Runner(probes, self._network, self._clock, capabilities=self._capabilities)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from probemesh_shared import failures
 from probemesh_shared.model import Failure, Options, Sample, UdpDetail
-from probemesh_shared.words import Family, FailureKind, Origin, Outcome, Stage, Timing
+from probemesh_shared.words import FailureKind, Family, Origin, Outcome, Stage, Timing
 
 from probemesh_agent import kernel
 from probemesh_agent.engine.item import Item

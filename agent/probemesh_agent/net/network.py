@@ -20,6 +20,7 @@ from probemesh_agent.net.own import Routes
 from probemesh_agent.net.policy import Decision, Limits, Policy
 from probemesh_agent.net.ranges import IPAddress, Way
 from probemesh_agent.net.resolver import SystemResolver
+from probemesh_agent.net.sources import sourced
 
 MOST_A_FAMILY = 8
 _RESOLV_CONF = Path("/etc/resolv.conf")
@@ -31,8 +32,8 @@ class SystemNetwork:
     """:class:`probemesh_agent.env.Network` on the host's own network.
 
     ``policy`` is a :class:`Policy`, or a source of the one that holds now. ``engine`` makes the packet
-    engine when a kind first asks for it. One instance serves all jobs of one event loop; :meth:`close`
-    ends its engine.
+    engine when a kind first asks for it. ``source`` is the address of probes that name none. One instance
+    serves all jobs of one event loop; :meth:`close` ends its engine.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class SystemNetwork:
         resolver: SystemResolver | None = None,
         routes: Routes | None = None,
         resolv_conf: Path = _RESOLV_CONF,
+        source: str | None = None,
     ) -> None:
+        self.source = source
         self._clock = clock
         self._policy: PolicySource = FixedPolicy(policy) if isinstance(policy, Policy) else policy
         self._make_engine = engine or _packet_engine
@@ -157,6 +160,7 @@ class SystemNetwork:
         self, address: Address, port: int, options: Options, deadline: float
     ) -> streams.TcpStream:
         await self._admitted(deadline)
+        options = sourced(options, self.source, address.host)
         try:
             stream = await streams.connect(address, port, options, self._clock, deadline)
         except BaseException:
@@ -166,6 +170,7 @@ class SystemNetwork:
         return stream
 
     async def datagrams(self, address: Address, port: int, options: Options) -> streams.UdpSocket:
+        options = sourced(options, self.source, address.host)
         return streams.UdpSocket(address, port, options, self._clock)
 
     async def _admitted(self, deadline: float) -> None:
@@ -205,7 +210,7 @@ class SystemNetwork:
 def _packet_engine(network: SystemNetwork) -> Any:
     from probemesh_agent.engine.loop import Engine, socket_budget  # only where packets are sent
 
-    return Engine(min(socket_budget(), network.limits.concurrent))
+    return Engine(min(socket_budget(), network.limits.concurrent), source=network.source)
 
 
 def _chosen(found: Iterable[IPAddress], family: Family) -> list[IPAddress]:
