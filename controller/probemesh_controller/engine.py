@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import importlib.metadata
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -57,10 +57,10 @@ class Engine:
         ephemeral_s: float = 600.0,
     ) -> None:
         self.mesh = mesh
-        self._store = store
+        self.store = store
         self._clock = clock or SystemClock()
         self._issue = issue
-        self._on_revoked = on_revoked
+        self.on_revoked = on_revoked
         self.fleet = Fleet(store, self._clock, controller_hello(), ephemeral_s=ephemeral_s)
         self.runs = Runs(self.fleet, store, self._clock, resume_s=resume_s)
         self._keeper: asyncio.Task[None] | None = None
@@ -77,7 +77,7 @@ class Engine:
     async def agents(self) -> tuple[AgentInfo, ...]:
         return await self.fleet.agents()
 
-    async def run(self, request: RunRequest) -> AsyncIterator[RunEvent]:
+    async def run(self, request: RunRequest) -> AsyncGenerator[RunEvent, None]:
         run = await self.runs.start(request, "local")
         try:
             async with aclosing(self.runs.follow(run)) as events:
@@ -104,7 +104,7 @@ class Engine:
             new_site = record.site if site is None else site or None
             store.put_agent(replace(record, labels=labels, site=new_site))
 
-        await self._store.call(work)
+        await self.store.call(work)
         return await self.fleet.info(name)
 
     async def revoke_agent(self, name: str) -> AgentInfo:
@@ -115,10 +115,10 @@ class Engine:
             store.put_agent(replace(record, revoked=True))
             return record.id, store.revoke_certificates(record.id)
 
-        agent_id, serials = await self._store.call(work)
+        agent_id, serials = await self.store.call(work)
         await self.fleet.revoke(agent_id)
-        if self._on_revoked is not None:
-            self._on_revoked(agent_id, serials)
+        if self.on_revoked is not None:
+            self.on_revoked(agent_id, serials)
         return await self.fleet.info(name)
 
     async def create_token(self, request: TokenRequest, created_by: str = "local") -> IssuedToken:
@@ -138,7 +138,7 @@ class Engine:
                 await self._keeper
         await self.runs.aclose("closed")
         await self.fleet.aclose()
-        await self._store.aclose()
+        await self.store.aclose()
 
 
 def _known(store: Store, name: str) -> AgentRecord:

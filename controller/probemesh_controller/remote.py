@@ -1,0 +1,171 @@
+"""A mesh that lives in a controller, over one connection. Runs survive a lost link for half a minute."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from probemesh.v1 import mesh_pb2
+from probemesh.v1.mesh_pb2_grpc import MeshAsyncStub, MeshStub
+from probemesh_shared.convert import from_proto
+from probemesh_shared.errors import Busy, MeshError, NotFound, Unreachable
+from probemesh_shared.identity.files import Identity
+from probemesh_shared.identity.names import controller_dns
+from probemesh_shared.model import AgentInfo
+from probemesh_shared.rpc.client import Connection, connect
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from probemesh_controller import wire
+from probemesh_controller.api import IssuedToken, MeshStatus, RunEnded, RunEvent, RunRequest, TokenRequest
+
+#: Seconds in which a run whose link was lost is picked up again; the controller waits as long.
+RESUME_S = 30.0
+_QUEUED = 64
+_CANCEL_TIMEOUT_S = 2.0
+
+
+class RemoteMesh:
+    """See :class:`probemesh_controller.api.Mesh`. Calls raise MeshErrors; a link that fails is explained."""
+
+    def __init__(self, address: str, identity: Identity, *, resume_s: float = RESUME_S) -> None:
+        self._address = address
+        self._identity = identity
+        self._resume_s = resume_s
+        self._connection = self._connect()
+
+    def _connect(self) -> Connection:
+        return connect(self._address, self._identity, controller_dns(self._identity.mesh))
+
+    @property
+    def _stub(self) -> MeshAsyncStub:
+        return MeshStub(self._connection.channel)
+
+    async def status(self) -> MeshStatus:
+        answer = await self._connection.call(self._stub.Status, mesh_pb2.StatusRequest())
+        return wire.status_from_proto(answer)
+
+    async def agents(self) -> tuple[AgentInfo, ...]:
+        answer = await self._connection.call(self._stub.ListAgents, mesh_pb2.ListAgentsRequest())
+        return tuple(from_proto(AgentInfo, agent) for agent in answer.agents)
+
+    async def label_agent(
+        self, name: str, set_labels: Mapping[str, str], remove: tuple[str, ...], site: str | None
+    ) -> AgentInfo:
+        request = mesh_pb2.LabelAgentRequest(name=name, set=dict(set_labels), remove=remove, site=site)
+        answer = await self._connection.call(self._stub.LabelAgent, request)
+        return from_proto(AgentInfo, answer.agent)
+
+    async def revoke_agent(self, name: str) -> AgentInfo:
+        request = mesh_pb2.RevokeAgentRequest(name=name)
+        answer = await self._connection.call(self._stub.RevokeAgent, request)
+        return from_proto(AgentInfo, answer.agent)
+
+    async def create_token(self, request: TokenRequest) -> IssuedToken:
+        answer = await self._connection.call(self._stub.CreateToken, wire.token_to_proto(request))
+        return IssuedToken(answer.token, answer.expires_ns, answer.controller)
+
+    async def run(self, request: RunRequest) -> AsyncIterator[RunEvent]:
+        """Raises Unreachable at once where the run never began, and after the resume time where its link
+        was lost: what has not come by then is unmeasured."""
+        follower = _Follower(self, request, self._resume_s)
+        pump = asyncio.create_task(follower.pump(), name=f"run {request.run_id}")
+        ended = False
+        try:
+            while (item := await follower.queue.get()) is not None:
+                ended = isinstance(item, RunEnded)
+                yield item
+            await pump
+        finally:
+            pump.cancel()
+            await asyncio.gather(pump, return_exceptions=True)
+            if follower.began and not ended:
+                await self._cancel(request.run_id)
+
+    async def _cancel(self, run_id: str) -> None:
+        """As well as it goes: a run that nobody follows is ended by the controller too."""
+        with contextlib.suppress(MeshError, RuntimeError):
+            call = self._stub.CancelRun
+            await self._connection.call(call, mesh_pb2.CancelRunRequest(run_id=run_id), _CANCEL_TIMEOUT_S)
+
+    async def reconnect(self) -> None:
+        """A new channel: an old one fails fast from stale back-off."""
+        old, self._connection = self._connection, self._connect()
+        await old.close()
+
+    def events(self, request: mesh_pb2.RunRequest) -> Any:
+        return self._connection.stream(self._stub.Run, request)
+
+    async def aclose(self) -> None:
+        await self._connection.close()
+
+
+class _Follower:
+    """Reads one run's events into a bounded queue, over as many links as it takes; each event once."""
+
+    def __init__(self, mesh: RemoteMesh, request: RunRequest, resume_s: float) -> None:
+        self.queue: asyncio.Queue[RunEvent | None] = asyncio.Queue(_QUEUED)
+        self.began = False
+        self._mesh = mesh
+        self._request = request
+        self._resume_s = resume_s
+        self._after = 0
+        self._ended = False
+        self._linked = False
+        self._links = 0
+        self._alive = time.monotonic()
+
+    async def pump(self) -> None:
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type((Unreachable, Busy)),
+            stop=self._give_up,
+            wait=wait_random_exponential(multiplier=0.1, max=2.0),
+            reraise=True,
+        )
+        try:
+            await retrying(self._follow)
+        except MeshError:
+            await self.queue.put(None)
+            raise
+        await self.queue.put(None)
+
+    def _give_up(self, state: RetryCallState) -> bool:
+        return not self.began or time.monotonic() - self._alive > self._resume_s
+
+    async def _follow(self) -> None:
+        if self._links:
+            await self._mesh.reconnect()
+        self._links += 1
+        message = wire.request_to_proto(self._request, resume=self.began, after=self._after)
+        try:
+            async with aclosing(self._mesh.events(message)) as messages:
+                async for each in messages:
+                    await self._take(each)
+        except NotFound as error:
+            if not self.began:
+                raise
+            # it restarted, and on-demand runs live in its memory: waiting is of no use
+            self._alive = float("-inf")
+            raise Unreachable(
+                "the controller restarted and no longer knows the run", "run it again"
+            ) from error
+        except (Unreachable, Busy):
+            if self._linked:
+                self._alive, self._linked = time.monotonic(), False  # the window begins where a link ends
+            raise
+        if not self._ended:
+            raise Unreachable("the controller ended the stream before the run")
+
+    async def _take(self, message: mesh_pb2.RunEvent) -> None:
+        number, event = wire.event_from_proto(message)
+        self.began = self._linked = True
+        if number > self._after:
+            self._after = number
+            self._ended = isinstance(event, RunEnded)
+            await self.queue.put(event)
+
+
+async def connect_mesh(address: str, identity: Identity) -> RemoteMesh:
+    """Nothing is dialled before the first call."""
+    return RemoteMesh(address, identity)

@@ -1,0 +1,149 @@
+"""A controller as a process: identity, lock, store, engine and servicers on one port, from start to drained
+stop."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from probemesh.v1.enrol_pb2_grpc import add_EnrolmentServicer_to_server
+from probemesh.v1.mesh_pb2_grpc import add_MeshServicer_to_server
+from probemesh.v1.session_pb2_grpc import add_FleetServicer_to_server
+from probemesh_shared.errors import MeshError
+from probemesh_shared.identity.files import Identity
+from probemesh_shared.names import dial_address, join_host_port, split_host_port
+from probemesh_shared.rpc.server import MeshServer
+
+from probemesh_controller import config
+from probemesh_controller.api import IssuedToken, TokenRequest
+from probemesh_controller.engine import Engine
+from probemesh_controller.enrolment import Enrolment
+from probemesh_controller.pki.ca import CertificateAuthority
+from probemesh_controller.pki.mesh import load_controller
+from probemesh_controller.pki.tokens import issue_token
+from probemesh_controller.servicers import FleetService, MeshService
+from probemesh_controller.store.lock import StateLock
+from probemesh_controller.store.sqlite import SqliteStore
+from probemesh_controller.store.worker import AsyncStore, StoreWorker
+
+log = logging.getLogger(__name__)
+
+FOLDER = "controller"
+RENEW_EVERY_S = 6 * 3600.0
+DRAIN_S = 5.0
+
+
+async def serve(
+    state: Path, listen: str, public: str | None, *, on_ready: Callable[[str], None], stop: asyncio.Event
+) -> None:
+    """Runs until ``stop``; then drains, within 10 s. ``on_ready`` is told HOST:PORT by which it is reached.
+
+    Raises StateError: no mesh here, another controller runs on it, a store that cannot be used, an address
+    that cannot be had; InvalidRequest for addresses that cannot be read.
+    """
+    split_host_port(listen, "address to listen on")
+    if public is not None:
+        public = dial_address(public, "public address")
+    async with _controller(state, listen, public) as reached:
+        on_ready(reached)
+        await stop.wait()
+
+
+@asynccontextmanager
+async def _controller(state: Path, listen: str, public: str | None) -> AsyncIterator[str]:
+    folder = state / FOLDER
+    with contextlib.ExitStack() as held:
+        if folder.is_dir():
+            held.enter_context(StateLock(folder))
+        ca, identity = await asyncio.to_thread(load_controller, state)
+        store = StoreWorker(await asyncio.to_thread(SqliteStore, folder / "store.sqlite"))
+        tokens = _Tokens(ca, store)
+        engine = Engine(identity.mesh, store, issue=tokens.issue)
+        try:
+            denied = await store.call(lambda s: s.revoked_serials())
+            server = MeshServer(identity, denied_serials=denied)
+            engine.on_revoked = server.revoke
+            server.add(add_FleetServicer_to_server, FleetService(engine))
+            server.add(add_MeshServicer_to_server, MeshService(engine))
+            server.add(add_EnrolmentServicer_to_server, Enrolment(ca, store, server.revoke))
+            port = await server.start(listen)
+            renewing = asyncio.create_task(_renew(state, server, identity), name="certificate")
+            try:
+                tokens.address = public or reached_by(listen, port)
+                await asyncio.to_thread(_write_context, state, identity.mesh, tokens.address)
+                engine.start()
+                yield tokens.address
+            finally:
+                renewing.cancel()
+                await engine.drain("the controller is going away", DRAIN_S)
+                await server.stop()
+        finally:
+            await engine.aclose()
+
+
+class _Tokens:
+    """Makes tokens that carry the address by which we are reached, once that is known."""
+
+    def __init__(self, ca: CertificateAuthority, store: AsyncStore) -> None:
+        self._ca = ca
+        self._store = store
+        self.address = ""
+
+    async def issue(self, request: TokenRequest, created_by: str) -> IssuedToken:
+        return await self._store.call(
+            lambda store: issue_token(self._ca, store, request, self.address, created_by)
+        )
+
+
+async def _renew(state: Path, server: MeshServer, identity: Identity) -> None:
+    """Our own certificate, long before it ends; live connections stay."""
+    while True:
+        await asyncio.sleep(RENEW_EVERY_S)
+        try:
+            _, fresh = await asyncio.to_thread(load_controller, state)
+        except MeshError as error:
+            log.error("the controller's certificate could not be renewed: %s", error)
+            continue
+        if fresh.serial != identity.serial:
+            identity = fresh
+            server.reload(fresh)
+            log.info("the controller has a new certificate")
+
+
+def reached_by(listen: str, port: int) -> str:
+    """Where we listen, as others dial it: for a wildcard the address that this host's own packets carry."""
+    host, _ = split_host_port(listen)
+    if host == "0.0.0.0":  # noqa: S104 (read, not bound)
+        host = _own_address(socket.AF_INET, "192.0.2.1") or "127.0.0.1"
+    elif host == "::":
+        host = (
+            _own_address(socket.AF_INET6, "2001:db8::1") or reached_by("0.0.0.0:0", port).rpartition(":")[0]
+        )
+    return join_host_port(host, port)
+
+
+def _own_address(family: socket.AddressFamily, towards: str) -> str | None:
+    """By the kernel's routing alone: connecting a datagram socket sends nothing."""
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.connect((towards, 9))
+        return str(sock.getsockname()[0])
+    return None
+
+
+def _write_context(state: Path, mesh: str, address: str) -> None:
+    """``STATE/config.toml`` points at us, so that it drives this mesh; what else is in it stays."""
+    found = config.load(state / "config.toml")
+    name = next((c.name for c in found.contexts.values() if c.mesh == mesh), mesh)
+    before = found.contexts.get(name)
+    context = config.MeshContext(
+        name,
+        mesh,
+        before.identity if before is not None else state.absolute() / "operator",
+        address,
+        before.agents if before is not None else {},
+    )
+    if before != context:
+        config.save(found.with_context(context, use=found.current is None))
