@@ -7,8 +7,8 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import socket
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from ipaddress import ip_address
 
 from probemesh_shared import failures
 from probemesh_shared.model import Detail, Failure, Measurement, Options, Sample, Target
@@ -188,9 +188,10 @@ def _sequence(sample: Sample) -> int:
 
 
 def _is_literal(host: str) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        ip_address(host.partition("%")[0])
-    except ValueError:
+        socket.inet_pton(family, host.partition("%")[0])
+    except (OSError, ValueError):  # ValueError: a NUL inside
         return False
     return True
 
