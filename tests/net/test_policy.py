@@ -1,6 +1,6 @@
 """The policy judges what would be dialled, in every spelling of it."""
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
