@@ -1,0 +1,179 @@
+"""A mesh in memory with identities of every role and date, and servers on real sockets that serve all
+services."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from probemesh.v1 import enrol_pb2, enrol_pb2_grpc, mesh_pb2, mesh_pb2_grpc, session_pb2, session_pb2_grpc
+from probemesh_controller.pki.ca import CertificateAuthority, new_key, private_pem
+from probemesh_shared.errors import NotFound
+from probemesh_shared.identity.files import Identity, make_identity
+from probemesh_shared.identity.names import Subject, controller_dns
+from probemesh_shared.rpc.client import Connection, connect
+from probemesh_shared.rpc.server import MeshServer
+from probemesh_shared.words import Role
+
+MESH = "demo"
+CONTROLLER = controller_dns(MESH)
+DAY = timedelta(days=1)
+
+
+def issue(
+    ca: CertificateAuthority,
+    role: Role,
+    subject_id: str = "4f2a",
+    name: str = "berlin-1",
+    now: datetime | None = None,
+    life: timedelta | None = DAY,
+) -> Identity:
+    key = new_key()
+    issued = ca.issue(Subject(ca.mesh, role, subject_id, name), key.public_key(), life, now)
+    return make_identity(issued.certificate_pem, private_pem(key), ca.certificate_pem)
+
+
+@pytest.fixture(scope="session")
+def ca() -> CertificateAuthority:
+    return CertificateAuthority.create(MESH)
+
+
+@pytest.fixture(scope="session")
+def other_ca() -> CertificateAuthority:
+    """Of another mesh that has the same name."""
+    return CertificateAuthority.create(MESH)
+
+
+@pytest.fixture(scope="session")
+def controller(ca: CertificateAuthority) -> Identity:
+    return issue(ca, Role.CONTROLLER, "controller", "controller")
+
+
+@pytest.fixture(scope="session")
+def admin(ca: CertificateAuthority) -> Identity:
+    return issue(ca, Role.ADMIN, "ann", "ann")
+
+
+@pytest.fixture(scope="session")
+def agent(ca: CertificateAuthority) -> Identity:
+    return issue(ca, Role.AGENT)
+
+
+class Services(
+    mesh_pb2_grpc.MeshServicer,
+    enrol_pb2_grpc.EnrolmentServicer,
+):
+    """Every unary method answers "reached"; what Status, Run and the streams do can be replaced."""
+
+    def __init__(self) -> None:
+        self.status: Callable[..., Awaitable[Any]] = _reached
+        self.run: Callable[..., AsyncIterator[Any]] = _reached_stream
+        self.entered = asyncio.Event()
+        self.left = asyncio.Event()
+
+    async def Status(self, request: Any, context: Any) -> mesh_pb2.StatusResponse:
+        return await self.status(request, context)
+
+    async def Run(self, request: Any, context: Any) -> AsyncIterator[mesh_pb2.RunEvent]:
+        async for event in self.run(request, context):
+            yield event
+
+
+async def _reached(request: Any, context: Any) -> Any:
+    raise NotFound("reached")
+
+
+async def _reached_stream(request: Any, context: Any) -> AsyncIterator[Any]:
+    raise NotFound("reached")
+    yield
+
+
+for name in ("ListAgents", "CancelRun", "LabelAgent", "RevokeAgent", "CreateToken", "Enrol", "Renew"):
+    setattr(Services, name, staticmethod(_reached))
+
+
+class Attach:
+    """Echoes nothing, waits for whoever holds it; ``behave`` can be replaced."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self.behave: Callable[..., Awaitable[None]] = _reached
+
+    async def Attach(self, frames: Any, context: Any) -> None:
+        self._services.entered.set()
+        try:
+            await self.behave(frames, context)
+        finally:
+            self._services.left.set()
+
+
+async def hold(frames: Any, context: Any) -> None:
+    """Says hello by one heartbeat, then listens for as long as there is somebody."""
+    await context.write(session_pb2.ControllerFrame(heartbeat=session_pb2.Heartbeat(seq=1)))
+    async for _ in frames:
+        pass
+
+
+@dataclass
+class Served:
+    """``address`` is HOST:PORT; ``services`` and ``attach`` say what the handlers do."""
+
+    server: MeshServer
+    services: Services
+    attach: Attach
+    address: str = ""
+    dials: list[Connection] = field(default_factory=list)
+
+    def dial(self, identity: Identity, server_name: str = CONTROLLER) -> Connection:
+        self.dials.append(connect(self.address, identity, server_name))
+        return self.dials[-1]
+
+    async def status(self, identity: Identity, server_name: str = CONTROLLER) -> mesh_pb2.StatusResponse:
+        """One call on a connection of its own."""
+        async with connect(self.address, identity, server_name) as connection:
+            stub = mesh_pb2_grpc.MeshStub(connection.channel)
+            return await connection.call(stub.Status, mesh_pb2.StatusRequest())
+
+
+Serve = Callable[..., Awaitable[Served]]
+
+
+@pytest.fixture
+async def serve(controller: Identity) -> AsyncIterator[Serve]:
+    """``await serve(identity=…)`` starts a server with all services; it is gone after the test."""
+    running: list[Served] = []
+
+    async def started(identity: Identity = controller, **options: Any) -> Served:
+        server = MeshServer(identity, **options)
+        services = Services()
+        attach = Attach(services)
+        server.add(mesh_pb2_grpc.add_MeshServicer_to_server, services)
+        server.add(enrol_pb2_grpc.add_EnrolmentServicer_to_server, services)
+        server.add(session_pb2_grpc.add_FleetServicer_to_server, attach)  # type: ignore[arg-type]
+        server.add(session_pb2_grpc.add_AgentServicer_to_server, attach)  # type: ignore[arg-type]
+        served = Served(server, services, attach)
+        running.append(served)
+        served.address = f"127.0.0.1:{await server.start('127.0.0.1:0')}"
+        return served
+
+    yield started
+    for served in running:
+        for connection in served.dials:
+            await connection.close()
+        await served.server.stop(0.1)
+
+
+@pytest.fixture
+async def served(serve: Serve) -> Served:
+    found: Served = await serve()
+
+    async def status(request: Any, context: Any) -> mesh_pb2.StatusResponse:
+        return mesh_pb2.StatusResponse(mesh=MESH)
+
+    found.services.status = status
+    return found
+
+
+assert enrol_pb2  # its messages are reached through the descriptors

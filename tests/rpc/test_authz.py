@@ -1,0 +1,131 @@
+"""Every method × every role, generated from the descriptors, against a real server; and a table that must be
+whole."""
+
+from typing import Any
+
+import pytest
+from google.protobuf import message_factory
+from google.protobuf.descriptor import MethodDescriptor
+from probemesh.v1 import enrol_pb2, mesh_pb2, session_pb2
+from probemesh_shared.errors import MeshError, NotAllowed, NotFound
+from probemesh_shared.rpc.authz import ALLOWED, allowed, check_table
+from probemesh_shared.rpc.client import Connection
+from probemesh_shared.words import Role
+
+from tests.rpc.conftest import issue
+
+SERVICES = [
+    service
+    for file in (session_pb2, enrol_pb2, mesh_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+]
+METHODS = {
+    f"/{service.full_name}/{method.name}": method for service in SERVICES for method in service.methods
+}
+
+#: Written a second time on purpose: a change of the table has to be made twice.
+EXPECTED = {
+    Role.VIEWER: {"Mesh/Status", "Mesh/ListAgents"},
+    Role.OPERATOR: {"Mesh/Status", "Mesh/ListAgents", "Mesh/Run", "Mesh/CancelRun", "Agent/Attach"},
+    Role.ADMIN: {
+        "Mesh/Status",
+        "Mesh/ListAgents",
+        "Mesh/Run",
+        "Mesh/CancelRun",
+        "Mesh/LabelAgent",
+        "Mesh/RevokeAgent",
+        "Mesh/CreateToken",
+        "Agent/Attach",
+    },
+    Role.AGENT: {"Fleet/Attach", "Enrolment/Renew"},
+    Role.JOIN: {"Enrolment/Enrol"},
+    Role.CONTROLLER: {"Agent/Attach"},
+}
+
+
+async def call(connection: Connection, path: str, method: MethodDescriptor) -> None:
+    """One call with an empty message."""
+    request = message_factory.GetMessageClass(method.input_type)
+    response = message_factory.GetMessageClass(method.output_type)
+    coders: dict[str, Any] = {
+        "request_serializer": request.SerializeToString,
+        "response_deserializer": response.FromString,
+    }
+    channel = connection.channel
+    if method.client_streaming:
+        stream = connection.open(channel.stream_stream(path, **coders))
+        try:
+            await stream.read()
+            assert await stream.code() is None, "a stream that neither refused nor reached"
+        finally:
+            stream.cancel()
+    elif method.server_streaming:
+        async for _ in connection.stream(channel.unary_stream(path, **coders), request()):
+            raise AssertionError("an event that nobody sent")
+    else:
+        await connection.call(channel.unary_unary(path, **coders), request())
+
+
+@pytest.mark.parametrize("role", list(Role))
+async def test_every_method_by_every_role(serve, ca, role: Role) -> None:
+    served = await serve()
+    connection = served.dial(issue(ca, role))
+    reached, refused = set(), set()
+    for path, method in METHODS.items():
+        short = path.removeprefix("/probemesh.v1.")
+        try:
+            await call(connection, path, method)
+        except NotFound as error:
+            assert str(error) == "reached"
+            reached.add(short)
+        except NotAllowed:
+            refused.add(short)
+        except Exception as error:  # the stream's own error: streams are read without the wrapper
+            details = getattr(error, "details", lambda: "")()
+            (reached if details == "reached" else refused).add(short)
+            assert details == "reached" or "may not call" in details
+    assert reached == EXPECTED[role]
+    assert reached | refused == {path.removeprefix("/probemesh.v1.") for path in METHODS}
+
+
+def test_the_table_has_a_row_for_every_method_and_no_other() -> None:
+    assert set(ALLOWED) == set(METHODS)
+    assert {
+        role: {m.removeprefix("/probemesh.v1.") for m in METHODS if allowed(m, role)} for role in Role
+    } == EXPECTED
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_method_without_a_row_is_denied(role: Role) -> None:
+    assert not allowed("/probemesh.v1.Mesh/Forgotten", role)
+
+
+def test_start_fails_without_a_row() -> None:
+    table = {path: roles for path, roles in ALLOWED.items() if not path.endswith("RevokeAgent")}
+    with pytest.raises(RuntimeError, match=r"without a rule.*RevokeAgent"):
+        check_table(METHODS, table)
+
+
+def test_start_fails_with_a_row_that_nobody_serves() -> None:
+    with pytest.raises(RuntimeError, match=r"nobody serves: /probemesh\.v1\.Mesh/Status"):
+        check_table([path for path in METHODS if path != "/probemesh.v1.Mesh/Status"])
+
+
+async def test_a_server_with_a_forgotten_method_does_not_start(
+    serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "probemesh_shared.rpc.server.check_table",
+        lambda methods: check_table([*methods, "/probemesh.v1.Mesh/Forgotten"]),
+    )
+    with pytest.raises(RuntimeError, match="Forgotten"):
+        await serve()
+
+
+async def test_messages_of_who_is_not_allowed_are_not_even_parsed(serve, ca, agent, admin) -> None:
+    served = await serve()
+    for identity, error in ((agent, NotAllowed), (admin, MeshError)):
+        connection = served.dial(identity)
+        raw = connection.channel.unary_unary("/probemesh.v1.Mesh/LabelAgent")
+        with pytest.raises(error, match=r"may not call|cannot be read"):
+            await connection.call(raw, b"\xff\xff\xff")
