@@ -1,4 +1,4 @@
-"""The checks of ``meshctl doctor``, in the order a connection needs them; each says what mends it."""
+"""The checks of ``meshctl doctor``, in the order a connection needs them."""
 
 import os
 import shutil
@@ -68,7 +68,7 @@ def check_self() -> CheckJson:
 
 
 def check_ping(path: Path) -> CheckJson:
-    """Ping sockets need no privilege where the kernel lets our group; else raw sockets or the ping program."""
+    """Ping sockets need no privilege where the kernel lets our group; else raw sockets or the program."""
     try:
         low, high = (int(word) for word in path.read_text().split())
     except (OSError, ValueError):

@@ -35,7 +35,7 @@ async def run_controller(state: Path, listen: str, public: str | None) -> int:
 
 
 def point_at(state: Path, address: str) -> None:
-    """Contexts in force that ``init`` made for this state learn where the controller is; the rest is left alone."""
+    """Contexts in force that ``init`` made for this state learn where the controller is."""
     try:
         settings = config.load(config.config_path(FLAGS.config, os.environ)[0])
         own = (state / "operator").resolve()

@@ -1,0 +1,146 @@
+"""Every exit code of DESIGN §6, first match first."""
+
+import pytest
+from probemesh_shared.errors import (
+    Busy,
+    CertificateRefused,
+    NotAllowed,
+    StateError,
+    Unreachable,
+    VersionMismatch,
+)
+from probemesh_shared.words import Kind, Outcome
+
+from tests.cli.fakes import http_row, https_row, row, tcp_row
+
+OK, REFUSED = (tcp_row(),), (tcp_row(Outcome.REFUSED),)
+LOST = (Outcome.AGENT_LOST, "the agent is not connected")
+DENIED = (tcp_row(Outcome.DENIED),)
+
+
+@pytest.mark.parametrize(
+    ("berlin", "tokyo", "code"),
+    [
+        (OK, OK, 0),
+        (OK, REFUSED, 3),
+        (OK, LOST, 3),
+        (REFUSED, REFUSED, 1),
+        (REFUSED, LOST, 1),
+        (LOST, LOST, 4),
+        (DENIED, DENIED, 4),
+        (OK, DENIED, 3),
+        ((), (), 4),
+    ],
+)
+def test_probe_by_what_was_measured(meshctl, config_file, mesh, berlin, tokyo, code):
+    mesh.script = {"berlin-1": berlin, "tokyo-1": tokyo}
+    assert meshctl("probe", "db:5432", "--from", "all").code == code
+    assert mesh.closed
+
+
+@pytest.mark.parametrize(("strict", "code"), [((), 0), (("--strict",), 1)])
+def test_a_certificate_that_does_not_verify_fails_only_when_strict(meshctl, config_file, mesh, strict, code):
+    mesh.script = dict.fromkeys(("berlin-1", "tokyo-1"), (https_row(verified=False), http_row()))
+    ran = meshctl("probe", "https://web/", "--from", "all", *strict)
+    assert ran.code == code
+    assert "certificate" in ran.out
+
+
+def test_strict_with_one_good_certificate_is_partly(meshctl, config_file, mesh):
+    mesh.script = {"berlin-1": (https_row(), http_row()), "tokyo-1": (https_row(verified=False), http_row())}
+    assert meshctl("probe", "https://web/", "--from", "all", "--strict").code == 3
+
+
+def test_ports_are_demands_and_one_open_port_is_not_nobody(meshctl, config_file, mesh):
+    mesh.script = dict.fromkeys(
+        ("berlin-1", "tokyo-1"), (tcp_row(port=22), tcp_row(Outcome.REFUSED, port=80))
+    )
+    assert meshctl("probe", "db:22,80", "--from", "all").code == 3
+
+
+def test_the_exit_code_is_over_all_targets(meshctl, config_file, mesh):
+    mesh.script = {"berlin-1": OK, "tokyo-1": OK}  # nobody speaks of the second target
+    assert meshctl("probe", "db:5432", "other:5432", "--from", "all").code == 3
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("probe",),
+        ("probe", ""),
+        ("probe", "db:0"),
+        ("probe", "db:70000"),
+        ("probe", "db", "--nonsense"),
+        ("probe", "db", "--count", "many"),
+        ("probe", "db", "--count", "0"),
+        ("probe", "db", "--kind", "tpc"),
+        ("probe", "db", "-4", "-6"),
+        ("probe", "db:1", "--payload", "x"),
+        ("probe", "db:1", "--from", "a b"),
+        ("probe", "db:1", "--from", "@last"),
+        ("probe", "db:1", "--limit", "0"),
+        ("probe", "db:1", "--deadline", "0"),
+        ("probe", "db:1", "-o", "xml"),
+        ("probe", "db:1", "--context", "nowhere"),
+        ("prob", "db:1"),
+        ("agents", "nonsense"),
+        ("agents", "label", "berlin-1"),
+        ("token", "create", "--ttl", "soon"),
+        ("token", "create", "--name", "Bad_Name"),
+        ("operator", "create", "x", "--role", "king"),
+        ("join", "h:1", "--token-file", "/nonexistent/token"),
+        ("join", "h", "--token-file", "-"),
+        ("context", "use", "nowhere"),
+        ("completion", "tcsh"),
+        ("init", "--name", "Bad_Name"),
+        ("--nonsense",),
+    ],
+)
+def test_wrong_use_is_2_with_one_line_and_no_traceback(meshctl, config_file, mesh, arguments):
+    ran = meshctl(*arguments)
+    assert ran.code == 2
+    assert ran.out == ""
+    lines = [line for line in ran.err.splitlines() if not line.startswith("note: ")]
+    assert lines[0].startswith("error: ") and len(lines) <= 2
+    assert all(line.startswith("hint: ") for line in lines[1:])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("probe", "db:1", "--from", "berlin-9"),
+        ("probe", "db:1", "--from", "site=oslo"),
+        ("agents", "show", "x"),
+        ("agents", "revoke", "x"),
+        ("probe", "db:1", "--exclude", "all,self"),
+    ],
+)
+def test_nobody_to_measure_is_4(meshctl, config_file, mesh, arguments):
+    ran = meshctl(*arguments)
+    assert (ran.code, ran.out) == (4, "")
+    assert ran.err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    "error", [Unreachable, CertificateRefused, Busy, VersionMismatch, NotAllowed, StateError]
+)
+@pytest.mark.parametrize("arguments", [("probe", "db:1"), ("agents",), ("token", "create")])
+def test_what_keeps_us_from_the_controller_is_4(meshctl, config_file, mesh, error, arguments):
+    mesh.error = error("the reason\x1b[2J", "the remedy")
+    ran = meshctl(*arguments)
+    assert (ran.code, ran.out) == (4, "")
+    assert ran.err.splitlines() == ["error: the reason\\x1b[2J", "hint: the remedy"]
+
+
+def test_a_fault_of_our_own_is_one_line_and_a_traceback_only_on_demand(meshctl, config_file, mesh):
+    mesh.error = ZeroDivisionError("oops")
+    ran = meshctl("agents")
+    assert ran.code == 4
+    assert "ZeroDivisionError: oops" in ran.err and "Traceback" not in ran.err
+    assert "Traceback" in meshctl("--debug", "agents").err
+
+
+def test_ping_alone_breaks_nothing(meshctl, config_file, mesh):
+    rows = (row(Kind.ICMP, Outcome.TIMEOUT, target="db", port=None), tcp_row())
+    mesh.script = dict.fromkeys(("berlin-1", "tokyo-1"), rows)
+    assert meshctl("probe", "db:5432", "--from", "all").code == 0
