@@ -1,8 +1,7 @@
 """Linux socket options and structures that Python 3.11 does not name: every such number lives here.
 
-From ``include/uapi/linux/{in,in6,icmp,icmpv6,errqueue,net_tstamp,tcp}.h``. All structures are in host byte order;
-the layouts are those of 64-bit Linux, checked by the tests against a live kernel.
-"""
+From ``include/uapi/linux/{in,in6,icmp,icmpv6,errqueue,net_tstamp,tcp}.h``. All structures are in host byte
+order; the layouts are those of 64-bit Linux, checked by the tests against a live kernel."""
 
 import socket
 import struct
@@ -78,10 +77,10 @@ class TcpInfo:
 class QueueEntry:
     """One message of a socket's error queue.
 
-    ``origin`` None: it carried no extended error. ``stamp_ns`` is a transmit time on the wall clock, ``number`` the
-    send it belongs to (OPT_ID). ``payload`` is what the kernel kept of the packet that caused the error, from
-    its transport header on for raw and ping sockets, ``destination`` where that packet was going.
-    """
+    ``origin`` None: it carried no extended error. ``stamp_ns`` is a transmit time on the wall clock,
+    ``number`` the send it belongs to (OPT_ID). ``payload`` is what the kernel kept of the packet that
+    caused the error, from its transport header on for raw and ping sockets, ``destination`` where that
+    packet was going."""
 
     origin: int | None = None
     errno: int = 0

@@ -1,8 +1,8 @@
 """One ICMP socket of one family, shared by all targets of a run: batches out, replies, errors and stamps in.
 
-A ping socket (SOCK_DGRAM) where ``net.ipv4.ping_group_range`` lets us, else a raw one. A raw socket hears every echo
-reply of the host, a ping socket only its own; in both, a reply counts only with our identifier and nonce.
-"""
+A ping socket (SOCK_DGRAM) where ``net.ipv4.ping_group_range`` lets us, else a raw one. A raw socket hears
+every echo reply of the host, a ping socket only its own; in both, a reply counts only with our identifier
+and nonce."""
 
 import os
 import socket
@@ -35,8 +35,8 @@ _IS_STAMP = (64, socket.SOL_SOCKET, kernel.SCM_TIMESTAMPING)
 _SENT = struct.Struct("=Qiiqq32xQii4xB")
 
 
-#: An echo reply with our identifier and nonce: sequence, source as packed in a sockaddr, arrival (wall clock, ns),
-#: TTL. A tuple, for there are very many.
+#: An echo reply with our identifier and nonce: sequence, source as packed in a sockaddr, arrival (wall
+#: clock, ns), TTL. A tuple, for there are very many.
 Reply = tuple[int, bytes, int | None, int | None]
 
 
@@ -96,8 +96,8 @@ class EchoSocket:
     def send(self, first: int, end: int) -> int:
         """Sends slots; how many went. Raises :class:`OSError` where the first one could not be sent.
 
-        An ICMP error that arrived meanwhile fails the next send of a socket, whoever that is for: so try again.
-        """
+        An ICMP error that arrived meanwhile fails the next send of a socket, whoever that is for: so try
+        again."""
         for _ in range(3):
             try:
                 return self._out.send(self.fd, first, end)
@@ -108,7 +108,8 @@ class EchoSocket:
         return self._out.send(self.fd, first, end)
 
     def replies(self) -> tuple[list[Reply], bool]:
-        """What is there, at most one batch, and whether there may be more; strangers' packets are left out."""
+        """What is there, at most one batch, and whether there may be more; strangers' packets are left
+        out."""
         batch = self._in
         data, names = batch.data, batch.names
         nonce, wanted = self._nonce, self._reply
@@ -163,12 +164,10 @@ class EchoSocket:
         return Queued(stamps, errors, len(lengths) == BATCH)
 
     def _sequence_sent(self, packet: bytearray) -> int | None:
-        """The sequence in a stamped packet, which begins with a link header of some length: found by the nonce,
-        or from its end where it is too small to have one."""
-        if len(self._nonce) >= 8:
-            start = packet.find(self._nonce) - 8
-        else:
-            start = len(packet) - self._size
+        """The sequence in a stamped packet, which begins with a link header of some length: found by the
+        nonce, or from its end where it is too small to have one."""
+        has_nonce = len(self._nonce) >= 8
+        start = packet.find(self._nonce) - 8 if has_nonce else len(packet) - self._size
         if start < 0 or len(packet) < start + 8:
             return None
         sequence: int = _HEADER.unpack_from(packet, start)[4]
@@ -187,7 +186,8 @@ class EchoSocket:
 
 
 def ancillary(control: bytes | bytearray) -> Iterator[tuple[int, int, bytes]]:
-    """The control messages in a control buffer: ``(level, type, data)``; ends at the first that is no message."""
+    """The control messages in a control buffer: ``(level, type, data)``; ends at the first that is no
+    message."""
     start = 0
     while start + _CMSG.size <= len(control):
         length, level, kind = _CMSG.unpack_from(control, start)

@@ -1,9 +1,8 @@
 """The asyncio end of one run: feed it sources, iterate over batches of finished items, close it.
 
 Batches are handed over by ``call_soon_threadsafe`` every 50 ms or 512 items, whichever is first. Leaving the
-iteration early, cancelling it or calling :meth:`Flight.aclose` stops the run's packets and closes its sockets; when
-``aclose`` returns they are closed.
-"""
+iteration early, cancelling it or calling :meth:`Flight.aclose` stops the run's packets and closes its
+sockets; when ``aclose`` returns they are closed."""
 
 from __future__ import annotations
 
@@ -29,8 +28,8 @@ MAX_BACKLOG = 8_192
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a run is to obey. ``budget_s``: seconds until its deadline, from now. ``rate_per_s``: attempts a second
-    to one address over all runs of this agent, None for no limit."""
+    """What a run is to obey. ``budget_s``: seconds until its deadline, from now. ``rate_per_s``: attempts a
+    second to one address over all runs of this agent, None for no limit."""
 
     options: Options
     budget_s: float
@@ -39,7 +38,8 @@ class Order:
 
 
 class Flight:
-    """One run. Made by :meth:`Engine.open` on an asyncio loop, used on that loop alone but for ``_from_engine``."""
+    """One run. Made by :meth:`Engine.open` on an asyncio loop, used on that loop alone but for
+    ``_from_engine``."""
 
     def __init__(self, engine: Engine, order: Order) -> None:
         self.order = order
@@ -113,7 +113,7 @@ class Flight:
             self._engine.wake()
             await self._ended.wait()
 
-    # --- called in the engine's thread -----------------------------------------------------------------------
+    # --- called in the engine's thread ---
 
     def deliver(self, batch: Sequence[Item]) -> bool:
         """Hands a batch over; False where the loop is gone and nobody will read it."""

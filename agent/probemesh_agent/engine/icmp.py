@@ -1,8 +1,8 @@
-"""ICMP echo: one socket a family for all targets of a run, replies matched by identifier, sequence, nonce and source.
+"""ICMP echo: one socket a family for all targets of a run, replies matched by identifier, sequence, nonce
+and source.
 
-The round trip is between the kernel's transmit and receive stamps; where one is missing, or the wall clock was set
-meanwhile, between our own clock readings.
-"""
+The round trip is between the kernel's transmit and receive stamps; where one is missing, or the wall clock
+was set meanwhile, between our own clock readings."""
 
 from __future__ import annotations
 
@@ -237,7 +237,8 @@ class _Line:
 
     @staticmethod
     def _too_many(attempt: EchoAttempt) -> None:
-        """A reply to what was answered already, or given up; told while the measurement is not delivered yet."""
+        """A reply to what was answered already, or given up; told while the measurement is not delivered
+        yet."""
         item = attempt.item
         if isinstance(item.detail, IcmpDetail):
             if attempt.is_answered:

@@ -12,7 +12,8 @@ SockAddr = tuple[Any, ...]
 
 
 class Item:
-    """One measurement in the making. The engine thread owns it until it is delivered, then the consumer does."""
+    """One measurement in the making. The engine thread owns it until it is delivered, then the consumer
+    does."""
 
     __slots__ = (
         "address",
@@ -86,14 +87,16 @@ class Attempt(Protocol):
     full_expiry: float  # its timeout alone
 
     def expire(self, waited_s: float, cut: bool) -> None:
-        """Its time is up: ends the attempt with a sample. ``cut``: by the run's deadline, too early to tell."""
+        """Its time is up: ends the attempt with a sample. ``cut``: by the run's deadline, too early to
+        tell."""
 
     def drop(self) -> None:
         """Ends it without a sample and closes what it holds."""
 
 
 def socket_address(host: str, family: Family, port: int) -> tuple[SockAddr, bool]:
-    """``(sockaddr, is_loopback)`` of a canonical literal; the scope of link-local IPv6 becomes an interface index.
+    """``(sockaddr, is_loopback)`` of a canonical literal; the scope of link-local IPv6 becomes an interface
+    index.
 
     Raises :class:`OSError` where the interface does not exist.
     """

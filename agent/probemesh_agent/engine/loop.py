@@ -1,8 +1,8 @@
 """The engine's thread: one epoll loop over the sockets of all runs.
 
-Started by the first run, stopped by :meth:`Engine.close`. Work comes in through a queue and an eventfd; finished items
-go out in batches. A fault in one run ends that run alone, with the exception at its consumer.
-"""
+Started by the first run, stopped by :meth:`Engine.close`. Work comes in through a queue and an eventfd;
+finished items go out in batches. A fault in one run ends that run alone, with the exception at its
+consumer."""
 
 from __future__ import annotations
 
@@ -65,9 +65,8 @@ class _Run:
 class Engine:
     """Owns the thread, the epoll descriptor and all sockets of icmp, tcp and udp probes.
 
-    ``open`` and ``close`` are for the thread of the asyncio loop; ``post`` and ``wake`` for any; the rest, used by
-    drivers, for the engine's own.
-    """
+    ``open`` and ``close`` are for the thread of the asyncio loop; ``post`` and ``wake`` for any; the rest,
+    used by drivers, for the engine's own."""
 
     def __init__(self, most_sockets: int | None = None, source: str | None = None) -> None:
         self.source = source  # of probes that name none, where it can serve their target
@@ -115,7 +114,7 @@ class Engine:
             wakeup, self._wakeup = self._wakeup, -1
             os.close(wakeup)
 
-    # --- for drivers -----------------------------------------------------------------------------------------
+    # --- for drivers ---
 
     def watch(self, fd: int, events: int, handler: Handler) -> None:
         """Calls ``handler`` with the events of ``fd`` until :meth:`unwatch`."""
@@ -127,7 +126,7 @@ class Engine:
         """To be called before ``fd`` is closed; closing it takes it out of epoll."""
         self.handlers.pop(fd, None)
 
-    # --- the thread ------------------------------------------------------------------------------------------
+    # --- the thread ---
 
     def _ensure_thread(self) -> None:
         if self._thread is not None:

@@ -1,8 +1,7 @@
 """``sendmmsg`` and ``recvmmsg``: many datagrams a system call, which Python's socket module does not have.
 
-Buffers are laid out once; a batch costs one call, without the interpreter's lock. 64-bit Linux only, as the layouts of
-``struct mmsghdr`` here are; :data:`IS_AVAILABLE` says whether this machine is one.
-"""
+Buffers are laid out once; a batch costs one call, without the interpreter's lock. 64-bit Linux only, as the
+layouts of ``struct mmsghdr`` here are; :data:`IS_AVAILABLE` says whether this machine is one."""
 
 import ctypes
 import errno
@@ -55,11 +54,11 @@ class _Batch:
             (ctypes.c_char * len(b)).from_buffer(b) for b in (self.data, self.names, self.controls)
         ]
         data, names, controls = (ctypes.addressof(buffer) for buffer in self._buffers)
-        self._iov = (_Iovec * count)(*((data + i * size, size) for i in range(count)))
+        self._iov = (_Iovec * count)(*[_Iovec(data + i * size, size) for i in range(count)])
         iov, iov_size = ctypes.addressof(self._iov), ctypes.sizeof(_Iovec)
         self._messages = (_Message * count)(
-            *(
-                (
+            *[
+                _Message(
                     names + i * NAME_SIZE,
                     name_size,
                     iov + i * iov_size,
@@ -69,7 +68,7 @@ class _Batch:
                     0,
                 )
                 for i in range(count)
-            )
+            ]
         )
         self._address = ctypes.addressof(self._messages)
 
@@ -81,7 +80,8 @@ class Outgoing(_Batch):
         super().__init__(count, size, name_size, 0)
 
     def send(self, fd: int, first: int, end: int) -> int:
-        """Sends slots ``first`` to ``end``; how many went. Raises :class:`OSError` where the first one fails."""
+        """Sends slots ``first`` to ``end``; how many went. Raises :class:`OSError` where the first one
+        fails."""
         address = self._address + first * ctypes.sizeof(_Message)
         sent: int = _sendmmsg(fd, address, end - first, _MSG_DONTWAIT)
         if sent < 0:
@@ -91,7 +91,8 @@ class Outgoing(_Batch):
 
 
 class Incoming(_Batch):
-    """Room for datagrams that arrive: after :meth:`receive`, slot ``i`` of ``data``, ``names`` and ``controls``."""
+    """Room for datagrams that arrive: after :meth:`receive`, slot ``i`` of ``data``, ``names`` and
+    ``controls``."""
 
     def __init__(self, count: int, size: int) -> None:
         super().__init__(count, size, NAME_SIZE, CONTROL_SIZE)
@@ -99,7 +100,8 @@ class Incoming(_Batch):
         self._view = memoryview(self._messages).cast("B")
 
     def receive(self, fd: int, flags: int = 0) -> Sequence[int]:
-        """The lengths of what was there, empty for nothing. Raises :class:`OSError` but for an empty queue."""
+        """The lengths of what was there, empty for nothing. Raises :class:`OSError` but for an empty
+        queue."""
         ctypes.memmove(self._address, self._pristine, len(self._pristine))
         count = _recvmmsg(fd, self._address, self.count, flags | _MSG_DONTWAIT, None)
         if count < 0:

@@ -1,4 +1,5 @@
-"""Slots per target address, so that all runs of this agent together keep to its share of the mesh-wide limit."""
+"""Slots per target address, so that all runs of this agent together keep to its share of the mesh-wide
+limit."""
 
 
 class Pace:

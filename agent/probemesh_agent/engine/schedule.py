@@ -1,9 +1,9 @@
 """The engine end of one run: what starts when, what has waited long enough, what ends at the deadline.
 
-No clock and no socket in here: the loop says what time it is, the driver sends. Samples of one item are spaced by the
-interval, counted from the start of the one before, whether or not that was answered; items of many
-targets take turns. Attempts of one run all have the same timeout, so that they expire in the order they began.
-"""
+No clock and no socket in here: the loop says what time it is, the driver sends. Samples of one item are
+spaced by the interval, counted from the start of the one before, whether or not that was answered; items of
+many targets take turns. Attempts of one run all have the same timeout, so that they expire in the order
+they began."""
 
 from __future__ import annotations
 

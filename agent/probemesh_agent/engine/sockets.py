@@ -39,7 +39,8 @@ class Recipe:
     source: SockAddr | None
 
     def open(self) -> socket.socket:
-        """A non-blocking socket. Raises :class:`Shortage` or :class:`CannotOpen`; leaves nothing open then."""
+        """A non-blocking socket. Raises :class:`Shortage` or :class:`CannotOpen`; leaves nothing open
+        then."""
         try:
             sock = socket.socket(self.family, self.kind | socket.SOCK_NONBLOCK, self.protocol)
         except OSError as error:
@@ -73,7 +74,8 @@ def refusal(error: OSError, stage: Stage = Stage.CONNECT) -> Exception:
 
 
 def recipe(family: Family, kind: int, protocol: int, options: Options, *, stamps: bool = False) -> Recipe:
-    """Compiles ``options``; raises :class:`CannotOpen` where they cannot be met (a source of the other family)."""
+    """Compiles ``options``; raises :class:`CannotOpen` where they cannot be met (a source of the other
+    family)."""
     settings: list[tuple[int, int, int | bytes]] = []
     if family is Family.IPV6:
         level, number = socket.IPPROTO_IPV6, socket.AF_INET6

@@ -1,9 +1,9 @@
 """TCP connects: what answered, how long the handshake took, and the evidence where it failed.
 
-The handshake's time is the kernel's (``tcpi_rtt``), so that a busy loop does not report its own delay. After a lost
-SYN that number is wrong (it reads 1,000 microseconds, or 0): then the sample is reached, its RTT unknown, and
-the retransmits are told. ``SO_ERROR`` is read before the error queue is drained, which would clear it.
-"""
+The handshake's time is the kernel's (``tcpi_rtt``), so that a busy loop does not report its own delay.
+After a lost SYN that number is wrong (it reads 1,000 microseconds, or 0): then the sample is reached, its
+RTT unknown, and the retransmits are told. ``SO_ERROR`` is read before the error queue is drained, which
+would clear it."""
 
 from __future__ import annotations
 
@@ -99,7 +99,8 @@ class TcpDriver:
         return found
 
     def _at_once(self, attempt: TcpAttempt, number: int) -> None:
-        """``connect`` itself failed: by the queue (a local reject), or by our own routing, or a refusal on loopback."""
+        """``connect`` itself failed: by the queue (a local reject), or by our own routing, or a refusal on
+        loopback."""
         sock, item = attempt.sock, attempt.item
         entries = kernel.drain_errors(sock)
         failure = classify(Stage.CONNECT, number, entries, item.host, sock) if entries else None

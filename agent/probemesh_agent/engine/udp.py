@@ -1,8 +1,8 @@
 """Datagrams: answered, refused by an ICMP error, or silence.
 
-Every attempt has a connected socket of its own with ``IP_RECVERR``, so that errors are its own and none is lost. The round
-trip is between the kernel's transmit and receive stamps where both arrive, else between our own system calls.
-"""
+Every attempt has a connected socket of its own with ``IP_RECVERR``, so that errors are its own and none is
+lost. The round trip is between the kernel's transmit and receive stamps where both arrive, else between our
+own system calls."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""What icmp, tcp and udp have in common: targets become items of the packet engine, finished items become rows.
+"""What icmp, tcp and udp have in common: targets become items of the packet engine, finished items become
+rows.
 
-Literals are fed before any name is asked for, so that a resolver that hangs holds up nobody but its own targets.
-"""
+Literals are fed before any name is asked for, so that a resolver that hangs holds up nobody but its own
+targets."""
 
 import asyncio
 import contextlib
@@ -30,8 +31,8 @@ _logger = logging.getLogger(__name__)
 
 
 class PacketRun:
-    """One run of one kind. ``ported``: targets need ports. ``silent_detail``: what a row has where its driver left
-    none."""
+    """One run of one kind. ``ported``: targets need ports. ``silent_detail``: what a row has where its
+    driver left none."""
 
     def __init__(
         self,
@@ -61,12 +62,16 @@ class PacketRun:
         try:
             async with contextlib.aclosing(flight.batches()) as batches:
                 async for batch in batches:
+                    await self.settle(batch)
                     yield [self._row(item) for item in batch]
             await feeding
         finally:
             feeding.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await feeding
+
+    async def settle(self, batch: Sequence[Item]) -> None:
+        """A last chance to change finished items, for a kind that has another way."""
 
     # --- from targets to items -----------------------------------------------------------------------------
 
@@ -147,7 +152,7 @@ class PacketRun:
         item.failure = failure
         flight.tell(item)
 
-    # --- from items to rows ----------------------------------------------------------------------------------
+    # --- from items to rows ---
 
     def _row(self, item: Item) -> Measurement:
         samples = item.samples

@@ -1,8 +1,7 @@
 """UDP: a datagram, and whether an answer, an ICMP error or nothing comes back.
 
-``open`` is said of a port that answered, ``closed`` where the target itself sent "port unreachable", ``open|filtered``
-where there was only silence; where somebody else answered for it nothing is said.
-"""
+``open`` is said of a port that answered, ``closed`` where the target itself sent "port unreachable",
+``open|filtered`` where there was only silence; where somebody else answered for it nothing is said."""
 
 from collections.abc import AsyncIterator, Sequence
 

@@ -62,7 +62,8 @@ def strip_ipv4_header(packet: bytes) -> tuple[bytes, int] | None:
 
 
 def read_echo(packet: bytes, ipv6: bool, *, requests: bool = False) -> Echo | None:
-    """The echo reply (or with ``requests`` the request) in an ICMP packet without IP header; None for others."""
+    """The echo reply (or with ``requests`` the request) in an ICMP packet without IP header; None for
+    others."""
     if len(packet) < HEADER_SIZE:
         return None
     kind, code, _, identifier, sequence = _ECHO.unpack_from(packet)
