@@ -7,6 +7,8 @@ from probemesh_shared.model import Finding
 from probemesh_controller.render.text import paint, wrap
 
 _INDENT = "    "
+#: Pieces of evidence shown for, and as many against.
+MOST = 5
 
 
 def findings_lines(findings: Sequence[Finding], width: int, color: bool = False) -> list[str]:
@@ -21,12 +23,22 @@ def findings_lines(findings: Sequence[Finding], width: int, color: bool = False)
 def _finding(finding: Finding, width: int, color: bool) -> list[str]:
     lines = [paint(f"▲ {finding.verdict}", "warn", color) + f" ({finding.confidence})"]
     lines += wrap(finding.summary, width, "  ")
-    for evidence in finding.evidence:
-        lines += _hanging("+ " if evidence.supports else "- ", evidence.text, width)
+    lines += _evidence(finding, width)
     if finding.alternatives:
         lines += _hanging("not excluded: ", ", ".join(finding.alternatives), width)
     if finding.next_test:
         lines += _hanging("next: ", finding.next_test, width)
+    return lines
+
+
+def _evidence(finding: Finding, width: int) -> list[str]:
+    lines: list[str] = []
+    for sign, supports in (("+ ", True), ("- ", False)):
+        mine = [evidence for evidence in finding.evidence if evidence.supports is supports]
+        for evidence in mine[:MOST]:
+            lines += _hanging(sign, evidence.text, width)
+        if len(mine) > MOST:
+            lines.append(f"{_INDENT}{sign}… {len(mine) - MOST} more like these; -o json has them all")
     return lines
 
 

@@ -61,7 +61,8 @@ def summary_line(result: TargetResult, color: bool = False, strict: bool = False
     if counts.total == 0:
         return "nobody but the target itself was asked"
     what = "vantage point" if counts.total == 1 else "vantage points"
-    parts = [f"{counts.reached} of {counts.total} {what} reached it"]
+    it = "every port" if count_ports(result.target.ports) > 1 else "it"
+    parts = [f"{counts.reached} of {counts.total} {what} reached {it}"]
     if counts.failed:
         parts.append(f"{counts.failed} failed")
     if counts.unmeasured:
@@ -86,11 +87,22 @@ def verdict_cell(vantage: Vantage, strict: bool = False) -> Cell:
 
 
 def _row(vantage: Vantage, kinds: Sequence[Kind], scan: bool, strict: bool) -> list[Cell]:
-    cells = [Cell(vantage.agent), Cell(vantage.site or "–"), verdict_cell(vantage, strict)]
+    verdict = _scan_verdict(vantage) if scan else verdict_cell(vantage, strict)
+    cells = [Cell(vantage.agent), Cell(vantage.site or "–"), verdict]
     cells += [_rung_cell([m for m in vantage.measurements if m.kind is kind]) for kind in kinds]
     if scan:
         cells += _scan_cells(vantage)
-    return [*cells, Cell(_why(vantage), "dim")]
+    return [*cells, Cell(_why(vantage) if not scan or vantage.reason else "", "dim")]
+
+
+def _scan_verdict(vantage: Vantage) -> Cell:
+    ports = [row for row in vantage.measurements if row.port is not None and row.kind in (Kind.TCP, Kind.UDP)]
+    if not ports or vantage.is_target:
+        return verdict_cell(vantage)
+    opened = len({row.port for row in ports if _port_state(row) == "open"})
+    total = len({row.port for row in ports})
+    sign, style = ("✓", "good") if opened == total else ("▲", "warn") if opened else ("✕", "bad")
+    return Cell(f"{sign} {opened} of {total} open", style)
 
 
 def _rung_cell(rows: Sequence[Measurement]) -> Cell:

@@ -28,10 +28,14 @@ _HEADER = [
 ]
 
 
+#: What is asked for as wide is never cut.
+UNCUT = 100_000
+
+
 def render(results: Sequence[TargetResult], width: int, color: bool = False, strict: bool = False) -> str:
     parts = []
     for result in results:
-        table = columns(_HEADER, [_cells(row) for row in rows([result])], width, color)
+        table = columns(_HEADER, [_cells(row) for row in rows([result])], UNCUT, color)
         found = findings_lines(result.findings, width, color)
         lines = [paint(escape(result.target.text), "bold", color), "", *table]
         lines += ["", *found] if found else []
