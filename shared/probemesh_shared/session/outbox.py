@@ -136,12 +136,12 @@ class Outbox:
         listed = {job.job_id: job.next_seq for job in open_jobs}
         self._flying = 0
         self._turn.clear()
-        dropped = tuple(j for j, job in self._jobs.items() if j not in listed and not job.ended)
-        for job_id in [j for j in self._jobs if j not in listed]:
-            self._forget(job_id)
         for job in self._jobs.values():
             job.flying.clear()
             job.unsent = 0
+        dropped = tuple(j for j, job in self._jobs.items() if j not in listed and not job.ended)
+        for job_id in [j for j in self._jobs if j not in listed]:
+            self._forget(job_id)
         lost = tuple(
             OpenJob(j, seq) for j, seq in listed.items() if j not in self._jobs and self._is_lost(j, seq)
         )
