@@ -1,7 +1,6 @@
 """The agent's own source address serves what it can, and nothing else."""
 
 import pytest
-
 from probemesh_agent.net.sources import check_source, sourced
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.model import Options

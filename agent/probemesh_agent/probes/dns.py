@@ -11,7 +11,6 @@ import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from probemesh_shared import failures
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.model import DnsDetail, DnsSpec, Failure, Measurement, Options, Spec, Target
 from probemesh_shared.targets import DNS_PORT, parse_server
@@ -72,10 +71,7 @@ async def _plan(spec: DnsSpec, index: int, target: Target, env: ProbeEnv) -> Pla
         refused, addresses, port = own.refused, own.addresses, DNS_PORT
         nothing = _no_server()
     else:
-        try:
-            host, port = parse_server(server)
-        except InvalidRequest as error:
-            return Plan((row(None, None, failures.unsupported(Stage.RESOLVE, str(error))),))
+        host, port = _host_and_port(server)
         resolution = await env.network.resolve(Target(server, host), spec.options, env.deadline)
         refused, addresses = resolution.refused, resolution.addresses
         nothing = resolution.failure or _no_server()
@@ -83,6 +79,18 @@ async def _plan(spec: DnsSpec, index: int, target: Target, env: ProbeEnv) -> Pla
     if not rows and not addresses:
         rows.append(row(None, port, nothing))
     return Plan(tuple(rows), tuple(Unit(index, target, target.text, one, port) for one in addresses))
+
+
+def _host_and_port(server: str) -> tuple[str, int]:
+    """What the command line would refuse (``0x7f.1``) is read as the system reads it: the policy will
+    judge it."""
+    try:
+        return parse_server(server)
+    except InvalidRequest:
+        host, colon, port = server.rpartition(":")
+        if colon and port.isascii() and port.isdigit() and ("]" in host or ":" not in host):
+            return host, min(int(port[:6]), 65535)
+        return server, DNS_PORT
 
 
 def _no_server() -> Failure:

@@ -7,6 +7,7 @@ nobody's concern here. At most 16 KiB of headers and 1 MiB of body are read, 4 K
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -223,10 +224,11 @@ def _request(spec: HttpSpec, unit: Unit) -> Any:
         raise ProbeFailed(failures.unsupported(Stage.HTTP, detail)) from None
 
 
+@cache
 def _version() -> str:
     try:
         return version("probemesh")
-    except PackageNotFoundError:
+    except (PackageNotFoundError, OSError):
         return "unknown"
 
 
