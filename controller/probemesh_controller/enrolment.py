@@ -66,7 +66,9 @@ class Enroller:
         name = check_name(token.name or wanted or f"agent-{secrets.token_hex(3)}", "agent's name")
         holder = store.agent_by_name(name)
         taken = holder is not None and not holder.revoked
-        if taken and not (again or token.ephemeral):
+        # a host that comes and goes takes its own place again, never that of one which stays
+        returns = holder is not None and holder.ephemeral and token.ephemeral
+        if taken and not (again or returns):
             raise InvalidRequest(f"there is an agent named {name} already", _REPLACE)
         self._spend(store, token)
         if holder is None or not (taken or again):

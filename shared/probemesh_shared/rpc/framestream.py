@@ -65,15 +65,20 @@ class CallFrames:
         self._show = show
         self._from = read
         self._heard = False
+        self._reading: asyncio.Task[Any] | None = None
         self._failing = asyncio.Lock()
         self._failure: MeshError | None = None
 
     async def read(self) -> Frame | None:
         """None where the peer ended the call with OK. Raises :class:`MeshError` and :class:`BadMessage`."""
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._call.read())
         try:
-            message = await self._call.read()
+            # shielded: to cancel grpc's read is to cancel the call, and the last frames with it
+            message = await asyncio.shield(self._reading)
         except grpc.aio.AioRpcError as error:
             await self._fail(error)
+        self._reading = None
         if message is grpc.aio.EOF:
             if await self._call.code() is grpc.StatusCode.OK:
                 return None
@@ -106,6 +111,10 @@ class CallFrames:
                 await self._call.done_writing()
                 await self._call.code()
         self._call.cancel()
+        if self._reading is not None:
+            await asyncio.wait({self._reading})
+            with contextlib.suppress(asyncio.CancelledError):
+                self._reading.exception()  # looked at, or asyncio would complain
         await self._connection.close()
 
 
