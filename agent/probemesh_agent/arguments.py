@@ -94,13 +94,15 @@ def _parser() -> Parser:
 def _command(
     commands: "argparse._SubParsersAction[Parser]", name: str, summary: str, examples: str
 ) -> Parser:
-    return commands.add_parser(
+    command = commands.add_parser(
         name,
         help=summary,
         description=summary,
         epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    return command
 
 
 def _join(commands: "argparse._SubParsersAction[Parser]") -> None:

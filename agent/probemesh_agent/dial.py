@@ -92,6 +92,11 @@ class Dialler:
         self._wake: Wake | None = None
         self._redial = asyncio.Event()
         self._ready_at: float | None = None
+        self._last = False
+
+    def stop(self) -> None:
+        """No further attempt once the present link has ended."""
+        self._last = True
 
     def redial(self) -> None:
         """Dial again at once: the certificate is a new one."""
@@ -100,7 +105,7 @@ class Dialler:
             self._wake.close()
 
     async def run(self) -> None:
-        """Until cancelled. The same trouble is logged once, not at every attempt."""
+        """Until stopped or cancelled. The same trouble is logged once, not at every attempt."""
         told = ""
         while True:
             self._redial.clear()
@@ -108,6 +113,8 @@ class Dialler:
             self._wake = Wake()
             end = await self._attempt(self._wake, self._ready)
             self._wake = None
+            if self._last:
+                return
             verdict = judge(end, redial=self._redial.is_set())
             healthy_s = 0.0 if self._ready_at is None else self._clock.monotonic() - self._ready_at
             pause = self._backoff.after(verdict.prospect, healthy_s)

@@ -117,6 +117,7 @@ class Service:
         """Goodbye to all, jobs ended, results flushed, at most ten seconds."""
         logger.info("stopping")
         self._notify.stopping()
+        self._dialler.stop()
         self._runner.refuse_new()
         self._links.goodbye("the agent is shutting down")
         await self._runner.finish(FINISH_S if self._links.live else 0.0, "the agent is shutting down")
