@@ -1,6 +1,6 @@
 """The one way to dial: mutual TLS to a peer whose name is known beforehand, and one owner of the channel."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from weakref import WeakSet
@@ -61,7 +61,7 @@ class Connection:
 
     async def stream(
         self, method: grpc.aio.UnaryStreamMultiCallable[Request, Response], request: Request
-    ) -> AsyncIterator[Response]:
+    ) -> AsyncGenerator[Response, None]:
         """One request, many answers, no deadline. Closing the iterator cancels the call. Raises
         :class:`MeshError`."""
         call = method(request)

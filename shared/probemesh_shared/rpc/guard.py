@@ -9,6 +9,7 @@ place.
 import asyncio
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ class Guard:
         self._mesh = mesh
         self._denied = set(denied)
         self._live: dict[asyncio.Task[Any], Peer] = {}
+        self._calls: Counter[str] = Counter()  # of a serial
         self._cut: dict[asyncio.Task[Any], MeshError] = {}
         self._closing = False
 
@@ -87,15 +89,26 @@ class Guard:
             raise CertificateRefused(_REVOKED, "ask an administrator for a new token")
         if not allowed(method, peer.role):
             raise NotAllowed(f"role {peer.role} may not call {method.rpartition('/')[2]}")
-        if sum(other.serial == peer.serial for other in self._live.values()) >= MAX_CALLS:
+        if self._calls[peer.serial] >= MAX_CALLS:
             raise Busy(f"more than {MAX_CALLS} calls at a time with one certificate")
         return peer
+
+    def _enter(self, task: asyncio.Task[Any], peer: Peer) -> None:
+        self._live[task] = peer
+        self._calls[peer.serial] += 1
+
+    def _leave(self, task: asyncio.Task[Any]) -> None:
+        peer = self._live.pop(task, None)
+        if peer is not None:
+            self._calls[peer.serial] -= 1
+            if not self._calls[peer.serial]:
+                del self._calls[peer.serial]
 
     async def _run(self, method: str, context: Any, work: Work) -> Any:
         task = asyncio.current_task()
         assert task is not None
         try:
-            self._live[task] = self._admit(method, context)
+            self._enter(task, self._admit(method, context))
             result = await work()
             if task not in self._cut:
                 return result
@@ -109,7 +122,7 @@ class Guard:
         except Exception as error:
             self._cut.setdefault(task, _hidden(method, error))
         finally:
-            self._live.pop(task, None)
+            self._leave(task)
         return await _refuse(context, self._cut.pop(task))
 
     def wrap(self, method: str, handler: "Handler") -> "Handler":
