@@ -5,10 +5,10 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from probemesh.v1 import mesh_pb2
-from probemesh.v1.mesh_pb2_grpc import MeshAsyncStub, MeshStub
+from probemesh.v1.mesh_pb2_grpc import MeshStub
 from probemesh_shared.convert import from_proto
 from probemesh_shared.errors import Busy, MeshError, NotFound, Unreachable
 from probemesh_shared.identity.files import Identity
@@ -19,6 +19,9 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from probemesh_controller import wire
 from probemesh_controller.api import IssuedToken, MeshStatus, RunEnded, RunEvent, RunRequest, TokenRequest
+
+if TYPE_CHECKING:
+    from probemesh.v1.mesh_pb2_grpc import MeshAsyncStub
 
 #: Seconds in which a run whose link was lost is picked up again; the controller waits as long.
 RESUME_S = 30.0
@@ -39,7 +42,7 @@ class RemoteMesh:
         return connect(self._address, self._identity, controller_dns(self._identity.mesh))
 
     @property
-    def _stub(self) -> MeshAsyncStub:
+    def _stub(self) -> "MeshAsyncStub":
         return MeshStub(self._connection.channel)
 
     async def status(self) -> MeshStatus:
@@ -71,11 +74,16 @@ class RemoteMesh:
         was lost: what has not come by then is unmeasured."""
         follower = _Follower(self, request, self._resume_s)
         pump = asyncio.create_task(follower.pump(), name=f"run {request.run_id}")
+        pump.add_done_callback(follower.over)
         ended = False
         try:
-            while (item := await follower.queue.get()) is not None:
-                ended = isinstance(item, RunEnded)
-                yield item
+            while not (pump.done() and follower.queue.empty()):
+                item = await follower.queue.get()
+                if item is not None:
+                    ended = isinstance(item, RunEnded)
+                    yield item
+            if pump.cancelled():
+                raise Unreachable("the connection was closed")
             await pump
         finally:
             pump.cancel()
@@ -123,12 +131,12 @@ class _Follower:
             wait=wait_random_exponential(multiplier=0.1, max=2.0),
             reraise=True,
         )
-        try:
-            await retrying(self._follow)
-        except MeshError:
-            await self.queue.put(None)
-            raise
-        await self.queue.put(None)
+        await retrying(self._follow)
+
+    def over(self, pump: asyncio.Task[None]) -> None:
+        """Wakes who waits for an event; a full queue has one to wake with."""
+        with contextlib.suppress(asyncio.QueueFull):
+            self.queue.put_nowait(None)
 
     def _give_up(self, state: RetryCallState) -> bool:
         return not self.began or time.monotonic() - self._alive > self._resume_s

@@ -45,6 +45,7 @@ class Runs:
         self._clock = clock
         self._resume_s = resume_s
         self._held: dict[str, _Held] = {}
+        self._watchers: set[asyncio.Task[None]] = set()
         self._ledger = Ledger()
         self._closing = False
 
@@ -113,7 +114,9 @@ class Runs:
             held.readers -= 1
             if held.readers == 0 and not self._closing:
                 held.absence += 1
-                self._fleet.spawn(self._watch(held, held.absence))
+                watcher = asyncio.create_task(self._watch(held, held.absence), name=f"watch {run.id}")
+                self._watchers.add(watcher)
+                watcher.add_done_callback(self._watchers.discard)
 
     async def _watch(self, held: _Held, absence: int) -> None:
         await self._clock.sleep(self._resume_s)
@@ -126,6 +129,8 @@ class Runs:
     async def aclose(self, reason: str) -> None:
         """Cancels all runs and waits for their ends, which is a second or so."""
         self._closing = True
+        for watcher in self._watchers:
+            watcher.cancel()
         for held in self._held.values():
             held.run.cancel(reason)
         tasks = {held.task for held in self._held.values() if not held.task.done()}

@@ -135,6 +135,8 @@ class FakeAgent:
         self.outbox.end(job.id, status, detail)
         self.wake.poke()
 
+    row = staticmethod(tcp_row)
+
     async def answer(self, job: Job) -> None:
         self.add(job, [tcp_row(index, target.text) for index, target in enumerate(job.targets)])
         self.end(job)
