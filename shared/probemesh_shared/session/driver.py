@@ -246,9 +246,9 @@ class _Link:
 
     def _load(self) -> None:
         """Frames pass to the writer only when it is through with the last: so the session's bounds hold."""
-        if not self._outbound:
-            self._outbound.extend(self._session.take())
-            self._to_write.set()
+        if not self._outbound and (frames := self._session.take()):
+            self._outbound.extend(frames)
+            self._to_write.set()  # only for frames: the writer's poke would start the next turn at once
 
     async def _flush(self) -> None:
         """Waits until all is written, the writer failed, or time is up."""
