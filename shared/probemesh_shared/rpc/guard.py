@@ -113,6 +113,7 @@ class Guard:
             if task not in self._cut:
                 return result
         except grpc.aio.AbortError:
+            self._cut.pop(task, None)
             raise
         except asyncio.CancelledError:
             if task not in self._cut:
