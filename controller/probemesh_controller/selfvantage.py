@@ -6,7 +6,9 @@ cancels it. :func:`combine` (in :mod:`probemesh_controller.combined`) joins it t
 
 import asyncio
 import contextlib
+import os
 import secrets
+import signal
 import socket
 import sys
 import time
@@ -175,8 +177,8 @@ class _Child:
                 async with asyncio.timeout(STOP_S):
                     await self._gone(process)
         finally:
-            if process.returncode is None:
-                process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its own session: whatever it started goes too
             await self._gone(process)
 
     async def _gone(self, process: Process) -> None:
