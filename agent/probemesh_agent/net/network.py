@@ -110,8 +110,11 @@ class SystemNetwork:
         literal = parse_literal(host)
         if literal is not None:
             return self._judged(host, [literal], options, typed=typed)
+        left = deadline - self._clock.monotonic()
+        if left <= 0:
+            return Resolution(host, failure=failures.past_deadline())
         began = self._clock.perf_ns()
-        answer = await self._resolver.resolve(host, options.family, deadline - self._clock.monotonic())
+        answer = await self._resolver.resolve(host, options.family, left)
         elapsed_ms = (self._clock.perf_ns() - began) / 1e6
         if answer.failure is not None:
             return Resolution(host, failure=answer.failure, elapsed_ms=elapsed_ms, names_asked=True)

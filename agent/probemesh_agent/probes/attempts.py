@@ -82,13 +82,14 @@ Opener = Callable[[Unit], Exchange]
 
 @dataclass(slots=True)
 class RichRun:
-    """One run of a kind over its targets."""
+    """One run of a kind over its targets. ``rate_per_s``: of attempts at one address, loopback exempt."""
 
     kind: Kind
     options: Options
     env: ProbeEnv
     plan: Planner
     open: Opener
+    rate_per_s: float | None = None
     _pace: Pace = field(default_factory=Pace)
 
     async def rows(self, targets: Sequence[Target]) -> AsyncGenerator[Sequence[Measurement], None]:
@@ -122,6 +123,10 @@ class RichRun:
 
     async def _target(self, index: int, target: Target, out: "asyncio.Queue[Measurement | None]") -> None:
         started_ns = self.env.clock.wall_ns()
+        if self.env.clock.monotonic() >= self.env.deadline:
+            late = failures.past_deadline()
+            await out.put(not_tried(self.kind, index, target.text, None, None, late, started_ns))
+            return
         try:
             plan = await self.plan(index, target)
         except Exception:
@@ -197,7 +202,7 @@ class RichRun:
     async def _turn(self, unit: Unit, due: float) -> bool:
         """Waits for the attempt's time, and for this agent's share of the address; False: not within the
         run."""
-        clock, rate = self.env.clock, self.env.pacing.connects_per_s
+        clock, rate = self.env.clock, self.rate_per_s
         now = clock.monotonic()
         if rate and not ip_address(unit.address.host).is_loopback:
             due = max(due, self._pace.reserve(unit.address.host, rate, max(now, due)))

@@ -48,7 +48,8 @@ class DnsProbe:
         def opened(unit: Unit) -> Exchange:
             return _DnsExchange(spec, unit, env)
 
-        rows = RichRun(self.kind, spec.options, env, plan, opened).rows(targets)
+        rate = env.pacing.packets_per_s
+        rows = RichRun(self.kind, spec.options, env, plan, opened, rate).rows(targets)
         try:
             async for batch in rows:
                 yield batch

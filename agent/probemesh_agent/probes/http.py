@@ -54,7 +54,8 @@ class HttpProbe:
         def opened(unit: Unit) -> Exchange:
             return _HttpExchange(spec, unit, env, contexts)
 
-        rows = RichRun(self.kind, options, env, plan, opened).rows(targets)
+        rate = env.pacing.connects_per_s
+        rows = RichRun(self.kind, options, env, plan, opened, rate).rows(targets)
         try:
             async for batch in rows:
                 yield batch
@@ -233,7 +234,8 @@ def _version() -> str:
 
 
 def _authority(unit: Unit) -> str:
-    host = bracketed(unit.target.host.partition("%")[0])
+    named = unit.target.host if unit.target.agent is None else unit.address.host
+    host = bracketed(named.partition("%")[0])
     return host if unit.port == (443 if unit.target.secure else 80) else f"{host}:{unit.port}"
 
 

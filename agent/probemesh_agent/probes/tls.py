@@ -36,7 +36,8 @@ class TlsProbe:
             name = name_to_verify(unit, spec.server_name)
             return _TlsExchange(Handshaker(unit, options, env, contexts, log, name))
 
-        rows = RichRun(self.kind, options, env, plan, opened).rows(targets)
+        rate = env.pacing.connects_per_s
+        rows = RichRun(self.kind, options, env, plan, opened, rate).rows(targets)
         try:
             async for batch in rows:
                 yield batch
