@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from probemesh.v1 import enrol_pb2, enrol_pb2_grpc, mesh_pb2, mesh_pb2_grpc, session_pb2, session_pb2_grpc
+from probemesh.v1 import enrol_pb2_grpc, mesh_pb2, mesh_pb2_grpc, session_pb2, session_pb2_grpc
 from probemesh_controller.pki.ca import CertificateAuthority, new_key, private_pem
 from probemesh_shared.errors import NotFound
 from probemesh_shared.identity.files import Identity, make_identity
@@ -174,6 +174,3 @@ async def served(serve: Serve) -> Served:
 
     found.services.status = status
     return found
-
-
-assert enrol_pb2  # its messages are reached through the descriptors

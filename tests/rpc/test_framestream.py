@@ -4,21 +4,23 @@ import asyncio
 from typing import Any
 
 import pytest
-from probemesh.v1 import session_pb2, session_pb2_grpc
 from probemesh_shared.clock import SystemClock
 from probemesh_shared.convert import BadMessage
 from probemesh_shared.errors import CertificateRefused, MeshError, Unreachable
+from probemesh_shared.rpc.client import connect
 from probemesh_shared.rpc.framestream import agent_link, fleet_link, served_agent_link, served_fleet_link
 from probemesh_shared.rpc.grpc_setup import grpc
+from probemesh_shared.rpc.server import MeshServer
 from probemesh_shared.session.driver import Wake, Why, drive
 from probemesh_shared.session.events import Event, Ready
-from probemesh_shared.session.frames import Cancel, Goodbye, Heartbeat, Hello
+from probemesh_shared.session.frames import Cancel, Goodbye, Heartbeat, Hello, UnknownFrame
 from probemesh_shared.session.inbox import Inbox
 from probemesh_shared.session.machine import Session, Side
 from probemesh_shared.session.outbox import Outbox
 from probemesh_shared.session.spool import MemorySpool
+from probemesh_shared.words import Role
 
-from tests.rpc.conftest import CONTROLLER, MESH, issue
+from tests.rpc.conftest import CONTROLLER, issue
 
 HELLO = Hello(1, 1, "test", "instance-1")
 
@@ -81,18 +83,12 @@ async def test_a_server_that_ends_in_good_order(serve, agent) -> None:
 
 
 async def test_a_link_that_never_came_up_is_explained(serve, other_ca, ca, agent) -> None:
-    served = await serve(issue(other_ca, served_role(), "controller", "controller"))
+    served = await serve(issue(other_ca, Role.CONTROLLER, "controller", "controller"))
     link = fleet_link(served.dial(agent))
     results = await asyncio.gather(link.read(), link.write(HELLO), return_exceptions=True)
     assert any(isinstance(result, CertificateRefused) for result in results)
     assert not any(isinstance(result, grpc.aio.AioRpcError) for result in results)
     await link.close()
-
-
-def served_role() -> Any:
-    from probemesh_shared.words import Role
-
-    return Role.CONTROLLER
 
 
 async def test_a_link_that_breaks_is_unreachable(serve, agent) -> None:
@@ -132,26 +128,26 @@ async def test_bytes_that_are_no_frame(serve, agent) -> None:
     assert len(told) == 1
 
 
-async def test_bytes_that_are_no_frame_from_a_server(serve, agent, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server's end is made to write what is no ControllerFrame."""
-    served = await serve()
-
-    class Rubbish:
-        def SerializeToString(self) -> bytes:
-            return b"\xff\xff\xff"
-
+async def test_bytes_that_are_no_frame_from_a_server(controller, agent) -> None:
     async def behave(frames: Any, context: Any) -> None:
-        good = session_pb2.ControllerFrame
-        monkeypatch.setattr(session_pb2, "ControllerFrame", good)
-        await context.write(session_pb2.ControllerFrame.FromString(b"\x7a\x02\xff\xff"))
-        await asyncio.sleep(5)
+        await context.write(b"\x7a\x02\xff\xff")  # field 15: a newer peer's
+        await context.write(b"\xff\xff\xff")
+        await context.read()
 
-    served.attach.behave = behave
-    link = fleet_link(served.dial(agent))
+    def register(servicer: Any, server: Any) -> None:
+        raw = {"Attach": grpc.stream_stream_rpc_method_handler(servicer, None, None)}
+        server.add_registered_method_handlers("probemesh.v1.Fleet", raw)
+
+    server = MeshServer(controller)
+    server.add(register, behave)
+    port = await server.start("127.0.0.1:0")
+    link = fleet_link(connect(f"127.0.0.1:{port}", agent, CONTROLLER))
     async with asyncio.timeout(5):
-        frame = await link.read()  # a field that nobody knows: a newer peer
-    assert type(frame).__name__ == "UnknownFrame"
+        assert await link.read() == UnknownFrame()
+        with pytest.raises(BadMessage):
+            await link.read()
     await link.close()
+    await server.stop(0.1)
 
 
 async def test_a_session_over_it(serve, agent) -> None:
@@ -184,7 +180,3 @@ async def test_a_session_over_it(serve, agent) -> None:
     assert end.ready
     assert [one.why for one in ends] == [Why.PEER_CLOSED]
     assert sum(isinstance(event, Ready) for event in events) == 2
-
-
-assert session_pb2_grpc
-assert CONTROLLER.endswith(f"{MESH}.probemesh.internal")
