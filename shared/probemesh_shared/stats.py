@@ -15,6 +15,7 @@ from probemesh_shared.model import Sample
 from probemesh_shared.words import NOT_MEASURED, Outcome
 
 _LOST = frozenset({Outcome.TIMEOUT, Outcome.UNREACHABLE, Outcome.PROHIBITED})
+_MOST_MS = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,9 @@ class Stats:
 def round_trips(values: Sequence[float]) -> Rtt | None:
     """Statistics of round trips in the order they were sent, in ms; None for none.
 
-    Values that are no finite number ≥ 0 are left out: they are not round trips.
+    Values below 0, above eleven days or not finite are left out: they are not round trips.
     """
-    times = [value for value in values if math.isfinite(value) and value >= 0]
+    times = [value for value in values if 0 <= value <= _MOST_MS]
     if not times:
         return None
     ordered = sorted(times)

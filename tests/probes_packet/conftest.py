@@ -1,5 +1,6 @@
 """An engine for each test, and a lab of three namespaces: a prober, a router that rejects, a target."""
 
+import contextlib
 import itertools
 import os
 import pickle
@@ -20,17 +21,22 @@ NUMBERS = itertools.count()
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:
-    before = set(os.listdir("/proc/self/fd"))
+    """Closed afterwards; its sockets, epoll and eventfd are to be gone then."""
+    before = descriptors()
     made = Engine()
     yield made
     made.close()
-    left = set(os.listdir("/proc/self/fd")) - before
-    sockets = [fd for fd in left if os.path.exists(f"/proc/self/fd/{fd}")]
-    assert [os.readlink(f"/proc/self/fd/{fd}") for fd in sockets if "eventpoll" in _link(fd)] == []
+    assert made.sockets == 0
+    assert descriptors() == before
 
 
-def _link(fd: str) -> str:
-    return os.readlink(f"/proc/self/fd/{fd}")
+def descriptors() -> int:
+    """Epoll descriptors and eventfds of this process."""
+    found = 0
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found += str(entry.readlink()) in ("anon_inode:[eventpoll]", "anon_inode:[eventfd]")
+    return found
 
 
 def run(*words: str, given: str | None = None) -> str:

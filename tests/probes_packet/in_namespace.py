@@ -7,10 +7,11 @@ import pickle
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from probemesh_agent.engine import Engine
-from world import env_of, run_kind
+
+from tests.probes_packet.world import env_of, run_kind
 
 
 async def main() -> None:
