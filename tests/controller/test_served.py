@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,6 +25,7 @@ from probemesh_controller.api import (
     RunVantageEnded,
     TokenRequest,
 )
+from probemesh_controller.local import local_mesh
 from probemesh_controller.pki.mesh import init_mesh
 from probemesh_controller.remote import RemoteMesh
 from probemesh_controller.serve import reached_by, serve
@@ -79,9 +81,9 @@ class Served:
         await program("join", token.controller, "--token-file", str(token_file), "--state", str(folder))
         return folder
 
-    async def run_agent(self, name: str, folder: Path) -> Process:
+    async def run_agent(self, name: str, folder: Path, *more: str) -> Process:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "probemesh_agent", "run", "--state", str(folder)),
+            *(sys.executable, "-m", "probemesh_agent", "run", "--state", str(folder), *more),
             stderr=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
         )
@@ -363,3 +365,56 @@ def test_a_wildcard_is_reached_by_a_real_address() -> None:
     assert reached_by("127.0.0.1:0", 7400) == "127.0.0.1:7400"
     host = reached_by("0.0.0.0:0", 7400).rpartition(":")[0]
     assert host not in ("0.0.0.0", "") and os.sep not in host
+
+
+async def test_fifty_clients_at_once(served: Served, client: RemoteMesh, echo: int) -> None:
+    folder = await served.join(client, "berlin")
+    (folder / "policy.toml").write_text(POLICY)
+    await served.run_agent("berlin", folder)
+    await connected(client, "berlin")
+    target = parse_target(f"127.0.0.1:{echo}")
+
+    async def one(number: int) -> list[RunEvent]:
+        mesh = served.client()
+        try:
+            return await collect(mesh, request(("berlin",), target, f"r{number}", 30.0))
+        finally:
+            await mesh.aclose()
+
+    for events in await asyncio.gather(*(one(number) for number in range(50))):
+        assert events[-1] == RunEnded(False)
+        assert [e.status for e in events if isinstance(e, RunVantageEnded)] == [JobStatus.DONE]
+        assert sum(len(e.measurements) for e in events if isinstance(e, RunMeasured)) == 1
+
+
+async def test_without_a_controller_listening_agents_are_dialled(
+    served: Served, client: RemoteMesh, echo: int
+) -> None:
+    folder = await served.join(client, "berlin")
+    (folder / "policy.toml").write_text(POLICY)
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        listen = f"127.0.0.1:{sock.getsockname()[1]}"
+    await served.run_agent("berlin", folder, "--listen", listen)
+    await connected(client, "berlin")
+    agents = {
+        "berlin": config.ListeningAgent(listen, "lab"),
+        "away": config.ListeningAgent("127.0.0.1:1"),
+    }
+    mesh = await local_mesh(load_identity(served.state / "operator"), agents)
+    try:
+        assert {a.name: (a.state, a.site) for a in await mesh.agents()} == {
+            "away": (AgentState.LOST, None),
+            "berlin": (AgentState.CONNECTED, "lab"),
+        }
+        assert mesh.why_not("away")
+        asked = request(("berlin", "away"), parse_target(f"127.0.0.1:{echo}"))
+        events = [event async for event in mesh.run(asked)]
+        planned = events[0]
+        assert isinstance(planned, RunPlanned)
+        assert [v.outcome for v in planned.vantages] == [None, Outcome.AGENT_LOST]
+        assert sum(len(e.measurements) for e in events if isinstance(e, RunMeasured)) == 1
+        with pytest.raises(InvalidRequest, match="needs a controller"):
+            await mesh.create_token(TokenRequest())
+    finally:
+        await mesh.aclose()
