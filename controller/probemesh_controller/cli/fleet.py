@@ -73,7 +73,7 @@ def _row(agent: AgentInfo, now_ns: int, wide: bool) -> list[Cell]:
         Cell(agent.site or "–"),
         Cell(f"{sign} {agent.state}", style),
         Cell(_seen(agent, now_ns)),
-        Cell(agent.version or "–"),
+        Cell((agent.version or "–").removeprefix("probemesh").lstrip(" /")),
         Cell(" ".join(f"{key}={value}" for key, value in sorted(agent.labels.items()))),
         Cell(" ".join(addresses) + more),
     ]

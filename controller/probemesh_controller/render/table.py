@@ -113,12 +113,22 @@ def _rung_cell(rows: Sequence[Measurement]) -> Cell:
     good = [row for row in rows if row.outcome is Outcome.OK]
     if not good:
         worst = rungs(rows)[0].outcome
-        return Cell(f"– {worst}", "dim") if worst in NOT_MEASURED else Cell(f"✕ {worst}", "bad")
+        return (
+            Cell(f"– {worst}", "dim") if worst in NOT_MEASURED else Cell(f"✕ {_bad_text(rows, worst)}", "bad")
+        )
     text = _good_text(good[0])
     tried = [row for row in rows if row.outcome not in NOT_MEASURED]
     if len(good) < len(tried):
         return Cell(f"{text} ({len(good)} of {len(tried)} addresses)", "warn")
     return Cell(text)
+
+
+def _bad_text(rows: Sequence[Measurement], outcome: Outcome) -> str:
+    """The status where an HTTP answer was not the one expected, else the word."""
+    for row in rows:
+        if isinstance(row.detail, HttpDetail) and row.detail.status and outcome is Outcome.ANSWER_UNEXPECTED:
+            return str(row.detail.status)
+    return outcome
 
 
 def _good_text(row: Measurement) -> str:
