@@ -102,14 +102,14 @@ def renewal_due(identity: Identity, now_ns: int) -> bool:
     return identity.renew_at_ns <= now_ns < identity.not_after_ns
 
 
-async def renew(folder: Path, controller: str, identity: Identity) -> Identity:
+async def renew(folder: Path, controller: str, identity: Identity, proxy: str | None = None) -> Identity:
     """A new key and certificate, written to ``folder``. Raises :class:`MeshError`; the old pair is then
     still good."""
     from probemesh_shared.rpc.client import connect
     from probemesh_shared.rpc.enrolling import renew as ask
 
     request = await request_in_child()
-    async with connect(controller, identity, controller_dns(identity.mesh)) as connection:
+    async with connect(controller, identity, controller_dns(identity.mesh), proxy) as connection:
         renewed = await ask(connection, request)
     save_identity(folder, renewed)
     return renewed
@@ -120,6 +120,7 @@ async def keep_renewed(
     renewed: Callable[[Identity], None],
     clock: Clock,
     jitter: Callable[[], float] = random.random,
+    proxy: str | None = None,
 ) -> None:
     """Runs for as long as the agent: renews when due and tells ``renewed``, which dials anew with it when it
     suits.
@@ -132,7 +133,7 @@ async def keep_renewed(
             await clock.sleep(LOOK_S)
             continue
         try:
-            identity = await renew(agent.folder, agent.controller, identity)
+            identity = await renew(agent.folder, agent.controller, identity, proxy)
         except (MeshError, OSError) as error:
             _log.warning("the certificate was not renewed: %s", error)
             await clock.sleep(RETRY_S + LOOK_S * jitter())

@@ -12,7 +12,6 @@ from probemesh_shared.words import Kind, Outcome, Timing
 
 from probemesh_agent.env import Address, ProbeEnv, ProbeFailed, Stream
 from probemesh_agent.porttable import Manner, protocol_of
-from probemesh_agent.probes.handshake import Contexts
 
 #: How long a server of an unknown port may take to speak, and one that is known to.
 QUIET_S = 0.5
@@ -104,6 +103,8 @@ async def _handshake(
     env: ProbeEnv, options: Options, target: Target, row: Measurement, stream: Stream
 ) -> Measurement:
     """The tls row over a stream that has agreed to TLS. The chain is shown, not judged: few clients do."""
+    from probemesh_agent.probes.handshake import Contexts  # only where a handshake is made
+
     name = target.host if not _is_literal(target.host) else None
     tls = replace(row, kind=Kind.TLS, started_ns=env.clock.wall_ns(), log=("after a PostgreSQL SSLRequest",))
     detail = TlsDetail(server_name=name, tcp_ms=stream.facts.connect_ms)

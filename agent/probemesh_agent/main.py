@@ -46,14 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def version() -> str:
-    """The distribution's; read from its metadata, which costs some milliseconds."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
-
-    try:
-        return installed("probemesh")
-    except PackageNotFoundError:
-        return "unknown"
+    """The installed distribution's, read off its metadata's name: ``importlib.metadata`` costs 2 MiB."""
+    for folder in sys.path:
+        for found in Path(folder or ".").glob("probemesh-*.dist-info"):
+            return found.name.removeprefix("probemesh-").removesuffix(".dist-info")
+    return "unknown"
 
 
 def _refuse(args: argparse.Namespace, error: MeshError) -> int:

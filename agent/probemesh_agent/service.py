@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import resource
 import secrets
 import signal
@@ -9,9 +10,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from probemesh_shared.clock import SystemClock
-from probemesh_shared.errors import MeshError
+from probemesh_shared.errors import InvalidRequest, MeshError
 from probemesh_shared.identity.files import Identity
 from probemesh_shared.identity.names import controller_dns
 from probemesh_shared.names import join_host_port, split_host_port
@@ -74,6 +76,8 @@ class Service:
         self._agent = enrol.load_agent(options.state)
         self._identity = self._agent.identity
         addresses.candidates(options.advertise)  # wrong use is told before anything is started
+        if options.proxy is not None:
+            use_proxy(options.proxy)
         self._network = SystemNetwork(
             self._clock, agent_policy(options.policy), source=check_source(options.source)
         )
@@ -93,7 +97,8 @@ class Service:
         if self._options.listen is not None:
             await self._listen(self._options.listen)
         self._task(self._dialler.run(), "dialler")
-        self._task(enrol.keep_renewed(self._agent, self._renewed, self._clock), "renewal")
+        renewal = enrol.keep_renewed(self._agent, self._renewed, self._clock, proxy=self._options.proxy)
+        self._task(renewal, "renewal")
         if self._notify.watchdog_s is not None:
             self._task(self._watchdog(self._notify.watchdog_s), "watchdog")
         identity = self._identity
@@ -176,7 +181,9 @@ class Service:
             ready()
 
         try:
-            connection = connect(self._agent.controller, identity, controller_dns(identity.mesh))
+            connection = connect(
+                self._agent.controller, identity, controller_dns(identity.mesh), self._options.proxy
+            )
             stream = fleet_link(connection)
         except MeshError as error:
             return LinkEnd(Why.BROKEN, False, str(error), error=error)
@@ -193,6 +200,20 @@ class Service:
         while True:
             self._notify.alive()
             await self._clock.sleep(every_s)
+
+
+def use_proxy(url: str) -> None:
+    """Checks ``--proxy URL``; raises :class:`InvalidRequest`. ``no_proxy`` must not overrule it."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme == "http" and parts.hostname and parts.port
+    except ValueError:
+        usable = False
+    if not usable:
+        raise InvalidRequest("--proxy is not the URL of an HTTP proxy", "write http://HOST:PORT")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidRequest("--proxy with a password would show in the list of processes", "leave it out")
+    os.environ["no_grpc_proxy"] = ""  # noqa: SIM112 - C-core's own spelling, which it prefers
 
 
 def _software() -> str:

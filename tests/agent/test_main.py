@@ -1,6 +1,7 @@
 """The program: what it says, how it exits, and the pipe that a laptop measures through."""
 
 import asyncio
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -63,6 +64,11 @@ def test_help_opens_with_examples(command: list[str], capsys: pytest.CaptureFixt
     lines = capsys.readouterr().out.splitlines()
     assert lines[2] == "examples:"
     assert lines[0] not in lines[1:]
+
+
+def test_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"mesh-agent {importlib.metadata.version('probemesh')}\n"
 
 
 def test_policy_check_names_the_rule(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -180,3 +180,52 @@ async def test_proxy_variables_change_nothing(mesh: Mesh) -> None:
         lies = {"https_proxy": "http://127.0.0.1:1", "http_proxy": "http://127.0.0.1:1"}
         async with running(state, environ=lies):
             await ready(controller)
+
+
+async def test_dials_through_a_proxy_only_when_asked(mesh: Mesh) -> None:
+    """A CONNECT proxy; ``no_proxy`` does not overrule ``--proxy``."""
+    asked: list[str] = []
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.read(65536):
+            writer.write(line)
+            await writer.drain()
+        writer.close()
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        method, where, _ = head.split(" ", 2)
+        asked.append(f"{method} {where}")
+        host, _, port = where.rpartition(":")
+        far_reader, far_writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await asyncio.gather(relay(reader, far_writer), relay(far_reader, writer), return_exceptions=True)
+
+    controller = Controller()
+    async with (
+        mesh.serving(controller) as (_, port),
+        await asyncio.start_server(proxy, "127.0.0.1", 0) as server,
+    ):
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        state = mesh.agent_state("a", f"127.0.0.1:{port}")
+        async with running(state, "--proxy", url, environ={"no_proxy": "127.0.0.1"}) as agent:
+            await ready(controller)
+            assert asked == [f"CONNECT 127.0.0.1:{port}"]
+            assert await agent.stop() == 0
+
+
+async def test_a_proxy_that_is_away_is_named(mesh: Mesh) -> None:
+    state = mesh.agent_state("a", "127.0.0.1:1")
+    async with running(state, "--proxy", "http://127.0.0.1:2") as agent:
+        assert "through http://127.0.0.1:2" in await agent.logged("controller is away")
+
+
+@pytest.mark.parametrize(
+    "url", ["socks5://x:1", "proxy", "http://proxy", "http://ann:secret@proxy:3128", "http://x:y"]
+)
+async def test_a_proxy_that_cannot_be_used_is_wrong_use(mesh: Mesh, url: str) -> None:
+    state = mesh.agent_state("a", "127.0.0.1:1")
+    async with running(state, "--proxy", url) as agent:
+        await agent.logged("--proxy")
+        assert await agent.process.wait() == 2
+        assert "secret" not in "".join(agent.lines)

@@ -5,17 +5,18 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
-from probemesh_shared.errors import MeshError
+from probemesh_shared.errors import MeshError, Unreachable
 from probemesh_shared.identity.files import Identity
 from probemesh_shared.names import dial_address
 from probemesh_shared.rpc.errors import LINK_CODES, from_status, spoken_by_us
 from probemesh_shared.rpc.explain import explain
-from probemesh_shared.rpc.grpc_setup import CHANNEL_OPTIONS, grpc
+from probemesh_shared.rpc.grpc_setup import CHANNEL_OPTIONS, Option, grpc
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 CALL_TIMEOUT_S = 15.0
+_PROXY_HINT = "is the proxy right, may it CONNECT there, and is this host's certificate still good?"
 
 
 class Connection:
@@ -24,14 +25,15 @@ class Connection:
     Calls go through :meth:`call`, :meth:`stream` and :meth:`open`; keep no stub beyond the connection's life.
     """
 
-    def __init__(self, address: str, identity: Identity, server_name: str) -> None:
+    def __init__(self, address: str, identity: Identity, server_name: str, proxy: str | None = None) -> None:
         self.address = dial_address(address)
         self.identity = identity
         self.server_name = server_name
+        self.proxy = proxy
         credentials = grpc.ssl_channel_credentials(
             identity.ca_pem, identity.key_pem, identity.certificate_pem
         )
-        options = (*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", server_name))
+        options = _options(server_name, proxy)
         self._calls: WeakSet[Any] = WeakSet()
         self._channel: grpc.aio.Channel | None = grpc.aio.secure_channel(
             self.address, credentials, options=options, compression=grpc.Compression.NoCompression
@@ -87,6 +89,8 @@ class Connection:
     async def explained(self, error: grpc.aio.AioRpcError) -> MeshError:
         """What the far end said, or, where it was grpc that spoke, what is really wrong with the link."""
         if not spoken_by_us(error) and error.code() in LINK_CODES:
+            if self.proxy is not None:  # the handshake that explains would not pass the proxy
+                return Unreachable(f"{self.address} cannot be reached through {self.proxy}", _PROXY_HINT)
             return await explain(self.address, self.identity, self.server_name)
         return from_status(error)
 
@@ -115,11 +119,20 @@ async def failure_of(call: Any) -> grpc.aio.AioRpcError:
     )
 
 
-def connect(address: str, identity: Identity, server_name: str) -> Connection:
+def _options(server_name: str, proxy: str | None) -> tuple[Option, ...]:
+    """A proxy by name alone: the environment is never obeyed. Of two values C-core takes the first."""
+    chosen: tuple[Option, ...] = (("grpc.ssl_target_name_override", server_name),)
+    if proxy is not None:
+        chosen += (("grpc.enable_http_proxy", 1), ("grpc.http_proxy", proxy))
+    given = {name for name, _ in chosen}
+    return (*chosen, *(option for option in CHANNEL_OPTIONS if option[0] not in given))
+
+
+def connect(address: str, identity: Identity, server_name: str, proxy: str | None = None) -> Connection:
     """``async with connect("192.0.2.1:7400", identity, controller_dns(mesh)) as connection``.
 
     Nothing is dialled before the first call. ``server_name`` is the name that the peer's certificate must
     carry (:mod:`probemesh_shared.identity.names`). Raises :class:`InvalidRequest` for an address that cannot
-    be dialled.
+    be dialled. ``proxy`` is an HTTP proxy's URL that is asked to CONNECT.
     """
-    return Connection(address, identity, server_name)
+    return Connection(address, identity, server_name, proxy)
