@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from probemesh_shared.session.events import (
     CancelArrived,
     Ended,
@@ -22,7 +22,7 @@ from probemesh_shared.session.spool import MemorySpool
 from tests.session.simulated import End, Link, hello, job, measurement
 
 PADDING = st.sampled_from([0, 0, 0, 20_000, 120_000])
-SLOTS = 3  # jobs at once: few, so that each gets far
+SLOTS = 2  # jobs at once: few, so that each gets far
 SLOT = st.integers(0, SLOTS - 1)
 
 
@@ -104,6 +104,14 @@ class Delivery(RuleBasedStateMachine):
     def no_breach(event: Event) -> None:
         assert not (isinstance(event, Ended) and event.code is ErrorCode.PROTOCOL), event
 
+    @initialize(running=st.booleans())
+    def begin(self, running: bool) -> None:
+        """Trouble may come from the first frame on, or while jobs run."""
+        if running:
+            for slot in range(SLOTS):
+                self.send_job(slot)
+            self.talk()
+
     # --- rules ----------------------------------------------------------------------------------------------
 
     @rule(slot=SLOT)
@@ -162,6 +170,12 @@ class Delivery(RuleBasedStateMachine):
         if job_id not in self.forgotten and account.last_seq > account.committed:
             account.committed = account.last_seq if all_of_it else account.committed + 1
             self.link.controller.session.committed(job_id, account.committed)
+
+    @rule(slot=SLOT, padding=PADDING)
+    def measure_and_send(self, slot: int, padding: int) -> None:
+        self.measure(slot, [padding])
+        self.link.agent.write()
+        self.hand_over(self.link.controller, 1 << 30)
 
     @rule()
     def talk(self) -> None:
@@ -249,7 +263,7 @@ class Delivery(RuleBasedStateMachine):
 
 
 Delivery.TestCase.settings = settings(
-    max_examples=50,
+    max_examples=200,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

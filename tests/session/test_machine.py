@@ -436,6 +436,25 @@ def test_a_job_lost_with_its_link_is_sent_again_with_the_budget_that_is_left() -
     assert [type(e) for e in agent] == [Ready]
 
 
+def test_what_came_but_is_not_committed_stays_at_the_agent_and_comes_once() -> None:
+    outbox, inbox = Outbox(), Inbox()
+    link = Link(outbox, inbox)
+    link.settle()
+    link.controller.session.send_job(job("j"))
+    link.settle()
+    outbox.add("j", [measurement(0)])
+    _, controller = link.settle()
+    assert controller == [ResultsArrived("j", 0, (measurement(0),))]
+    link = Link(outbox, inbox)
+    outbox.add("j", [measurement(1)])
+    _, controller = link.settle()
+    assert controller[1:] == [ResultsArrived("j", 1, (measurement(1),))]
+    assert [frame.seq for frame, _ in outbox._spool.pending("j", 0)] == [0, 1]
+    link.controller.session.committed("j", 1)
+    link.settle()
+    assert outbox.empty
+
+
 def test_a_cancellation_outlives_the_link() -> None:
     outbox, inbox = Outbox(), Inbox()
     link = Link(outbox, inbox)

@@ -16,7 +16,8 @@ How a controller's fleet uses it, for each agent that attached::
     # on end: jobs stay open in the inbox for the next link; inbox.lost(job_id) when it does not come in time
 
 Every call on a session from outside ``handle`` is followed by ``wake.poke()``. ``handle`` is awaited for one
-event after the other while heartbeats wait: hand long work (a commit, a probe) to a task. To drain, say
+event after the other while heartbeats wait: hand long work (a commit, a probe) to a task, and results to a
+queue without awaiting, since a cancelled ``handle`` loses what the inbox has counted as come. To drain, say
 ``session.goodbye()``, poke, wait until ``session.settled``, then end ``drive`` by :meth:`Wake.close`.
 """
 
