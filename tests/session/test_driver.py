@@ -256,3 +256,22 @@ async def test_cancellation_reaches_the_job(stage: Stage) -> None:
     stage.controller.wake.poke()
     await stage.calm()
     assert stage.agent.of(CancelArrived) == [CancelArrived("j", "interrupted")]
+
+
+async def test_an_idle_driver_takes_no_turns(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = 0
+    tick = stage.agent.session.tick
+
+    def counted(now: float) -> list[Event]:
+        nonlocal turns
+        turns += 1
+        return tick(now)
+
+    await stage.calm()
+    monkeypatch.setattr(stage.agent.session, "tick", counted)
+    for _ in range(10):
+        await stage.calm()
+    assert turns == 0
+    stage.agent.wake.poke()
+    await stage.calm()
+    assert turns == 1
