@@ -7,6 +7,7 @@ to that. Where nothing but an old version or cipher is spoken, the second handsh
 """
 
 import contextlib
+import os
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -35,20 +36,24 @@ _TOO_STRICT_ALERTS = frozenset({"handshake_failure", "protocol_version", "insuff
 
 
 class Contexts:
-    """Made for one run, on first use: authorities that were added or removed since are seen."""
+    """For one run. Reading the system's authorities takes some 30 ms of the loop, so what was made is
+    shared by all runs until the files or the variables that name them change."""
 
     def __init__(self, alpn: Sequence[str]) -> None:
-        self._alpn = list(alpn)
-        self._made: dict[bool, ssl.SSLContext] = {}
+        self._alpn = tuple(alpn)
+        self._authorities = _authorities()
 
     def get(self, judging: bool) -> ssl.SSLContext:
-        if judging not in self._made:
-            self._made[judging] = self._make(judging)
-        return self._made[judging]
+        key = (self._alpn, judging)
+        authorities, context = _made.get(key, (None, None))
+        if context is None or authorities != self._authorities:
+            context = self._make(judging)
+            _made[key] = (self._authorities, context)
+        return context
 
     def _make(self, judging: bool) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.set_alpn_protocols(self._alpn)
+        context.set_alpn_protocols(list(self._alpn))
         if judging:
             context.set_default_verify_paths()
         else:
@@ -57,6 +62,27 @@ class Contexts:
             context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
             context.set_ciphers("ALL:@SECLEVEL=0")  # to report what is spoken, not to trust it
         return context
+
+
+_Stamp = tuple[tuple[str, int], ...]
+_made: dict[tuple[tuple[str, ...], bool], tuple[_Stamp, ssl.SSLContext]] = {}
+
+
+def _authorities() -> _Stamp:
+    """Where this host keeps the authorities it trusts, and when that last changed."""
+    paths = ssl.get_default_verify_paths()
+    stamp: list[tuple[str, int]] = []
+    for variable, default in (
+        (paths.openssl_cafile_env, paths.openssl_cafile),
+        (paths.openssl_capath_env, paths.openssl_capath),
+    ):
+        path = os.environ.get(variable, default)
+        try:
+            changed = os.stat(path).st_mtime_ns  # noqa: PTH116 - once a run
+        except OSError:
+            changed = 0
+        stamp.append((path, changed))
+    return tuple(stamp)
 
 
 def name_to_verify(unit: Unit, server_name: str | None) -> str:
@@ -111,9 +137,10 @@ class Handshaker:
         self, judging: bool, verified: bool | None, deadline: float
     ) -> tuple[Stream, TlsFacts]:
         address, port = self.unit.address, self.unit.port
+        context = self.contexts.get(judging)
         stream = await self.env.network.connect(address, port, self.options, deadline)
         try:
-            facts = await stream.start_tls(self.contexts.get(judging), self.server_name, deadline)
+            facts = await stream.start_tls(context, self.server_name, deadline)
         except BaseException:
             await stream.close()
             raise

@@ -11,6 +11,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import h11
 from probemesh_shared import failures
 from probemesh_shared.hosts import bracketed
 from probemesh_shared.model import (
@@ -85,6 +86,7 @@ class _HttpExchange:
         self._handshaker: Handshaker | None = None
         if unit.target.secure:
             name = name_to_verify(unit, spec.server_name)
+            contexts.get(True)  # made before any time is taken
             self._handshaker = Handshaker(unit, spec.options, env, contexts, self.log, name)
         self._detail = HttpDetail(url=_url(unit), method=spec.method, phases=HttpPhases(dns_ms=unit.dns_ms))
         self._complete = False
@@ -115,8 +117,6 @@ class _HttpExchange:
         return await self._env.network.connect(unit.address, unit.port, self._spec.options, deadline), None
 
     async def _exchange(self, stream: Stream, request: Any, answer: _Answer, deadline: float) -> None:
-        import h11
-
         connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEADERS_MOST)
         try:
             sent = (connection.send(request) or b"") + (connection.send(h11.EndOfMessage()) or b"")
@@ -206,8 +206,6 @@ class _HttpExchange:
 
 def _request(spec: HttpSpec, unit: Unit) -> Any:
     """Raises ProbeFailed ``unsupported`` for a method, path or header that HTTP cannot carry."""
-    import h11
-
     given = {name.lower() for name, _ in spec.headers}
     defaults = (
         ("Host", _authority(unit)),
