@@ -3,6 +3,7 @@
 import sys
 
 from probemesh_controller.cli import connect, main
+
 from tests.cli.fakes import FakeMesh, agent, tcp_row
 
 

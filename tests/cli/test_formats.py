@@ -1,4 +1,4 @@
-"""Every format, byte for byte (``tests/cli/golden``; PROBEMESH_UPDATE_GOLDEN=1 writes it) and by the schema."""
+"""Every format, byte for byte (``golden``; PROBEMESH_UPDATE_GOLDEN=1 writes it) and by the schema."""
 
 import csv
 import io
@@ -125,9 +125,8 @@ def test_json_is_what_the_schema_says(meshctl, config_file, mesh, certificate):
     assert chain[0]["not_after"] == "2027-01-01T00:00:00.000000Z"
     assert [bool(one["error"]) for one in chain] == [False, True, True]
     assert value["summary"] == {"reached": 1, "failed": 1, "unmeasured": 1, "total": 3}
-    assert value["findings"][0].keys() == {
-        "verdict", "scope", "direction", "place", "confidence", "summary", "evidence", "alternatives", "next_test",
-    }  # fmt: skip
+    keys = "verdict scope direction place confidence summary evidence alternatives next_test"
+    assert set(value["findings"][0]) == set(keys.split())
 
 
 def test_every_key_is_required_by_the_schema():

@@ -3,6 +3,7 @@
 Nothing heavy is imported here: ``meshctl --help`` is to cost little more than ``import typer``.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -55,7 +56,7 @@ app = typer.Typer(
     help=help_text(
         "It works from here but not from there: probe a target from every host at once.",
         EXAMPLES,
-        "meshctl help exit-codes tells what the exit code means.",
+        "What the exit code means: meshctl help exit-codes",
     ),
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -83,6 +84,10 @@ def report(message: str, hint: str | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line; returns its exit code."""
     FLAGS.reset()
+    if "_MESHCTL_COMPLETE" in os.environ:
+        from typer._completion_classes import completion_init
+
+        completion_init()
     try:
         result = get_command(app).main(args=list(arguments), prog_name="meshctl", standalone_mode=False)
         sys.stdout.flush()

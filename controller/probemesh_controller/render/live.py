@@ -13,16 +13,18 @@ class Frames:
     """``draw`` gives the text that turns the frame on screen into the new one; ``clear`` takes it away."""
 
     def __init__(self) -> None:
-        self._height = 0
+        self._lines: list[str] = []
 
     def draw(self, lines: Sequence[str]) -> str:
+        if list(lines) == self._lines:
+            return ""
         text = self.clear() + "".join(f"{line}\n" for line in lines)
-        self._height = len(lines)
+        self._lines = list(lines)
         return text
 
     def clear(self) -> str:
-        back = f"\x1b[{self._height}F\x1b[J" if self._height else ""
-        self._height = 0
+        back = f"\x1b[{len(self._lines)}F\x1b[J" if self._lines else ""
+        self._lines = []
         return back
 
 

@@ -158,7 +158,7 @@ def _why(vantage: Vantage) -> str:
     if vantage.is_target:
         return ""
     if vantage.reason:
-        return vantage.reason
+        return "" if vantage.reason == vantage.outcome else vantage.reason
     if vantage.outcome is Outcome.OK:
         return ""
     broken = [m for m in vantage.measurements if m.kind is vantage.failed_at and m.failure]
