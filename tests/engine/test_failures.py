@@ -10,31 +10,31 @@ from probemesh_shared import failures, icmpcodes, stats
 from probemesh_shared.model import Failure, IcmpError, Sample
 from probemesh_shared.words import FailureKind, Family, Origin, Outcome, Stage
 
-K, O, V4, V6 = FailureKind, Origin, Family.IPV4, Family.IPV6
+K, Who, V4, V6 = FailureKind, Origin, Family.IPV4, Family.IPV6
 TARGET, ROUTER, OWN = "192.0.2.9", "198.51.100.1", "192.0.2.1"
 
 
 @pytest.mark.parametrize(
     ("number", "at_once", "kind", "origin", "outcome"),
     [
-        (errno.ECONNREFUSED, False, K.REFUSED, O.TARGET, "refused"),
-        (errno.ECONNREFUSED, True, K.REFUSED, O.TARGET, "refused"),
-        (errno.ECONNRESET, False, K.RESET, O.UNKNOWN, "reset"),
-        (errno.ETIMEDOUT, False, K.TIMEOUT, O.UNKNOWN, "timeout"),
-        (errno.EHOSTUNREACH, False, K.UNREACHABLE, O.PATH, "unreachable"),
-        (errno.EHOSTUNREACH, True, K.NO_ROUTE, O.AGENT, "unreachable"),
-        (errno.ENETUNREACH, True, K.NO_ROUTE, O.AGENT, "unreachable"),
-        (errno.EACCES, False, K.PROHIBITED, O.PATH, "prohibited"),
-        (errno.EACCES, True, K.NO_ROUTE, O.AGENT, "unreachable"),
-        (errno.EINVAL, True, K.NO_ROUTE, O.AGENT, "unreachable"),
-        (errno.EPERM, True, K.LOCAL_FILTER, O.AGENT, "prohibited"),
-        (errno.EMFILE, True, K.LOCAL_RESOURCE, O.AGENT, "local-resource"),
-        (errno.ENFILE, True, K.LOCAL_RESOURCE, O.AGENT, "local-resource"),
-        (errno.EADDRNOTAVAIL, True, K.LOCAL_RESOURCE, O.AGENT, "local-resource"),
-        (errno.ENOBUFS, True, K.LOCAL_RESOURCE, O.AGENT, "local-resource"),
-        (errno.EMSGSIZE, False, K.TOO_BIG, O.PATH, "unreachable"),
-        (errno.EAFNOSUPPORT, True, K.UNSUPPORTED, O.AGENT, "unsupported"),
-        (errno.EBADF, False, K.INTERNAL, O.AGENT, "unmeasured"),
+        (errno.ECONNREFUSED, False, K.REFUSED, Who.TARGET, "refused"),
+        (errno.ECONNREFUSED, True, K.REFUSED, Who.TARGET, "refused"),
+        (errno.ECONNRESET, False, K.RESET, Who.UNKNOWN, "reset"),
+        (errno.ETIMEDOUT, False, K.TIMEOUT, Who.UNKNOWN, "timeout"),
+        (errno.EHOSTUNREACH, False, K.UNREACHABLE, Who.PATH, "unreachable"),
+        (errno.EHOSTUNREACH, True, K.NO_ROUTE, Who.AGENT, "unreachable"),
+        (errno.ENETUNREACH, True, K.NO_ROUTE, Who.AGENT, "unreachable"),
+        (errno.EACCES, False, K.PROHIBITED, Who.PATH, "prohibited"),
+        (errno.EACCES, True, K.NO_ROUTE, Who.AGENT, "unreachable"),
+        (errno.EINVAL, True, K.NO_ROUTE, Who.AGENT, "unreachable"),
+        (errno.EPERM, True, K.LOCAL_FILTER, Who.AGENT, "prohibited"),
+        (errno.EMFILE, True, K.LOCAL_RESOURCE, Who.AGENT, "local-resource"),
+        (errno.ENFILE, True, K.LOCAL_RESOURCE, Who.AGENT, "local-resource"),
+        (errno.EADDRNOTAVAIL, True, K.LOCAL_RESOURCE, Who.AGENT, "local-resource"),
+        (errno.ENOBUFS, True, K.LOCAL_RESOURCE, Who.AGENT, "local-resource"),
+        (errno.EMSGSIZE, False, K.TOO_BIG, Who.PATH, "unreachable"),
+        (errno.EAFNOSUPPORT, True, K.UNSUPPORTED, Who.AGENT, "unsupported"),
+        (errno.EBADF, False, K.INTERNAL, Who.AGENT, "unmeasured"),
     ],
 )
 def test_errno(number, at_once, kind, origin, outcome):
@@ -63,11 +63,16 @@ def test_icmp_code_comes_before_errno(family, icmp_type, code, kind):
     icmp = IcmpError(family, icmp_type, code, ROUTER, 63)
     failure = failures.from_icmp(Stage.CONNECT, icmp, target=TARGET, number=errno.EHOSTUNREACH)
     assert failure is not None
-    assert (failure.kind, failure.origin, failure.icmp, failure.errno) == (kind, O.PATH, icmp, "EHOSTUNREACH")
+    assert (failure.kind, failure.origin, failure.icmp, failure.errno) == (
+        kind,
+        Who.PATH,
+        icmp,
+        "EHOSTUNREACH",
+    )
 
 
 @pytest.mark.parametrize(
-    ("sender", "origin"), [(TARGET, O.TARGET), (OWN, O.AGENT), (ROUTER, O.PATH), (None, O.PATH)]
+    ("sender", "origin"), [(TARGET, Who.TARGET), (OWN, Who.AGENT), (ROUTER, Who.PATH), (None, Who.PATH)]
 )
 def test_the_sender_tells_whose_it_is(sender, origin):
     failure = failures.from_icmp(Stage.CONNECT, IcmpError(V4, 3, 13, sender), target=TARGET, own={OWN})
@@ -84,7 +89,7 @@ def test_every_kind_has_an_outcome_and_the_stage_may_change_it():
     assert set(failures.OUTCOME_OF) == set(FailureKind)
 
     def outcome(stage: Stage, kind: FailureKind) -> Outcome:
-        return failures.outcome_of(Failure(stage, kind, O.UNKNOWN, ""))
+        return failures.outcome_of(Failure(stage, kind, Who.UNKNOWN, ""))
 
     assert outcome(Stage.TLS, K.RESET) is Outcome.TLS_FAILS
     assert outcome(Stage.RESOLVE, K.TIMEOUT) is Outcome.NAME_FAILS

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import pickle
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from probemesh_agent import kernel
 from probemesh_agent.engine import Engine
 from probemesh_shared.model import Measurement, Spec, Target
 from probemesh_shared.words import Kind
@@ -28,6 +30,21 @@ def engine() -> Iterator[Engine]:
     made.close()
     assert made.sockets == 0
     assert descriptors() == before
+
+
+@pytest.fixture
+def stamping() -> Iterator[None]:
+    """The kernel begins to stamp arrivals some milliseconds after the first socket that asks for it: waits
+    for that, and keeps it on."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+        own.bind(("127.0.0.1", 0))
+        own.settimeout(5)
+        own.setsockopt(socket.SOL_SOCKET, kernel.SO_TIMESTAMPING, kernel.RX_SOFTWARE | kernel.REPORT_SOFTWARE)
+        stamp = None
+        while stamp is None:
+            own.sendto(b"x", own.getsockname())
+            stamp, _ = kernel.arrival(own.recvmsg(10, 256)[1])
+        yield
 
 
 def descriptors() -> int:

@@ -1,5 +1,5 @@
-"""What a router, the target's host and our own host can do to a probe, over namespaces: the classification table
-end to end."""
+"""What a router, the target's host and our own host can do to a probe, over namespaces: the classification
+table end to end."""
 
 import pytest
 from _pytest.fixtures import FixtureRequest

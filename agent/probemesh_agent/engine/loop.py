@@ -10,11 +10,13 @@ import contextlib
 import os
 import resource
 import select
+import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from probemesh_agent import kernel
 from probemesh_agent.engine.flight import BATCH_AGE_S, MAX_BACKLOG, MAX_BATCH, Flight, Order
 from probemesh_agent.engine.item import Item, Source
 from probemesh_agent.engine.pace import Pace
@@ -32,6 +34,20 @@ def socket_budget() -> int:
     """Sockets the engine may hold: half of what the process may open, 4,096 at most."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(16, min(_MOST_SOCKETS, soft // 2)) if soft > 0 else _MOST_SOCKETS
+
+
+def stamp_keeper() -> socket.socket | None:
+    """A socket that does nothing but keep the kernel stamping arrivals, which it begins some milliseconds
+    after it was first asked to; without it the first packets of each run would have none."""
+    try:
+        keeper = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    except OSError:
+        return None
+    with contextlib.suppress(OSError):
+        keeper.setsockopt(
+            socket.SOL_SOCKET, kernel.SO_TIMESTAMPING, kernel.RX_SOFTWARE | kernel.REPORT_SOFTWARE
+        )
+    return keeper
 
 
 class _Run:
@@ -80,6 +96,7 @@ class Engine:
         self._thread: threading.Thread | None = None
         self._is_closing = False
         self._wakeup = -1
+        self._stamps: socket.socket | None = None
         self._epoll: select.epoll | None = None
 
     # --- for callers ---------------------------------------------------------------------------------------
@@ -113,6 +130,8 @@ class Engine:
             self._thread = None
             wakeup, self._wakeup = self._wakeup, -1
             os.close(wakeup)
+            if self._stamps is not None:
+                self._stamps.close()
 
     # --- for drivers ---
 
@@ -134,6 +153,7 @@ class Engine:
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll = select.epoll()
         self._epoll.register(self._wakeup, select.EPOLLIN)
+        self._stamps = stamp_keeper()
         self._thread = threading.Thread(target=self._main, name="probemesh-engine", daemon=True)
         self._thread.start()
 
