@@ -1,0 +1,140 @@
+"""Commands that change something say what changed, and where."""
+
+import io
+import stat
+import tomllib
+from dataclasses import replace
+
+import pytest
+from probemesh_controller import config
+from probemesh_controller.api import TokenRequest
+from probemesh_controller.cli.serving import point_at
+from probemesh_controller.cli.tokens import parse_duration
+from probemesh_shared.errors import InvalidRequest
+from probemesh_shared.words import AgentState, Role
+
+from tests.cli.fakes import agent, tcp_row
+
+
+def test_init_makes_a_mesh_and_the_configuration_named_by_the_environment(meshctl, home, monkeypatch):
+    named = home / "new" / "config.toml"
+    monkeypatch.setenv("MESHCTL_CONFIG", str(named))
+    ran = meshctl("init", "--state", str(home / "state"), "--name", "prod")
+    assert ran.code == 0
+    assert str(named) in ran.out and "mesh prod is made" in ran.out
+    for path in (named, home / "state" / "config.toml"):
+        assert tomllib.loads(path.read_text())["current"] == "prod"
+    assert config.load(named).contexts["prod"].identity == home / "state" / "operator"
+    assert stat.S_IMODE((home / "state" / "operator" / "key.pem").stat().st_mode) == 0o600
+    again = meshctl("init", "--state", str(home / "state"))
+    assert again.code == 4 and "there is a mesh here already" in again.err
+
+
+def test_a_started_controller_corrects_the_context_that_init_made(meshctl, home, monkeypatch):
+    named = home / "config.toml"
+    monkeypatch.setenv("MESHCTL_CONFIG", str(named))
+    assert meshctl("init", "--state", str(home / "state"), "--name", "prod").code == 0
+    other = config.MeshContext("other", "other", home / "elsewhere")
+    config.save(config.load(named).with_context(other))
+    point_at(home / "state", "mesh.example:7400")
+    settings = config.load(named)
+    assert settings.contexts["prod"].controller == "mesh.example:7400"
+    assert settings.contexts["other"].controller is None and settings.current == "other"
+
+
+def test_token_create_prints_one_line_that_keeps_the_secret_out_of_argv(meshctl, config_file, mesh):
+    ran = meshctl(
+        "token", "create", "--name", "a-1", "--site", "fra", "--label", "k=V", "--uses", "3", "--ttl", "2h"
+    )
+    assert ran.out == "printf %s mesh1.c2VjcmV0 | mesh-agent join mesh.example:7400 --token-file -\n"
+    assert mesh.tokens == [TokenRequest(Role.AGENT, "a-1", "fra", {"k": "V"}, 3, 7200, False)]
+    assert "expires 2026-11-22T18:22:03Z" in ran.err
+
+
+def test_operator_create(meshctl, config_file, mesh):
+    ran = meshctl("operator", "create", "alice", "--role", "viewer")
+    assert ran.out == "printf %s mesh1.c2VjcmV0 | meshctl join mesh.example:7400 --token-file -\n"
+    assert mesh.tokens[0].role is Role.VIEWER
+
+
+def test_join_reads_the_token_from_standard_input_and_says_what_is_wrong_with_it(meshctl, home, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("nonsense\n"))
+    ran = meshctl("join", "127.0.0.1:1", "--token-file", "-")
+    assert ran.code == 2 and "not a join token" in ran.err
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert "the token is empty" in meshctl("join", "127.0.0.1:1", "--token-file", "-").err
+
+
+def test_agents_add_enters_what_answered(meshctl, config_file, mesh):
+    mesh.fleet = [agent("lab-1")]
+    ran = meshctl("agents", "add", "lab-1", "10.0.0.7:7401", "--site", "lab")
+    assert ran.code == 0 and "added to context demo" in ran.out
+    context = config.load(config_file).contexts["demo"]
+    assert context.agents == {"lab-1": config.ListeningAgent("10.0.0.7:7401", "lab")}
+    assert mesh.contexts[0].controller is None
+    assert "controller mesh.example:7400 is used" in ran.err
+
+
+def test_agents_add_refuses_what_does_not_answer(meshctl, config_file, mesh):
+    mesh.fleet = [replace(agent("lab-1"), state=AgentState.LOST)]
+    before = config_file.read_text()
+    ran = meshctl("agents", "add", "lab-1", "10.0.0.7:7401")
+    assert ran.code == 4 and "does not answer" in ran.err
+    assert config_file.read_text() == before
+
+
+def test_label_and_revoke_say_what_changed(meshctl, config_file, mesh):
+    assert "site berlin and rack=7" in meshctl("agents", "label", "berlin-1", "rack=7", "role-").out
+    assert "tokyo-1 is revoked" in meshctl("agents", "revoke", "tokyo-1").out
+
+
+def test_contexts(meshctl, config_file, mesh):
+    assert "MESHCTL_CONFIG" in meshctl("context", "show").out
+    assert meshctl("context", "rename", "demo", "prod").code == 0
+    assert meshctl("context", "use", "prod").code == 0
+    assert "*   prod" in meshctl("context").out
+    assert "removed" in meshctl("context", "remove", "prod").out
+    assert "no contexts" in meshctl("context", "list").err
+
+
+def test_without_a_configuration_this_machine_measures_with_a_note(meshctl, home, mesh):
+    mesh.fleet, mesh.script = [], {"self": (tcp_row(),)}
+    ran = meshctl("probe", "db:5432")
+    assert ran.code == 0
+    assert mesh.contexts == [None] and mesh.requests[0].agents == ("self",)
+    assert "only this machine measures" in ran.err
+
+
+@pytest.mark.parametrize("arguments", [("agents",), ("token", "create"), ("context", "show")])
+def test_without_a_configuration_the_rest_says_how_to_get_one(meshctl, home, arguments):
+    ran = meshctl(*arguments)
+    assert ran.code == 4
+    assert "meshctl init" in ran.err and "meshctl demo" in ran.err
+
+
+def test_on_another_system_self_is_left_out_with_a_note(meshctl, config_file, mesh, monkeypatch):
+    monkeypatch.setattr("sys.platform", "darwin")
+    ran = meshctl("probe", "db:5432")
+    assert mesh.requests[0].agents == ("berlin-1", "tokyo-1")
+    assert "self is left out" in ran.err
+
+
+def test_what_is_asked_of_the_mesh(meshctl, config_file, mesh):
+    meshctl("probe", "db:5432", "DB:5432", "x:1", "--limit", "1", "--deadline", "7", "-c", "1")
+    request = mesh.requests[0]
+    assert [target.text for target in request.targets] == ["db:5432", "x:1"]
+    assert request.agents == ("self", "berlin-1")
+    assert request.deadline_s == 7 and request.specs[0].options.count == 1
+    assert len(request.run_id) == 32
+
+
+def test_servers_that_lock_out_are_warned_of_and_large_scans_announced(meshctl, config_file, mesh):
+    ran = meshctl("probe", "db:3300-3400", "--from", "all")
+    assert "MySQL" in ran.err
+    assert "101 ports from 2 vantage points: 202" in ran.err
+
+
+def test_durations():
+    assert [parse_duration(text, "--ttl") for text in ("90", "15m", "1h", "2d")] == [90, 900, 3600, 172800]
+    with pytest.raises(InvalidRequest):
+        parse_duration("0h", "--ttl")

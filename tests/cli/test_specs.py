@@ -1,0 +1,101 @@
+"""Options to specs: each where it fits, refused where it does not."""
+
+import pytest
+from probemesh_controller.cli.specs import Asked, build_specs, default_deadline, parse_bytes
+from probemesh_shared.errors import InvalidRequest
+from probemesh_shared.model import (
+    DnsSpec,
+    HttpSpec,
+    IcmpSpec,
+    LadderSpec,
+    Options,
+    PortRange,
+    TcpSpec,
+    TlsSpec,
+    UdpSpec,
+)
+from probemesh_shared.targets import parse_target
+from probemesh_shared.words import DnsTransport, Family
+
+
+def build(target, **asked):
+    return build_specs(Asked(**asked), [parse_target(target)])
+
+
+@pytest.mark.parametrize(
+    ("target", "asked", "spec"),
+    [
+        ("db:5432", {}, LadderSpec()),
+        ("udp://h:53", {}, LadderSpec()),
+        (
+            "db",
+            {"kinds": ["icmp"], "size": 100, "dont_fragment": True},
+            IcmpSpec(Options(size=100, dont_fragment=True)),
+        ),
+        ("db:1", {"kinds": ["tcp"], "ipv6": True, "count": 1}, TcpSpec(Options(family=Family.IPV6, count=1))),
+        ("udp://h:53", {"payload": "hex:00ff", "expect": "ok"}, UdpSpec(payload=b"\x00\xff", expect=b"ok")),
+        (
+            "dns:a.b",
+            {"server": "[::1]:53", "record_type": "mx", "transport": "tcp"},
+            DnsSpec(record_type="MX", server="::1", transport=DnsTransport.TCP),
+        ),
+        ("h:443", {"kinds": ["tls"], "sni": "web"}, TlsSpec(server_name="web")),
+        (
+            "http://h/",
+            {"method": "head", "headers": ["X-A: b"], "expect_status": "200,301-308", "expect_body": "x"},
+            HttpSpec(
+                method="HEAD",
+                headers=(("X-A", "b"),),
+                expect_body="x",
+                expect_status=(PortRange(200, 200), PortRange(301, 308)),
+            ),
+        ),
+    ],
+)
+def test_specs(target, asked, spec):
+    assert build(target, **asked) == (spec,)
+
+
+def test_several_kinds_are_several_specs_each_once():
+    assert build("h:443", kinds=["tls", "icmp", "tls"], sni="x") == (TlsSpec(server_name="x"), IcmpSpec())
+
+
+@pytest.mark.parametrize(
+    ("target", "asked", "words"),
+    [
+        ("db:1", {"payload": "x"}, "--payload belongs to the kind udp"),
+        ("db:1", {"kinds": ["tcp"], "size": 1}, "--size belongs to the kind icmp and udp"),
+        ("db:1", {"sni": "x"}, "--sni belongs"),
+        ("db", {"kinds": ["tcp"]}, "tcp needs a port"),
+        ("db", {"kinds": ["http"]}, "http needs a URL or a port"),
+        ("dns:a", {"kinds": ["tcp"]}, "--kind tcp does not fit dns:a"),
+        ("udp://h:1", {"kinds": ["tls"]}, "--kind tls does not fit"),
+        ("db:1", {"kinds": ["ladder"]}, "no probe kind 'ladder'"),
+        ("udp://h:1", {"payload": "hex:0"}, "not hexadecimal"),
+        ("dns:a", {"transport": "doh"}, "no DNS transport"),
+        ("dns:a", {"record_type": "QQ"}, "no DNS record type"),
+        ("http://h/", {"headers": ["nocolon"]}, "header 'nocolon'"),
+        ("http://h/", {"headers": ["A: b\r\nC: d"]}, "control characters"),
+        ("http://h/", {"method": "G T"}, "no HTTP method"),
+        ("http://h/", {"expect_status": "99"}, "no HTTP status"),
+        ("http://h/", {"expect_status": "300-200"}, "no HTTP status"),
+        ("db:1", {"count": 0}, "--count 0 is out of range"),
+        ("db:1", {"dscp": 64}, "--dscp 64"),
+        ("db:1", {"ttl": 0}, "--ttl 0"),
+        ("db:1", {"timeout": float("nan")}, "--timeout nan"),
+        ("db:1", {"interval": 0.0}, "--interval 0"),
+    ],
+)
+def test_refuses(target, asked, words):
+    with pytest.raises(InvalidRequest, match=words):
+        build(target, **asked)
+
+
+def test_the_deadline_grows_with_what_is_asked():
+    assert default_deadline(Asked()) == 15
+    assert default_deadline(Asked(count=100, interval=1)) == 106
+
+
+def test_payloads():
+    assert parse_bytes("hex: 00 0a", "--payload") == b"\x00\n"
+    assert parse_bytes("grün", "--payload") == "grün".encode()
