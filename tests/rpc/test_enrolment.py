@@ -379,7 +379,7 @@ async def test_renewal_runs_by_itself_and_tries_again(
     new = issue(ca, Role.AGENT, now=start + timedelta(days=10), life=timedelta(days=30))
     tries: list[float] = []
 
-    async def fake(folder: Path, controller: str, identity: Identity) -> Identity:
+    async def fake(folder: Path, controller: str, identity: Identity, proxy: str | None) -> Identity:
         tries.append(clock.monotonic())
         if len(tries) == 1:
             raise Unreachable("away")
