@@ -32,6 +32,11 @@ class Part:
     indices: tuple[int, ...]
     refused: tuple[Measurement, ...] = ()
 
+    @property
+    def unchanged(self) -> bool:
+        """The job's target numbers are the run's."""
+        return not self.refused
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

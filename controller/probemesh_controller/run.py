@@ -145,6 +145,9 @@ class Run:
 
     def _mine(self, part: Part, rows: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
         """The run's target numbers for the job's; rows about targets that were not asked for are dropped."""
+        count = len(part.indices)
+        if part.unchanged and all(row.target_index < count for row in rows):
+            return rows
         mine = tuple(
             replace(row, target_index=part.indices[row.target_index])
             for row in rows
