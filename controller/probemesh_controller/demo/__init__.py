@@ -29,7 +29,7 @@ async def run_demo(target: str | None, *, hold: bool = False, state: Path | None
         FLAGS.config, FLAGS.context = place / "config.toml", None
         settle_environment(place)
         show = asyncio.create_task(_show(target, hold, place), name="demo")
-        _on_signals(show.cancel)
+        _on_interrupt(show)
         try:
             return await show
         except asyncio.CancelledError:
@@ -44,13 +44,23 @@ def _on_signals(handler: Callable[[], Any]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, handler)
 
 
+def _on_interrupt(task: "asyncio.Task[Any]") -> None:
+    """The first signal ends the task; the clean-up that follows is short and is not interrupted again."""
+
+    def interrupt() -> None:
+        task.cancel()
+        _on_signals(lambda: None)
+
+    _on_signals(interrupt)
+
+
 async def _show(target: str | None, hold: bool, place: Path) -> int:
     note("demo: starting a controller and three agents on this machine")
     this = asyncio.current_task()
     assert this is not None
     async with raised(place) as stage:
         code = await _measure(target or stage.target)
-        _on_signals(this.cancel)  # a run has handlers of its own and takes them with it
+        _on_interrupt(this)  # a run has handlers of its own and takes them with it
         if code == 130:
             return code
         if not hold:

@@ -68,7 +68,7 @@ def _fresh(state: Path) -> Path:
 async def raised(state: Path) -> AsyncIterator[Stage]:
     """Everything runs inside; at the end nothing of it does, however the end came."""
     async with contextlib.AsyncExitStack() as held:
-        await asyncio.to_thread(_init, state)
+        _init(state)  # not in a thread: an interrupt would leave it writing behind the clean-up
         address = await held.enter_async_context(_controller(state))
         site = Website(DROPPED.address)
         held.push_async_callback(site.close)
