@@ -1,8 +1,9 @@
-"""Rates of tcp and icmp probes from one agent, through the real kinds, beside nmap, fping and blackbox_exporter.
+"""Rates of tcp and icmp probes from one agent, through the real kinds, beside nmap, fping and
+blackbox_exporter.
 
-All on loopback: connects to a few thousand listening ports, echoes to as many addresses of 127/8. Ours and the peer's
-runs take turns and the best of each counts, so that a busy machine hurts both alike. ``--json`` prints rows for
-``bench/run.py``; else a table. A peer that is not installed makes a row without a budget.
+All on loopback: connects to a few thousand listening ports, echoes to as many addresses of 127/8. Ours and
+the peer's runs take turns and the best of each counts, so that a busy machine hurts both alike. ``--json``
+prints rows for ``bench/run.py``; else a table. A peer that is not installed makes a row without a budget.
 """
 
 import asyncio

@@ -178,6 +178,10 @@ class TcpAttempt:
 
     def _connected(self, mss: int, pmtu: int, rtt_us: int, retransmits: int) -> None:
         item = self.item
+        if item.is_loopback and self.sock.getsockname()[:2] == item.address[:2]:
+            # the kernel chose the very port that was asked for, and the socket met itself: nobody listens
+            self._failed(failures.from_errno(Stage.CONNECT, errno.ECONNREFUSED), _perf_ns())
+            return
         if item.detail is None:
             where = self.sock.getsockname()
             item.detail = TcpDetail(local_address=where[0], local_port=where[1], mss=mss, pmtu=pmtu or None)
