@@ -1,7 +1,7 @@
 """An agent as its host feels it: memory and processor time while idle, time until ready, memory after work.
 
 A ``mesh-agent run`` in a child process, linked over mutual TLS to a controller's end in this one. Memory is
-from ``/proc/PID/smaps_rollup``, processor time from ``/proc/PID/stat``. With ``--json`` the rows are printed for
+from ``/proc/PID/smaps_rollup``, processor time from ``/proc/PID/stat``. ``--json`` prints rows for
 ``bench/run.py``.
 """
 

@@ -1,0 +1,148 @@
+"""What the agent asks of its host: addresses, systemd, lanes that outlive links, log lines."""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from agent_tests_fakes import FakeNetwork, ScriptedProbe, row
+from agent_tests_mesh import job
+from probemesh_agent import addresses, capabilities, doctor, kernelclock
+from probemesh_agent.lanes import MAX_OWNERS, Lanes
+from probemesh_agent.logs import JsonFormatter, PlainFormatter
+from probemesh_agent.notify import Notifier
+from probemesh_agent.runner import Runner
+from probemesh_shared.clock import VirtualClock
+from probemesh_shared.errors import Busy, InvalidRequest
+from probemesh_shared.session.driver import Wake
+from probemesh_shared.words import Kind
+
+
+def test_advertised_addresses_replace_the_others() -> None:
+    assert addresses.candidates(("192.0.2.7", "2001:DB8::1", "192.0.2.7")) == ("192.0.2.7", "2001:db8::1")
+    for wrong in ("host.example", "192.0.2.7:80", "0.0.0.0", "224.0.0.1", ""):
+        with pytest.raises(InvalidRequest):
+            addresses.candidates((wrong,))
+
+
+def test_interface_addresses_are_those_of_the_kernel() -> None:
+    listed = {str(address) for address in addresses.interface_addresses()}
+    assert "127.0.0.1" in listed
+    assert not any(text.startswith(("127.", "fe80:", "::1")) for text in addresses.candidates(()))
+
+
+@pytest.mark.parametrize("cut", range(0, 40, 3))
+def test_netlink_messages_that_are_cut_short_hold_nothing(cut: int) -> None:
+    whole = bytes.fromhex("20000000140002000100000000000000021880000100000008000200c0000207")
+    found = [addresses.parse_address(body) for _, body in addresses.messages(whole[:cut])]
+    assert found == ([] if cut < len(whole) else [addresses.parse_address(whole[16:])])
+    assert str(addresses.parse_address(whole[16:])) == "192.0.2.7"
+
+
+def test_effective_capabilities(tmp_path: Path) -> None:
+    status = tmp_path / "status"
+    status.write_text("Name:\tx\nCapEff:\t0000000000002000\n")
+    assert capabilities.effective(status) == ("net-raw",)
+    assert capabilities.effective(tmp_path / "none") == ()
+
+
+def test_systemd_hears_ready_alive_and_stopping(tmp_path: Path) -> None:
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        manager.settimeout(5)
+        environ = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "10000000", "WATCHDOG_PID": str(os.getpid())}
+        notifier = Notifier(environ)
+        assert notifier.watchdog_s == 5.0
+        notifier.ready("up")
+        notifier.alive()
+        notifier.stopping()
+        assert [manager.recv(100) for _ in range(3)] == [b"READY=1\nSTATUS=up", b"WATCHDOG=1", b"STOPPING=1"]
+    notifier.alive()  # nobody listens any more: no error
+    assert Notifier({**environ, "WATCHDOG_PID": "1"}).watchdog_s is None
+    assert Notifier({}).watchdog_s is None
+
+
+def test_a_log_line_stays_one_line() -> None:
+    record = logging.LogRecord(
+        "probemesh_agent.dial", logging.INFO, "", 0, "peer %s", ("a\n\x1b[31mb",), None
+    )
+    assert PlainFormatter().format(record).endswith("info dial: peer a\\x0a\\x1b[31mb")
+    assert json.loads(JsonFormatter().format(record))["message"] == "peer a\\x0a\\x1b[31mb"
+
+
+def test_doctor_judges_what_it_is_given(tmp_path: Path) -> None:
+    level = doctor.Level
+    assert doctor.clock(kernelclock.ClockState(False, 16_000)).level is level.WARN
+    assert doctor.clock(kernelclock.ClockState(True, 2)).level is level.OK
+    assert doctor.ping(None, (1, 0), 0).level is level.FAIL
+    assert doctor.ping("ping-program", (1, 0), 0).level is level.WARN
+    assert doctor.descriptors(1024).level is level.WARN
+    assert doctor.resolver(tmp_path / "none").level is level.WARN
+    (tmp_path / "agent").mkdir(mode=0o755)
+    assert doctor.state_folder(tmp_path).level is level.FAIL
+    (tmp_path / "agent").chmod(0o700)
+    assert doctor.state_folder(tmp_path).level is level.OK
+
+
+class Standing:
+    """Lanes over a runner whose one kind never ends by itself."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+
+        async def endless(targets: object, env: object):
+            while True:
+                yield [row(0)]
+                await self.clock.sleep(1.0)
+
+        self.runner = Runner({Kind.TCP: ScriptedProbe(endless)}, FakeNetwork(), self.clock)
+        self.lanes = Lanes(self.runner, self.clock)
+
+
+async def test_a_lane_is_kept_30_seconds_and_then_its_jobs_stop() -> None:
+    standing = Standing()
+    async with standing.lanes.attached("ann/1", Wake()) as lane:
+        lane.outbox.open("j")
+        standing.runner.start(job("j", "a.example:1", budget_ms=600_000), lane)
+    await standing.clock.advance(29)
+    assert (standing.runner.active, len(standing.lanes)) == (1, 1)
+    async with standing.lanes.attached("ann/1", Wake()) as again:
+        assert again is lane
+        await standing.clock.advance(60)
+        assert standing.runner.active == 1
+    await standing.clock.advance(31)
+    assert (standing.runner.active, len(standing.lanes)) == (0, 0)
+    await standing.lanes.close()
+
+
+async def test_a_new_link_of_the_same_owner_closes_the_old_one() -> None:
+    standing = Standing()
+    old, left = Wake(), asyncio.Event()
+
+    async def first() -> None:
+        async with standing.lanes.attached("ann/1", old):
+            while not old.closing:
+                await old.wait()
+        left.set()
+
+    task = asyncio.create_task(first())
+    await standing.clock.settle()
+    async with standing.lanes.attached("ann/1", Wake()):
+        assert left.is_set()
+    await task
+    await standing.lanes.close()
+
+
+async def test_too_many_owners_are_turned_away() -> None:
+    standing = Standing()
+    for number in range(MAX_OWNERS):
+        async with standing.lanes.attached(f"ann/{number}", Wake()):
+            pass
+    with pytest.raises(Busy):
+        async with standing.lanes.attached("ann/x", Wake()):
+            pass
+    await standing.lanes.close()
