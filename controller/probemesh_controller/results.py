@@ -86,14 +86,21 @@ class Assembly:
         self._request = request
         self._started_ns = started_ns
         self._accounts: dict[str, _Account] = {name: _Account() for name in request.agents}
+        self._planned = False
         self._ended = False
         self._cancelled = False
         self._cache: dict[tuple[str, int], Vantage] = {}
+
+    @property
+    def planned(self) -> bool:
+        """Whether the run began."""
+        return self._planned
 
     def add(self, event: RunEvent) -> None:
         """Takes one event; what does not belong to the request (an index out of range) is left out."""
         match event:
             case RunPlanned(vantages=planned):
+                self._planned = True
                 for one in planned:
                     self._plan(one)
             case RunMeasured():
@@ -175,13 +182,20 @@ class Assembly:
         for index, spec in enumerate(self._request.specs):
             mine = [row for row, answered in rows.items() if answered == index]
             missing = _missing_ports(spec, target, mine)
-            if mine and not missing:
+            if mine and not missing and not self._cut_short(account, index, spec):
                 continue
             outcome, reason = self._why(account, index)
-            if mine and reason is not None:
+            if mine and missing and reason is not None:
                 reason = f"{len(missing)} of the ports not measured: {reason}"
             return outcome, reason
         return None
+
+    def _cut_short(self, account: _Account, spec_index: int, spec: Spec) -> bool:
+        """Whether higher rungs may be missing that nobody announced: only the climber knows how high it meant
+        to go, and it went away without saying that it had arrived."""
+        ended = account.ended.get(spec_index)
+        away = self._ended if ended is None else ended.status in (JobStatus.LOST, JobStatus.FAILED)
+        return away and isinstance(spec, LadderSpec)
 
     def _why(self, account: _Account, spec_index: int) -> tuple[Outcome, str | None]:
         ended = account.ended.get(spec_index)

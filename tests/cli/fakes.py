@@ -83,6 +83,7 @@ class FakeMesh:
     notes: tuple = ()
     error: Exception | None = None
     block: bool = False
+    gone: Exception | None = None  # raised after the first agent's rows
     requests: list = field(default_factory=list)
     tokens: list = field(default_factory=list)
     contexts: list = field(default_factory=list)
@@ -118,8 +119,10 @@ class FakeMesh:
                 for index, _ in enumerate(request.specs):
                     if what:
                         yield RunMeasured(name, index, tuple(what))
-                    if self.block:
+                    elif self.block:
                         await asyncio.Event().wait()
+                    if self.gone is not None:
+                        raise self.gone
                     yield RunVantageEnded(name, index, JobStatus.DONE)
             yield RunEnded()
         except (asyncio.CancelledError, GeneratorExit):

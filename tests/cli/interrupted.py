@@ -13,7 +13,7 @@ class Stuck(FakeMesh):
         async for event in super().run(request):
             yield event
             count += 1
-            if count == 2:  # planned, and the first agent's rows
+            if count == 3:  # planned, the first agent's rows, and its end
                 print("ready", file=sys.stderr, flush=True)
 
 

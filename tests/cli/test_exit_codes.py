@@ -1,5 +1,7 @@
 """Every exit code of DESIGN §6, first match first."""
 
+import json
+
 import pytest
 from probemesh_shared.errors import (
     Busy,
@@ -144,3 +146,12 @@ def test_ping_alone_breaks_nothing(meshctl, config_file, mesh):
     rows = (row(Kind.ICMP, Outcome.TIMEOUT, target="db", port=None), tcp_row())
     mesh.script = dict.fromkeys(("berlin-1", "tokyo-1"), rows)
     assert meshctl("probe", "db:5432", "--from", "all").code == 0
+
+
+def test_a_controller_that_goes_away_in_the_middle_takes_nothing_with_it(meshctl, config_file, mesh):
+    mesh.script = {"berlin-1": REFUSED, "tokyo-1": OK}
+    mesh.gone = Unreachable("the controller went away", "look at its log")
+    ran = meshctl("probe", "db:5432", "--from", "all", "-o", "json")
+    outcomes = {one["agent"]: one["outcome"] for one in json.loads(ran.out)["vantages"]}
+    assert (ran.code, outcomes) == (1, {"berlin-1": "refused", "tokyo-1": "unmeasured"})
+    assert "error: the controller went away\nhint: look at its log\n" in ran.err

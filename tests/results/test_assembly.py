@@ -119,6 +119,15 @@ def test_what_was_measured_before_the_agent_was_lost_is_kept() -> None:
     assert of(assemble(request(), events), "amy").outcome is Outcome.AGENT_LOST
 
 
+def test_a_climb_whose_agent_was_lost_is_not_called_complete() -> None:
+    events: list[RunEvent] = [PLAN, said("amy", row()), over("amy", JobStatus.LOST)]
+    found = of(assemble(request(LadderSpec()), events), "amy")
+    assert (found.outcome, len(found.measurements)) == (Outcome.AGENT_LOST, 1)
+    assert of(assemble(request(TcpSpec()), events), "amy").outcome is Outcome.OK
+    cut = [PLAN, said("amy", row()), RunEnded()]
+    assert of(assemble(request(LadderSpec()), cut), "amy").outcome is Outcome.UNMEASURED
+
+
 def test_a_port_of_a_list_that_nobody_spoke_of_is_missing() -> None:
     events: list[RunEvent] = [PLAN, said("amy", row()), over("amy", JobStatus.EXPIRED)]
     found = of(assemble(request(TcpSpec(), targets=(TWO,)), events), "amy")

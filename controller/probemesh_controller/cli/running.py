@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
+from probemesh_shared.errors import MeshError
 from probemesh_shared.escape import escape
 from probemesh_shared.targets import count_ports
 
@@ -133,8 +134,22 @@ async def run_shown(
         await asyncio.gather(consumer, return_exceptions=True)
         assembly.add(RunEnded(cancelled=True))
         return True
-    consumer.result()
+    _settle(consumer, assembly)
     return False
+
+
+def _settle(consumer: asyncio.Future[None], assembly: Assembly) -> None:
+    """A mesh that went away in the middle takes nothing with it: what came is shown, the rest is unmeasured.
+    Raises the mesh's error where the run never began."""
+    try:
+        consumer.result()
+    except MeshError as error:
+        if not assembly.planned:
+            raise
+        note(f"error: {escape(str(error), 400)}")
+        if error.hint:
+            note(f"hint: {escape(error.hint, 400)}")
+        assembly.add(RunEnded())
 
 
 async def _consume(mesh: Mesh, request: RunRequest, take: Callable[[RunEvent], None]) -> None:
