@@ -16,7 +16,7 @@ from probemesh_shared.words import Family, Stage
 
 from probemesh_agent import kernel
 from probemesh_agent.engine.item import SockAddr
-from probemesh_agent.engine.mmsg import CONTROL_SIZE, NAME_SIZE, Incoming, Outgoing
+from probemesh_agent.engine.mmsg import CONTROL_SIZE, IS_AVAILABLE, NAME_SIZE, Incoming, Outgoing
 from probemesh_agent.engine.schedule import Shortage
 from probemesh_agent.engine.sockets import CannotOpen, recipe
 from probemesh_agent.wire import icmp
@@ -29,10 +29,33 @@ _STAMPS = kernel.RX_SOFTWARE | kernel.TX_SOFTWARE | kernel.REPORT_SOFTWARE
 _HEADER = struct.Struct("!BBHHH")
 # control data as the kernel writes it: software stamps first, then a TTL or an extended error
 _CMSG = struct.Struct("=Qii")
-_STAMP = struct.Struct("=Qiiqq")
 _IS_STAMP = (64, socket.SOL_SOCKET, kernel.SCM_TIMESTAMPING)
 # on the error queue of a sent packet: stamps, then an extended error of origin ORIGIN_TIMESTAMPING
-_SENT = struct.Struct("=Qiiqq32xQii4xB")
+_SENT = struct.Struct("=Qiiqq32xQii4xB171x")
+_SENT_SIZE = 64 + 16 + 16
+_NONCE_SIZE = 16
+_PLAIN_HEADER = 0x45  # IPv4, twenty bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """A slot of each buffer as one kind of socket fills it. ``packet``: first byte, TTL (both only behind
+    an IP header of ``header`` bytes), then type, code, identifier, sequence, nonce. ``control``: stamp and
+    hop limit, of ``control_size`` bytes."""
+
+    packet: struct.Struct
+    control: struct.Struct
+    name: struct.Struct
+    header: int
+    control_size: int
+
+
+_CONTROL = struct.Struct("=Qiiqq32x16xi172x")
+_NAME_V4, _NAME_V6 = struct.Struct("=4x4s20x"), struct.Struct("=8x16s4x")
+_BARE_PACKET = struct.Struct("!BB2xHH16s168x")
+_RAW_V4 = _Layout(struct.Struct("!B7xB11xBB2xHH16s148x"), _CONTROL, _NAME_V4, 20, 64)
+_PING_V4 = _Layout(_BARE_PACKET, _CONTROL, _NAME_V4, 0, 84)
+_V6 = _Layout(_BARE_PACKET, _CONTROL, _NAME_V6, 0, 84)
 
 
 #: An echo reply with our identifier and nonce: sequence, source as packed in a sockaddr, arrival (wall
@@ -60,11 +83,11 @@ class EchoSocket:
         recverr = kernel.IPV6_RECVERR if self.ipv6 else kernel.IP_RECVERR
         level = socket.IPPROTO_IPV6 if self.ipv6 else socket.IPPROTO_IP
         self._sent_mark = (level, recverr, kernel.ORIGIN_TIMESTAMPING)
-        self._has_ip_header = raw and not self.ipv6
+        self._layout = _V6 if self.ipv6 else _RAW_V4 if raw else _PING_V4
         self._kind = icmp.ECHO_REQUEST_V6 if self.ipv6 else icmp.ECHO_REQUEST_V4
         self._reply = icmp.ECHO_REPLY_V6 if self.ipv6 else icmp.ECHO_REPLY_V4
         self._name_size = 28 if self.ipv6 else 16
-        self._nonce = os.urandom(16)[:size]
+        self._nonce = os.urandom(_NONCE_SIZE)[:size]
         body = icmp.payload(self._nonce, size)
         self._identifier = int.from_bytes(os.urandom(2), "big") if raw else self.sock.getsockname()[1]
         self._sum = icmp.word_sum(body) + (self._kind << 8) + self._identifier
@@ -110,79 +133,91 @@ class EchoSocket:
     def replies(self) -> tuple[list[Reply], bool]:
         """What is there, at most one batch, and whether there may be more; strangers' packets are left
         out."""
-        batch = self._in
-        data, names = batch.data, batch.names
-        nonce, wanted = self._nonce, self._reply
+        batch, layout, nonce = self._in, self._layout, self._nonce
+        sizes = batch.receive(self.fd)
+        count = len(sizes)
+        packets = layout.packet.iter_unpack(memoryview(batch.data)[: count * _ROOM])
+        controls = layout.control.iter_unpack(memoryview(batch.controls)[: count * CONTROL_SIZE])
+        names = layout.name.iter_unpack(memoryview(batch.names)[: count * NAME_SIZE])
+        mine = (self._reply, 0, self._identifier)
+        least, short = layout.header + icmp.HEADER_SIZE + len(nonce), len(nonce) < _NONCE_SIZE
         found: list[Reply] = []
-        lengths = batch.receive(self.fd)
-        for slot, length in enumerate(lengths):
-            start, end = slot * _ROOM, slot * _ROOM + length
-            ttl = None
-            if self._has_ip_header:
-                if length < 20:
-                    continue
-                ttl = data[start + 8]
-                start += (data[start] & 0x0F) * 4
-            body = start + 8
-            if body > end:
+        slots = zip(sizes, packets, controls, names, strict=True)
+        for slot, ((control_size, size), packet, control, (source,)) in enumerate(slots):
+            *head, kind, code, identifier, sequence, quoted = packet
+            if head and head[0] != _PLAIN_HEADER:
+                if (reply := self._with_options(slot, size, control_size, source)) is not None:
+                    found.append(reply)
                 continue
-            kind, _, _, identifier, sequence = _HEADER.unpack_from(data, start)
-            if kind != wanted or identifier != self._identifier or data[body : body + len(nonce)] != nonce:
+            if size < least or (kind, code, identifier) != mine:
                 continue
-            name = slot * NAME_SIZE
-            source = bytes(names[name + 8 : name + 24] if self.ipv6 else names[name + 4 : name + 8])
-            stamp, hops = self._control(slot)
-            found.append((sequence, source, stamp, ttl if ttl is not None else hops))
-        return found, len(lengths) == BATCH
+            if (quoted[: len(nonce)] if short else quoted) != nonce:
+                continue
+            if control[:3] == _IS_STAMP and control_size >= layout.control_size:
+                stamp = control[3] * 1_000_000_000 + control[4]
+                found.append((sequence, source, stamp, head[1] if head else control[5]))
+            else:
+                stamp, hops = self._arrival(slot, control_size)
+                found.append((sequence, source, stamp, head[1] if head else hops))
+        return found, count == BATCH
 
-    def stamps_and_errors(self) -> "Queued":
+    def stamps_and_errors(self) -> Queued:
         """One batch of the error queue."""
         stamps: list[tuple[int, int]] = []
         errors: list[tuple[int, kernel.QueueEntry]] = []
         batch = self._in
-        controls, data = batch.controls, batch.data
-        lengths = batch.receive(self.fd, socket.MSG_ERRQUEUE)
-        for slot, length in enumerate(lengths):
-            start = slot * CONTROL_SIZE
-            packet = data[slot * _ROOM : slot * _ROOM + length]
-            told = _SENT.unpack_from(controls, start)
-            if told[:3] == _IS_STAMP and told[6:] == self._sent_mark:
-                sent = self._sequence_sent(packet)
+        data = batch.data
+        sizes = batch.receive(self.fd, socket.MSG_ERRQUEUE)
+        controls = _SENT.iter_unpack(memoryview(batch.controls)[: len(sizes) * CONTROL_SIZE])
+        for slot, ((control_size, size), told) in enumerate(zip(sizes, controls, strict=True)):
+            start = slot * _ROOM
+            if told[6:] == self._sent_mark and told[:3] == _IS_STAMP and control_size >= _SENT_SIZE:
+                sent = self._sequence_sent(start, size)
                 if sent is not None:
                     stamps.append((sent, told[3] * 1_000_000_000 + told[4]))
                 continue
-            control = controls[start : start + CONTROL_SIZE]
-            entry = kernel.queue_entry(bytes(packet), list(ancillary(control)), None)
+            packet = bytes(data[start : start + size])
+            entry = kernel.queue_entry(packet, self._messages(slot, control_size), None)
             if entry.origin == kernel.ORIGIN_TIMESTAMPING:
-                sent = self._sequence_sent(packet)
+                sent = self._sequence_sent(start, size)
                 if sent is not None and entry.stamp_ns is not None:
                     stamps.append((sent, entry.stamp_ns))
-            elif len(packet) >= 8:
+            elif len(packet) >= icmp.HEADER_SIZE:
                 _, _, _, identifier, sequence = _HEADER.unpack_from(packet)
                 if identifier == self._identifier:
                     errors.append((sequence, entry))
-        return Queued(stamps, errors, len(lengths) == BATCH)
+        return Queued(stamps, errors, len(sizes) == BATCH)
 
-    def _sequence_sent(self, packet: bytearray) -> int | None:
+    def _sequence_sent(self, start: int, size: int) -> int | None:
         """The sequence in a stamped packet, which begins with a link header of some length: found by the
         nonce, or from its end where it is too small to have one."""
-        has_nonce = len(self._nonce) >= 8
-        start = packet.find(self._nonce) - 8 if has_nonce else len(packet) - self._size
-        if start < 0 or len(packet) < start + 8:
+        data, end = self._in.data, start + size
+        if len(self._nonce) >= 8:
+            header = data.find(self._nonce, start, end) - icmp.HEADER_SIZE
+        else:
+            header = end - self._size
+        if header < start or header + icmp.HEADER_SIZE > end:
             return None
-        sequence: int = _HEADER.unpack_from(packet, start)[4]
-        return sequence
+        return (data[header + 6] << 8) | data[header + 7]
 
-    def _control(self, slot: int) -> tuple[int | None, int | None]:
+    def _with_options(self, slot: int, size: int, control_size: int, source: bytes) -> Reply | None:
+        """A reply whose IPv4 header is not of the usual length."""
+        start = slot * _ROOM
+        stripped = icmp.strip_ipv4_header(bytes(self._in.data[start : start + size]))
+        echo = icmp.read_echo(stripped[0], self.ipv6) if stripped is not None else None
+        if stripped is None or echo is None or echo.identifier != self._identifier:
+            return None
+        if not echo.payload.startswith(self._nonce):
+            return None
+        stamp, _ = self._arrival(slot, control_size)
+        return echo.sequence, source, stamp, stripped[1]
+
+    def _messages(self, slot: int, size: int) -> list[tuple[int, int, bytes]]:
         start = slot * CONTROL_SIZE
-        controls = self._in.controls
-        length, level, kind, seconds, nanoseconds = _STAMP.unpack_from(controls, start)
-        if (length, level, kind) != _IS_STAMP:
-            return kernel.arrival(list(ancillary(controls[start : start + CONTROL_SIZE])))
-        if self._has_ip_header:
-            return seconds * 1_000_000_000 + nanoseconds, None
-        _, ttl = kernel.arrival(list(ancillary(controls[start + 64 : start + CONTROL_SIZE])))
-        return seconds * 1_000_000_000 + nanoseconds, ttl
+        return list(ancillary(self._in.controls[start : start + min(size, CONTROL_SIZE)]))
+
+    def _arrival(self, slot: int, control_size: int) -> tuple[int | None, int | None]:
+        return kernel.arrival(self._messages(slot, control_size))
 
 
 def ancillary(control: bytes | bytearray) -> Iterator[tuple[int, int, bytes]]:
@@ -199,6 +234,9 @@ def ancillary(control: bytes | bytearray) -> Iterator[tuple[int, int, bytes]]:
 
 def _open(family: Family, options: Options) -> tuple[socket.socket, str]:
     protocol = socket.IPPROTO_ICMPV6 if family is Family.IPV6 else socket.IPPROTO_ICMP
+    if not IS_AVAILABLE:
+        detail = "the packet engine knows the message layouts of 64-bit Linux only"
+        raise CannotOpen(failures.unsupported(Stage.SEND, detail))
     refused: list[str] = []
     for kind, method in ((socket.SOCK_DGRAM, PING_SOCKET), (socket.SOCK_RAW, RAW_SOCKET)):
         try:

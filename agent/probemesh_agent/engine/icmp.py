@@ -52,22 +52,21 @@ class IcmpDriver:
 
     def start(self, item: Item, seq: int, now: float) -> None:
         """Queues a request; sent at the end of the burst or when a batch is full."""
-        begun = _perf_ns()
         if seq == 0:
             item.started_ns = time.time_ns()
-            item.base_ns = begun
+            item.base_ns = _perf_ns()
         ipv6 = len(item.address) == 4
         line = self._lines.get(ipv6) or self._line(ipv6)
         if line is None:
             failure = self._failures[ipv6]
-            offset = (begun - item.base_ns) / 1e6
+            offset = (_perf_ns() - item.base_ns) / 1e6
             outcome = failures.outcome_of(failure)
             self.schedule.sample(item, Sample(seq, offset, None, outcome, failure))
             return
         if seq == 0:
             item.detail = line.detail
             item.name = line.sockaddr(item.address)
-        attempt = EchoAttempt(line, item, seq, begun)
+        attempt = EchoAttempt(line, item, seq)
         attempt.full_expiry = now + self._options.timeout_s
         attempt.expires = self.schedule.expiry(now)
         line.add(attempt)
@@ -112,8 +111,8 @@ class _Line:
 
     def add(self, attempt: EchoAttempt) -> None:
         sequence = (self._sequence + 1) & 0xFFFF
-        while (old := self._by_sequence.get(sequence)) is not None and not old.ended:
-            sequence = (sequence + 1) & 0xFFFF
+        if sequence in self._by_sequence:
+            sequence = self._free(sequence)
         self._sequence = attempt.sequence = sequence
         self._by_sequence[sequence] = attempt
         self.schedule.waiting[self._key + sequence] = attempt
@@ -121,11 +120,18 @@ class _Line:
         if len(self.queue) >= BATCH:
             self.flush()
 
+    def _free(self, sequence: int) -> int:
+        """The next number that no attempt under way has; there is one, as fewer may be under way."""
+        while (old := self._by_sequence.get(sequence)) is not None and not old.ended:
+            sequence = (sequence + 1) & 0xFFFF
+        return sequence
+
     def flush(self) -> None:
         """Sends what is queued; what our own host refuses ends at once, what it has no room for stays."""
         while self.queue:
-            batch = [attempt for attempt in self.queue[:BATCH] if not attempt.ended]
-            self.queue = self.queue[BATCH:]
+            batch, self.queue = self.queue[:BATCH], self.queue[BATCH:]
+            if batch[0].ended or batch[-1].ended:  # given up while they waited here
+                batch = [attempt for attempt in batch if not attempt.ended]
             if not self._send(batch):
                 return
 
@@ -264,11 +270,11 @@ class EchoAttempt:
         "sequence",
     )
 
-    def __init__(self, line: _Line, item: Item, seq: int, begun_ns: int) -> None:
+    def __init__(self, line: _Line, item: Item, seq: int) -> None:
         self.line = line
         self.item = item
         self.seq = seq
-        self.begun_ns = begun_ns
+        self.begun_ns = item.base_ns  # until it is sent
         self.sent_ns: int | None = None
         self.sequence = 0
         self.ended = self.is_answered = self.is_sent = False

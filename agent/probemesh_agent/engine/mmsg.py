@@ -15,7 +15,7 @@ CONTROL_SIZE = 256
 IS_AVAILABLE = sys.platform == "linux" and struct.calcsize("P") == 8
 
 _MSG_DONTWAIT = 0x40
-_LENGTHS = struct.Struct("=56xI4x")  # msg_len in struct mmsghdr
+_LENGTHS = struct.Struct("=40xQ8xI4x")  # msg_controllen and msg_len in struct mmsghdr
 
 
 class _Iovec(ctypes.Structure):
@@ -99,9 +99,9 @@ class Incoming(_Batch):
         self._pristine = bytes(self._messages)
         self._view = memoryview(self._messages).cast("B")
 
-    def receive(self, fd: int, flags: int = 0) -> Sequence[int]:
-        """The lengths of what was there, empty for nothing. Raises :class:`OSError` but for an empty
-        queue."""
+    def receive(self, fd: int, flags: int = 0) -> Sequence[tuple[int, int]]:
+        """``(control length, length)`` of what was there, empty for nothing; what lies behind a length is
+        from an earlier packet. Raises :class:`OSError` but for an empty queue."""
         ctypes.memmove(self._address, self._pristine, len(self._pristine))
         count = _recvmmsg(fd, self._address, self.count, flags | _MSG_DONTWAIT, None)
         if count < 0:
@@ -110,4 +110,4 @@ class Incoming(_Batch):
                 return ()
             raise OSError(number, os.strerror(number))
         size = _LENGTHS.size
-        return [length for (length,) in _LENGTHS.iter_unpack(self._view[: count * size])]
+        return list(_LENGTHS.iter_unpack(self._view[: count * size]))

@@ -207,8 +207,10 @@ class Schedule:
         return 1
 
     def _schedule_next(self, item: Item, now: float) -> None:
-        item.next_at = max(item.next_at, now)
-        self._push(max(item.next_at, self._slot(item, item.next_at)), item)
+        when = item.next_at = max(item.next_at, now)
+        if self._rate is not None and not item.is_loopback:
+            when = max(when, self._pace.reserve(item.host, self._rate, when))
+        heapq.heappush(self._due, (when, next(self._order), item))
 
     def _ran_short(self, item: Item, seq: int, failure: Failure, now: float) -> None:
         since = self._short_since.setdefault(id(item), now)
