@@ -230,3 +230,15 @@ def test_a_packet_too_big_for_the_path_is_too_big(rejecting):
     for row in rows:
         assert row.failure is not None and row.failure.kind is FailureKind.TOO_BIG, row
         assert row.failure.icmp is not None and row.failure.icmp.info == 1300
+
+
+@pytest.mark.tool("ping")
+def test_without_any_icmp_socket_the_ping_program_is_asked(rejecting):
+    options = Options(count=2, timeout_s=1)
+    targets = [Target("t", B4), Target("l", "127.0.0.1"), Target("six", B6)]
+    rows = rejecting.probe(Kind.ICMP, IcmpSpec(options), targets, user=65534)
+    assert len(rows) == 3
+    for row in rows:
+        assert row.outcome is Outcome.OK, row
+        assert row.detail is not None and (row.detail.method, row.detail.size) == ("ping-program", 56)
+        assert [sample.ttl for sample in row.samples] == [64 if row.address == "127.0.0.1" else 63] * 2
