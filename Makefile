@@ -41,6 +41,7 @@ check: $(VENV)/dev.stamp  ## lint, types, import directions, freshness of what i
 	$(BIN)/lint-imports
 	$(BIN)/python proto/generate.py --check
 	$(BIN)/python -m probemesh_controller.schema --check
+	$(BIN)/python -m probemesh_controller.reference --check
 
 bench: $(VENV)/dev.stamp  ## the budgets, beside the named peers, in one run
 	$(BIN)/python bench/run.py
@@ -54,6 +55,7 @@ stubs: $(VENV)/dev.stamp  ## generate shared/probemesh/v1 from proto/
 
 docs: $(VENV)/dev.stamp  ## generate the reference and the JSON Schema from the code
 	$(BIN)/python -m probemesh_controller.schema
+	$(BIN)/python -m probemesh_controller.reference
 
 clean:  ## remove the environment and all caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build

@@ -1,6 +1,7 @@
 """How long a person waits for ``meshctl --help``, beside a bare ``import typer`` in the same run.
 
-Budgets: at most 150 ms, and at most 1.3 times the import. Minimum of the runs, in turn A B A B, each a fresh process.
+Budgets: at most 150 ms, and at most 1.3 times the import. Minimum of the runs, in turn A B A B, each a fresh
+process.
 """
 
 import json

@@ -1,4 +1,5 @@
-"""Markers that say what a test needs; missing means skipped with the reason, or failed where all must run (CI)."""
+"""Markers that say what a test needs; missing means skipped with the reason, or failed where all must run
+(CI)."""
 
 import os
 import shutil

@@ -1,8 +1,8 @@
 """What a probe kind is given, and the one shape every kind has.
 
 A kind never reaches for a clock, a socket or a resolver: it uses ``env``. Failures of the network are data in
-the measurements; a kind raises only for our own faults, and ``asyncio.CancelledError`` passes through after its
-sockets are closed.
+the measurements; a kind raises only for our own faults, and ``asyncio.CancelledError`` passes through after
+its sockets are closed.
 """
 
 import ssl
@@ -16,8 +16,8 @@ from probemesh_shared.words import Family, Kind
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One address that the policy has judged and allowed. ``host`` is the canonical literal, with ``%scope`` for
-    link-local IPv6. Only :class:`Network` makes these."""
+    """One address that the policy has judged and allowed. ``host`` is the canonical literal, with ``%scope``
+    for link-local IPv6. Only :class:`Network` makes these."""
 
     host: str
     family: Family  # IPV4 or IPV6
@@ -25,8 +25,9 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An address (or a name as a whole: ``host`` is then the name) that cannot be probed from here, and why: the
-    policy (``denied``), this agent's own address (``own-address``), a family this host has no route for."""
+    """An address (or a name as a whole: ``host`` is then the name) that cannot be probed from here, and why:
+    the policy (``denied``), this agent's own address (``own-address``), a family this host has no route
+    for."""
 
     host: str
     failure: Failure
@@ -57,7 +58,8 @@ class ProbeFailed(Exception):
 
 
 class CertificateInvalid(ProbeFailed):
-    """The handshake went well but for the peer's certificate. ``verify_code`` is OpenSSL's X509_V_ERR number."""
+    """The handshake went well but for the peer's certificate. ``verify_code`` is OpenSSL's X509_V_ERR
+    number."""
 
     def __init__(self, failure: Failure, verify_code: int, verify_error: str) -> None:
         super().__init__(failure)
@@ -86,7 +88,8 @@ class Connected:
 
 
 class Stream(Protocol):
-    """A byte stream. Every call raises :class:`ProbeFailed` (stage as fits) and honours ``deadline`` (monotonic s)."""
+    """A byte stream. Every call raises :class:`ProbeFailed` (stage as fits) and honours ``deadline``
+    (monotonic s)."""
 
     facts: Connected
 
@@ -95,7 +98,9 @@ class Stream(Protocol):
 
     async def write(self, data: bytes, deadline: float) -> None: ...
 
-    async def start_tls(self, context: ssl.SSLContext, server_name: str | None, deadline: float) -> "TlsFacts": ...
+    async def start_tls(
+        self, context: ssl.SSLContext, server_name: str | None, deadline: float
+    ) -> "TlsFacts": ...
 
     async def close(self) -> None:
         """Sends FIN and frees the descriptor; never raises, never waits for the peer."""
@@ -118,7 +123,8 @@ class Datagrams(Protocol):
     async def send(self, data: bytes) -> None: ...
 
     async def receive(self, deadline: float) -> bytes:
-        """The next datagram; raises :class:`ProbeFailed` for ICMP errors and for silence until ``deadline``."""
+        """The next datagram; raises :class:`ProbeFailed` for ICMP errors and for silence until
+        ``deadline``."""
 
     async def close(self) -> None: ...
 
@@ -133,7 +139,8 @@ class Network(Protocol):
         """The same for a nameserver, proxy or redirect: never loosened because a user typed the target."""
 
     def nameservers(self, options: Options) -> Nameservers:
-        """The host's own. Its owner chose them, 127.0.0.53 included, so only an owner's own denial refuses them."""
+        """The host's own. Its owner chose them, 127.0.0.53 included, so only an owner's own denial refuses
+        them."""
 
     async def connect(self, address: Address, port: int, options: Options, deadline: float) -> Stream: ...
 
@@ -141,7 +148,8 @@ class Network(Protocol):
 
     @property
     def engine(self) -> Any:
-        """The packet engine (:mod:`probemesh_agent.engine`) that icmp, tcp and udp share; it takes Address only."""
+        """The packet engine (:mod:`probemesh_agent.engine`) that icmp, tcp and udp share; it takes Address
+        only."""
 
 
 class Clock(Protocol):
@@ -171,7 +179,8 @@ class ProbeLog:
 
 @dataclass(frozen=True, slots=True)
 class ProbeEnv:
-    """``deadline`` is on ``clock.monotonic``'s scale: nothing is sent after it and all iterators end by it + 0.2 s.
+    """``deadline`` is on ``clock.monotonic``'s scale: nothing is sent after it and all iterators end by it +
+    0.2 s.
 
     ``pacing`` is this agent's share of the mesh-wide limit per target address (loopback exempt)."""
 
@@ -187,11 +196,13 @@ class Probe(Protocol):
 
     kind: Kind
 
-    def run(self, spec: Spec, targets: Sequence[Target], env: ProbeEnv) -> AsyncIterator[Sequence[Measurement]]:
+    def run(
+        self, spec: Spec, targets: Sequence[Target], env: ProbeEnv
+    ) -> AsyncIterator[Sequence[Measurement]]:
         """Yields measurements as they complete, each ``target_index`` from 0; ends when all are told.
 
-        Every target yields at least one measurement, unless the iterator is closed or cancelled. One that could not
-        be started before the deadline is told as outcome ``unmeasured``, failure kind ``deadline``.
+        Every target yields at least one measurement, unless the iterator is closed or cancelled. One that
+        could not be started before the deadline is told as outcome ``unmeasured``, failure kind ``deadline``.
         """
 
 

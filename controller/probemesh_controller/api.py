@@ -1,7 +1,7 @@
 """The one interface that commands are written against: a mesh, wherever it lives.
 
-``Mesh`` is implemented twice: by the engine itself (:mod:`probemesh_controller.engine`, inside ``controller run`` or
-inside ``meshctl`` with listening agents only) and by a client of a remote controller
+``Mesh`` is implemented twice: by the engine itself (:mod:`probemesh_controller.engine`, inside ``controller
+run`` or inside ``meshctl`` with listening agents only) and by a client of a remote controller
 (:mod:`probemesh_controller.remote`). Errors are :mod:`probemesh_shared.errors` in both.
 """
 
@@ -16,7 +16,8 @@ from probemesh_shared.words import Outcome, Role
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """Which agents probe what. Selection has happened: ``agents`` are names. ``run_id`` is the caller's, random."""
+    """Which agents probe what. Selection has happened: ``agents`` are names. ``run_id`` is the caller's,
+    random."""
 
     run_id: str
     targets: tuple[Target, ...]
@@ -27,7 +28,8 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class PlannedVantage:
-    """``outcome`` is set where the agent takes no part (lost, revoked, unknown kind); it will send nothing."""
+    """``outcome`` is set where the agent takes no part (lost, revoked, unknown kind); it will send
+    nothing."""
 
     agent: str
     site: str | None = None
@@ -98,14 +100,16 @@ class IssuedToken:
 
 
 class Mesh(Protocol):
-    """Closing (``aclose``) frees every socket and task. All methods raise :class:`probemesh_shared.errors.MeshError`."""
+    """Closing (``aclose``) frees every socket and task. All methods raise
+    :class:`probemesh_shared.errors.MeshError`."""
 
     async def status(self) -> MeshStatus: ...
 
     async def agents(self) -> tuple[AgentInfo, ...]: ...
 
     def run(self, request: RunRequest) -> AsyncIterator[RunEvent]:
-        """``RunPlanned`` first, ``RunEnded`` last. Closing the iterator early cancels the run at the agents."""
+        """``RunPlanned`` first, ``RunEnded`` last. Closing the iterator early cancels the run at the
+        agents."""
 
     async def label_agent(
         self, name: str, set_labels: Mapping[str, str], remove: tuple[str, ...], site: str | None

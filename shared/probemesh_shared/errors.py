@@ -1,7 +1,8 @@
 """Our own faults and refusals, as one small family. What the network did is never one of these.
 
-Each class has one gRPC status and one exit code (DESIGN: 2 wrong use, 4 nothing could be measured), in the two
-tables of :mod:`probemesh_shared.rpc.errors` and the command line; messages say what, why and what to do next.
+Each class has one gRPC status and one exit code (DESIGN: 2 wrong use, 4 nothing could be measured), in the
+two tables of :mod:`probemesh_shared.rpc.errors` and the command line; messages say what, why and what to do
+next.
 """
 
 
@@ -26,7 +27,8 @@ class NotAllowed(MeshError):
 
 
 class CertificateRefused(MeshError):
-    """One side did not accept the other's certificate: wrong CA, expired, not yet valid, revoked, wrong name or role."""
+    """One side did not accept the other's certificate: wrong CA, expired, not yet valid, revoked, wrong name
+    or role."""
 
 
 class Unreachable(MeshError):
@@ -42,4 +44,5 @@ class VersionMismatch(MeshError):
 
 
 class StateError(MeshError):
-    """State directory or store: missing, locked, unreadable, newer than this program, permissions too wide."""
+    """State directory or store: missing, locked, unreadable, newer than this program, permissions too
+    wide."""

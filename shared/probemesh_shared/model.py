@@ -13,8 +13,8 @@ from probemesh_shared.words import (
     Confidence,
     Direction,
     DnsTransport,
-    Family,
     FailureKind,
+    Family,
     Kind,
     Origin,
     Outcome,
@@ -40,9 +40,9 @@ class Target:
     """What is measured, as :func:`probemesh_shared.targets.parse_target` reads it.
 
     ``text`` is the canonical spelling shown to people and used as key. ``kind`` is set where the spelling
-    forces one (``udp://``, ``dns:``, ``icmp:``, ``http://``). For ``dns:`` targets ``host`` is the name asked for.
-    ``addresses`` is filled for ``agent:`` targets before the job leaves the dispatcher: then no name is
-    resolved and exactly these are tried.
+    forces one (``udp://``, ``dns:``, ``icmp:``, ``http://``). For ``dns:`` targets ``host`` is the name
+    asked for. ``addresses`` is filled for ``agent:`` targets before the job leaves the dispatcher: then no
+    name is resolved and exactly these are tried.
     """
 
     text: str
@@ -84,7 +84,8 @@ class TcpSpec:
 
 @dataclass(frozen=True, slots=True)
 class UdpSpec:
-    """A datagram of ``payload`` (default: empty); any answer counts unless ``expect`` must be contained in it."""
+    """A datagram of ``payload`` (default: empty); any answer counts unless ``expect`` must be contained in
+    it."""
 
     options: Options = Options()
     payload: bytes | None = None
@@ -139,7 +140,8 @@ class Pacing:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One spec, many targets, for one agent. ``budget_ms`` is the time left when it was sent, not an instant."""
+    """One spec, many targets, for one agent. ``budget_ms`` is the time left when it was sent, not an
+    instant."""
 
     id: str
     run_id: str
@@ -212,7 +214,8 @@ class TcpDetail:
 
 @dataclass(frozen=True, slots=True)
 class UdpDetail:
-    """``state`` is ``open`` (answered), ``closed`` (port unreachable from the target) or ``open|filtered``."""
+    """``state`` is ``open`` (answered), ``closed`` (port unreachable from the target) or
+    ``open|filtered``."""
 
     state: str = ""
     answer: bytes | None = None  # at most 512 bytes
@@ -229,8 +232,8 @@ class DnsRecord:
 
 @dataclass(frozen=True, slots=True)
 class DnsDetail:
-    """``system`` is true where the host's own resolver (getaddrinfo) was asked; ``system_addresses`` is what it
-    said beside a named server's answer."""
+    """``system`` is true where the host's own resolver (getaddrinfo) was asked; ``system_addresses`` is what
+    it said beside a named server's answer."""
 
     name: str = ""
     record_type: str = ""
@@ -248,8 +251,8 @@ class DnsDetail:
 class TlsDetail:
     """Certificates travel as DER, leaf first, and are parsed where they are shown.
 
-    ``verified`` None: not judged. ``verify_code`` is OpenSSL's X509_V_ERR number, ``verify_error`` its name for
-    people. ``tcp_ms`` and ``handshake_ms`` are of the first sample that completed.
+    ``verified`` None: not judged. ``verify_code`` is OpenSSL's X509_V_ERR number, ``verify_error`` its name
+    for people. ``tcp_ms`` and ``handshake_ms`` are of the first sample that completed.
     """
 
     version: str | None = None
@@ -301,7 +304,8 @@ class Measurement:
     """All samples of one probe from one vantage point to one address (and port) of one target.
 
     ``target_index`` counts within the job. ``target`` is the canonical text of what this row is about
-    (``host:port`` for one port of a list). ``outcome`` is ``ok`` if any sample was; otherwise that of ``failure``.
+    (``host:port`` for one port of a list). ``outcome`` is ``ok`` if any sample was; otherwise that of
+    ``failure``.
     """
 
     kind: Kind
@@ -361,7 +365,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Vantage:
-    """One vantage point's account of one TARGET. ``is_target``: it owns the target's address, and counts nowhere."""
+    """One vantage point's account of one TARGET. ``is_target``: it owns the target's address, and counts
+    nowhere."""
 
     agent: str
     site: str | None

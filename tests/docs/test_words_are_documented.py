@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from probemesh_shared.words import FailureKind, Origin, Outcome, Stage, Timing
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "measurements.md").read_text()
