@@ -2,7 +2,7 @@
 
 import pytest
 from probemesh_agent.engine.item import Item, Source
-from probemesh_agent.engine.pace import Pace
+from probemesh_agent.engine.pace import Cap, Pace
 from probemesh_agent.engine.schedule import SHORTAGE_PATIENCE_S, Schedule, Shortage, cut_or_silent
 from probemesh_shared import failures
 from probemesh_shared.model import Options, Sample
@@ -169,3 +169,13 @@ def test_a_shortage_is_tried_again_and_then_told():
     stage.driver.short = True
     stage.until(10)
     assert [sample.outcome for sample in stage.out[0].samples] == [Outcome.LOCAL_RESOURCE]
+
+
+def test_the_host_owners_cap_holds_over_everything():
+    cap, sent, now = Cap(100.0), 0, 0.0
+    while now < 2.0:
+        room = cap.room(now, 1000)
+        cap.take(room)
+        sent += room
+        now += max(cap.pause_s, 0.001)
+    assert 190 <= sent <= 210

@@ -1,4 +1,4 @@
-"""Echo packets, the kernel's structures, ping's lines: read back what was written, survive what was forged."""
+"""Echo packets, the kernel's structures, ping's lines: read back what was written, survive what is forged."""
 
 import socket
 import struct

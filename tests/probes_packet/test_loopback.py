@@ -269,3 +269,15 @@ async def test_loopback_is_exempt_from_pacing(engine: Engine):
     ports = Target("127.0.0.1:1-20", "127.0.0.1", (PortRange(1, 20),))
     rows = await run_kind(Kind.TCP, spec, [ports], env_of(engine, 2.0, Pacing(0.5, 0.5)))
     assert len(rows) == 20 and Outcome.UNMEASURED not in {row.outcome for row in rows}
+
+
+async def test_the_host_owners_cap_slows_every_run():
+    engine = Engine(attempts_per_s=100.0)
+    ports = Target("127.0.0.1:1-40", "127.0.0.1", (PortRange(1, 40),))
+    try:
+        began = time.monotonic()
+        rows = await run_kind(Kind.TCP, TcpSpec(Options(count=1)), [ports], env_of(engine))
+        assert time.monotonic() - began >= 0.3
+    finally:
+        engine.close()
+    assert len(rows) == 40

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from probemesh_agent import kernel
 from probemesh_agent.engine.flight import BATCH_AGE_S, MAX_BACKLOG, MAX_BATCH, Flight, Order
 from probemesh_agent.engine.item import Item, Source
-from probemesh_agent.engine.pace import Pace
+from probemesh_agent.engine.pace import Cap, Pace
 from probemesh_agent.engine.schedule import Driver, Schedule
 
 #: Attempts begun by one run before the loop looks at events and at the other runs.
@@ -84,13 +84,16 @@ class Engine:
     ``open`` and ``close`` are for the thread of the asyncio loop; ``post`` and ``wake`` for any; the rest,
     used by drivers, for the engine's own."""
 
-    def __init__(self, most_sockets: int | None = None, source: str | None = None) -> None:
+    def __init__(
+        self, most_sockets: int | None = None, source: str | None = None, attempts_per_s: float | None = None
+    ) -> None:
         self.source = source  # of probes that name none, where it can serve their target
         self.monotonic = time.monotonic
         self.pace = Pace()
         self.handlers: dict[int, Handler] = {}
         self.sockets = 0  # held by attempts
         self.most_sockets = most_sockets or socket_budget()
+        self._cap = Cap(attempts_per_s) if attempts_per_s else None  # over all runs and addresses
         self._runs: dict[Flight, _Run] = {}
         self._posts: deque[tuple[Flight, Sequence[Source] | None, bool]] = deque()
         self._thread: threading.Thread | None = None
@@ -232,8 +235,12 @@ class Engine:
         started = 0
         if now >= schedule.deadline:
             schedule.finish(now)
-        elif (room := self._room(run)) > 0:
-            started = schedule.pump(run.driver, now, min(room, _BURST))
+        elif (room := min(self._room(run), _BURST)) > 0:
+            if self._cap is not None:
+                room = self._cap.room(now, room)
+            started = schedule.pump(run.driver, now, room) if room else 0
+            if self._cap is not None:
+                self._cap.take(started)
         if schedule.is_done or (now >= schedule.deadline and schedule.is_fed):
             self._end(run, None)
         elif run.out and now - run.out_since >= BATCH_AGE_S:
@@ -251,7 +258,8 @@ class Engine:
         now = self.monotonic()
         wakes: list[float] = []
         for run in self._runs.values():
-            wake = run.schedule.next_wake(self._room(run) > 0 and run.schedule.room(now) > 0)
+            may_start = self._cap is None or self._cap.room(now, 1) > 0
+            wake = run.schedule.next_wake(may_start and self._room(run) > 0 and run.schedule.room(now) > 0)
             if wake is not None:
                 wakes.append(wake)
             if run.out:
@@ -259,6 +267,8 @@ class Engine:
             if run.driver.is_stalled:
                 run.driver.flush(now)
                 wakes.append(now + STALL_PAUSE_S)
+            if self._cap is not None and not self._cap.room(now, 1):
+                wakes.append(now + self._cap.pause_s)
             if run.schedule.room(now) <= 0:
                 wakes.append(run.schedule.short_until)
             if not run.schedule.is_fed and run.schedule.deadline > now:

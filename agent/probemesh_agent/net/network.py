@@ -213,7 +213,10 @@ class SystemNetwork:
 def _packet_engine(network: SystemNetwork) -> Any:
     from probemesh_agent.engine.loop import Engine, socket_budget  # only where packets are sent
 
-    return Engine(min(socket_budget(), network.limits.concurrent), source=network.source)
+    limits = network.limits
+    return Engine(
+        min(socket_budget(), limits.concurrent), source=network.source, attempts_per_s=limits.packets_per_s
+    )
 
 
 def _chosen(found: Iterable[IPAddress], family: Family) -> list[IPAddress]:
