@@ -71,7 +71,6 @@ async def join(
     lines = {"controller": controller, "mesh": identity.mesh, "name": identity.name}
     text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(folder / CONFIG, text.encode())
         save_identity(folder, identity)
     except OSError as error:

@@ -95,3 +95,10 @@ def test_renewal_is_due_after_a_third(make) -> None:
     identity = make()
     life = identity.not_after_ns - identity.not_before_ns
     assert identity.renew_at_ns == identity.not_before_ns + life // 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="wants root, to give a folder away")
+def test_what_root_writes_belongs_to_the_owner_of_the_state(tmp_path: Path, make) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    save_identity(tmp_path / "probemesh" / "agent", make())
+    assert {path.stat().st_uid for path in tmp_path.rglob("*")} == {65534}

@@ -54,7 +54,6 @@ def init_mesh(state: Path, mesh: str | None = None, now: datetime | None = None)
     controller = issue_own(ca, Role.CONTROLLER, CONTROLLER, now)
     operator = issue_own(ca, Role.ADMIN, FIRST_OPERATOR, now)
     try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder, identity in ((OPERATOR, operator), (CONTROLLER, controller)):
             staged = state / f"{folder}.making"
             shutil.rmtree(staged, ignore_errors=True)

@@ -58,9 +58,26 @@ def read_private(path: Path) -> bytes:
         raise StateError(f"{path} cannot be read: {error.strerror}") from error
 
 
+def private_folder(folder: Path) -> None:
+    """Makes it, and what is missing above it, with mode 0700 and :func:`_hand_down`'s owner."""
+    if folder.is_dir():
+        return
+    private_folder(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    _hand_down(folder, folder.parent)
+
+
+def _hand_down(path: Path, parent: Path) -> None:
+    """What root makes belongs to the owner of the folder it is in: root joins a host again, the service (which
+    systemd runs as somebody else) must be able to read the result."""
+    if os.geteuid() == 0:
+        owner = parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
 def write_private(path: Path, data: bytes) -> None:
     """Atomic, mode 0600, on disk when this returns."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(path.parent)
     staged = path.with_name(path.name + ".tmp")
     staged.unlink(missing_ok=True)
     descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -68,6 +85,7 @@ def write_private(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+    _hand_down(staged, path.parent)
     staged.rename(path)
     _sync_folder(path.parent)
 
@@ -104,7 +122,7 @@ def make_identity(certificate_pem: bytes, key_pem: bytes, ca_pem: bytes) -> Iden
 
 def save_identity(folder: Path, identity: Identity) -> None:
     """Writes the folder (0700); a crash leaves the old pair or the new one."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(folder)
     folder.chmod(0o700)
     write_private(folder / CA, identity.ca_pem)
     write_private(folder / (CERTIFICATE + ".next"), identity.certificate_pem)
