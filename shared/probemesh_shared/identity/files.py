@@ -68,8 +68,8 @@ def private_folder(folder: Path) -> None:
 
 
 def _hand_down(path: Path, parent: Path) -> None:
-    """What root makes belongs to the owner of the folder it is in: root joins a host again, the service (which
-    systemd runs as somebody else) must be able to read the result."""
+    """What root makes belongs to the owner of the folder it is in: root joins a host again, the service
+    (which systemd runs as somebody else) must be able to read the result."""
     if os.geteuid() == 0:
         owner = parent.stat()
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
