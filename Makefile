@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format stubs docs clean
+.PHONY: help demo test check bench format stubs docs wheel clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -56,6 +56,10 @@ stubs: $(VENV)/dev.stamp  ## generate shared/probemesh/v1 from proto/
 docs: $(VENV)/dev.stamp  ## generate the reference and the JSON Schema from the code
 	$(BIN)/python -m probemesh_controller.schema
 	$(BIN)/python -m probemesh_controller.reference
+
+wheel: $(BIN)/python  ## dist/probemesh-*.whl, to install on hosts
+	$(PIP) wheel --no-deps --wheel-dir dist .
+	@ls dist/*.whl
 
 clean:  ## remove the environment and all caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build
