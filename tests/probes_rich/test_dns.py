@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -38,11 +39,27 @@ class Server(asyncio.DatagramProtocol):
             self.transport.sendto(answer, peer)
 
 
+def one_port_for_both() -> tuple[socket.socket, socket.socket]:
+    """A UDP and a TCP socket on one port; a connection of somebody else may hold one half of it."""
+    for _ in range(100):
+        udp, tcp = socket.socket(type=socket.SOCK_DGRAM), socket.socket()
+        tcp.bind(("127.0.0.1", 0))
+        try:
+            udp.bind(tcp.getsockname())
+        except OSError:
+            udp.close()
+            tcp.close()
+        else:
+            return udp, tcp
+    raise OSError("no port is free for UDP and TCP alike")
+
+
 @asynccontextmanager
 async def serving(answerer: Answerer, by_tcp: Answerer | None = None) -> AsyncIterator[tuple[int, Server]]:
     """A name server on UDP, and on TCP at the same port where ``by_tcp`` is given."""
     loop = asyncio.get_running_loop()
-    transport, server = await loop.create_datagram_endpoint(lambda: Server(answerer), ("127.0.0.1", 0))
+    udp, listener = one_port_for_both()
+    transport, server = await loop.create_datagram_endpoint(lambda: Server(answerer), sock=udp)
     port = transport.get_extra_info("sockname")[1]
     tcp = None
 
@@ -56,7 +73,9 @@ async def serving(answerer: Answerer, by_tcp: Answerer | None = None) -> AsyncIt
         writer.close()
 
     if by_tcp is not None:
-        tcp = await asyncio.start_server(stream, "127.0.0.1", port)
+        tcp = await asyncio.start_server(stream, sock=listener)
+    else:
+        listener.close()
     try:
         yield port, server
     finally:
