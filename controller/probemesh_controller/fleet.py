@@ -185,7 +185,9 @@ class Fleet:
         """Sends a job, now or on the agent's next link within the job's budget. ``close`` it in the end."""
         member = self._members[agent_id]
         feed = member.feeds[job.id] = Feed(job)
-        if member.link is not None:
+        if member.revoked:
+            feed.give_up()
+        elif member.link is not None:
             member.link.do(lambda session: session.send_job(job))
         else:
             member.inbox.expect(job.id, job)
@@ -217,6 +219,11 @@ class Fleet:
         member.inbox.forget(job_id)
         if member.link is not None:
             member.link.poke()
+
+    def revoked(self, agent_id: str) -> bool:
+        """Whether it was revoked while it was a member: nothing more will come of it."""
+        member = self._members.get(agent_id)
+        return member is not None and member.revoked
 
     def connected(self, agent_id: str) -> bool:
         member = self._members.get(agent_id)
@@ -262,7 +269,8 @@ class Fleet:
     # --- housekeeping -----------------------------------------------------------------------------------
 
     async def revoke(self, agent_id: str) -> None:
-        """Ends its link, telling it why where it still reads, and takes none again."""
+        """Ends its link, telling it why where it still reads, and takes none again. Whoever waits for its
+        results waits no longer."""
         member = self._members.get(agent_id)
         if member is None:
             return
@@ -270,6 +278,9 @@ class Fleet:
         link = member.link
         if link is not None:
             link.fail(ErrorCode.REVOKED, "an administrator revoked this agent")
+        for feed in member.feeds.values():
+            feed.give_up()
+        if link is not None:
             await link.wait_ended(_REVOKE_S, self._clock)
 
     async def sweep(self) -> None:

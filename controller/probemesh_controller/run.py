@@ -139,6 +139,8 @@ class Run:
     def _given_up(self, part: Part) -> tuple[JobStatus, str]:
         if self.cancelled is not None:
             return JobStatus.CANCELLED, self.cancelled
+        if self._fleet.revoked(part.agent_id):
+            return JobStatus.LOST, "revoked"
         if self._fleet.connected(part.agent_id):
             return JobStatus.LOST, "the agent is connected and did not finish in time"
         return JobStatus.LOST, "the link to the agent broke and did not come back in time"

@@ -12,6 +12,7 @@ from probemesh_controller.api import (
     RunVantageEnded,
     TokenRequest,
 )
+from probemesh_controller.results import assemble
 from probemesh_shared.errors import InvalidRequest, NotFound
 from probemesh_shared.model import IcmpSpec, Job, Options, PortRange, Target, TcpSpec
 from probemesh_shared.session.frames import JobStatus
@@ -248,3 +249,33 @@ async def test_status_counts(bench: Any) -> None:
         "berlin": AgentState.CONNECTED,
         "tokyo": AgentState.LOST,
     }
+
+
+async def test_a_run_does_not_wait_for_an_agent_that_was_revoked_in_the_middle(bench: Any) -> None:
+    async def first_half(agent: Any, job: Job) -> None:
+        agent.add(job, [bench.make_row(0, "db0:5432")])
+
+    await bench.agent("thief", work=first_half)
+    await bench.agent("away", work=first_half)
+    await bench.agent("berlin")
+    request = bench.request("thief", "away", "berlin", targets=2, deadline_s=60)
+    events, task = bench.collect(request)
+    await bench.clock.settle()
+    bench.agents["away"].cut()
+    await bench.clock.settle()
+    for name in ("thief", "away"):
+        await bench.engine.revoke_agent(name)
+    await bench.clock.settle()
+    assert task.done()
+    lost = {e.agent: (e.status, e.detail) for e in events if isinstance(e, RunVantageEnded)}
+    assert lost == {
+        "thief": (JobStatus.LOST, "revoked"),
+        "away": (JobStatus.LOST, "revoked"),
+        "berlin": (JobStatus.DONE, ""),
+    }
+    measured, unseen = (
+        one for result in assemble(request, events) for one in result.vantages if one.agent == "thief"
+    )
+    assert len(measured.measurements) == 1
+    assert unseen.outcome is Outcome.AGENT_LOST
+    assert unseen.reason == "the agent was lost in the middle of the run: revoked"
