@@ -1,6 +1,7 @@
 """The command line of ``mesh-agent``: what can be typed, and help that opens with examples."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +46,25 @@ _POLICY = """examples:
 """
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """One is made for each option, also where no help is asked for; without a width it loads ``shutil``, and
+    with that every compressor."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    """As ``shutil.get_terminal_size``."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80
+
+
 class Parser(argparse.ArgumentParser):
     """One clear line for wrong use, in place of the usage lines."""
 
@@ -74,7 +94,7 @@ def _parser() -> Parser:
         prog="mesh-agent",
         description="The probemesh agent: measures from this host, for a controller, a laptop or you.",
         epilog=_TOP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version")
     parser.add_argument(
@@ -99,7 +119,7 @@ def _command(
         help=summary,
         description=summary,
         epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
     )
     command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return command

@@ -10,7 +10,6 @@ from enum import StrEnum
 from probemesh_shared.errors import CertificateRefused, NotAllowed, VersionMismatch
 from probemesh_shared.session.driver import LinkEnd, Wake
 from probemesh_shared.session.frames import ErrorCode
-from tenacity import RetryCallState, Retrying, wait_random_exponential
 
 from probemesh_agent.env import Clock
 
@@ -61,8 +60,6 @@ class Backoff:
     """Full jitter under a growing limit (tenacity's), which a healthy link resets."""
 
     def __init__(self, jitter: Callable[[float, float], float] = random.uniform) -> None:
-        self._wait = wait_random_exponential(multiplier=0.5, max=CAP_S)
-        self._state = RetryCallState(Retrying(), None, (), {})
         self._attempts = 0
         self._jitter = jitter
 
@@ -73,8 +70,15 @@ class Backoff:
         if prospect is Prospect.SLOW:
             return self._jitter(*SLOW_S)
         self._attempts = 1 if healthy_s >= HEALTHY_S else self._attempts + 1
-        self._state.attempt_number = self._attempts
-        return self._wait(self._state)
+        return _wait_s(self._attempts)
+
+
+def _wait_s(attempt: int) -> float:
+    from tenacity import RetryCallState, Retrying, wait_random_exponential  # only once a link was lost
+
+    state = RetryCallState(Retrying(), None, (), {})
+    state.attempt_number = attempt
+    return wait_random_exponential(multiplier=0.5, max=CAP_S)(state)
 
 
 class Dialler:

@@ -6,7 +6,6 @@ Keys and requests are made in a child (:mod:`probemesh_shared.identity.request`)
     STATE/agent/{ca.pem,cert.pem,key.pem,agent.toml}
 """
 
-import json
 import logging
 import random
 import socket
@@ -20,7 +19,6 @@ from probemesh_shared.errors import InvalidRequest, MeshError, StateError
 from probemesh_shared.identity.files import CERTIFICATE, Identity, load_identity, save_identity, write_private
 from probemesh_shared.identity.names import controller_dns
 from probemesh_shared.identity.request import request_in_child
-from probemesh_shared.identity.token import decode_token
 from probemesh_shared.names import dial_address, suggest_name
 from probemesh_shared.words import Role
 
@@ -54,6 +52,8 @@ async def join(
     Raises :class:`InvalidRequest` (token, name, address), :class:`StateError` (joined already, unless
     ``replace``), and what :func:`probemesh_shared.rpc.enrolling.enrol` raises.
     """
+    from probemesh_shared.identity.token import decode_token  # brings hashlib
+
     token = decode_token(token_text)
     if token.role is not Role.AGENT:
         raise InvalidRequest(f"this token is for an {token.role}'s laptop", "use it with: meshctl join")
@@ -65,6 +65,8 @@ async def join(
         )
     controller = dial_address(address)
     wanted = name or suggest_name(socket.gethostname())
+    import json
+
     from probemesh_shared.rpc.enrolling import enrol  # grpc is loaded only where something is dialled
 
     identity = await enrol(controller, token, await request_in_child(), wanted, replace)

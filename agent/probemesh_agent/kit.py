@@ -6,7 +6,6 @@ from pathlib import Path
 from probemesh_shared.words import Kind
 
 from probemesh_agent.env import Probe
-from probemesh_agent.ladder import LadderProbe
 from probemesh_agent.net.holder import FixedPolicy, PolicySource, ReloadingPolicy
 from probemesh_agent.net.policy import Policy
 from probemesh_agent.probes.registry import Registry
@@ -17,10 +16,16 @@ class _Probes(Mapping[Kind, Probe]):
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._ladder = LadderProbe(registry)
+        self._ladder: Probe | None = None
 
     def __getitem__(self, kind: Kind) -> Probe:
-        return self._ladder if kind is Kind.LADDER else self._registry[kind]
+        if kind is not Kind.LADDER:
+            return self._registry[kind]
+        if self._ladder is None:
+            from probemesh_agent.ladder import LadderProbe
+
+            self._ladder = LadderProbe(self._registry)
+        return self._ladder
 
     def __contains__(self, kind: object) -> bool:
         return kind is Kind.LADDER or kind in self._registry

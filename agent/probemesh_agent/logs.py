@@ -4,7 +4,6 @@ Text from elsewhere is escaped here, so that no peer can forge or break a line. 
 code hands them to a logger.
 """
 
-import json
 import logging
 import sys
 import time
@@ -30,6 +29,8 @@ class JsonFormatter(logging.Formatter):
     """One JSON object: ``time``, ``level``, ``area``, ``message``, and ``trace`` of an own fault."""
 
     def format(self, record: logging.LogRecord) -> str:
+        import json
+
         fields = {
             "time": _when(record),
             "level": record.levelname.lower(),

@@ -6,7 +6,7 @@ the probe's iterator, so that nothing is measured faster than it can be told.
 
 import asyncio
 import logging
-import secrets
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -185,7 +185,7 @@ class Runner:
             status = stopped or JobStatus.CANCELLED
             detail = running.detail if running is not None else ""
         except Exception:
-            fault = secrets.token_hex(4)
+            fault = os.urandom(4).hex()
             logger.exception("internal fault %s in job %s", fault, job.id)
             status, detail = JobStatus.FAILED, f"internal fault {fault}; the agent's log has it"
         finally:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import resource
-import secrets
 import signal
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from probemesh_shared.errors import InvalidRequest, MeshError
 from probemesh_shared.identity.files import Identity
 from probemesh_shared.identity.names import controller_dns
 from probemesh_shared.names import join_host_port, split_host_port
+from probemesh_shared.rpc.client import connect
+from probemesh_shared.rpc.framestream import fleet_link
 from probemesh_shared.session.driver import LinkEnd, Wake, Why
 from probemesh_shared.session.frames import MIN_PROTOCOL, PROTOCOL, Hello
 
@@ -85,7 +86,7 @@ class Service:
         self._capabilities = capabilities.gather(probes)
         self._runner = Runner(probes, self._network, self._clock, capabilities=self._capabilities)
         self._lanes = Lanes(self._runner, self._clock)
-        self._instance = secrets.token_hex(8)
+        self._instance = os.urandom(8).hex()
         self._links = Links(self._runner, self._lanes, self._clock, self._hello)
         self._dialler = Dialler(self._dial, self._clock)
         self._server: Any = None
@@ -171,9 +172,6 @@ class Service:
         logger.info("listening on %s", join_host_port(host, port))
 
     async def _dial(self, wake: Wake, ready: Callable[[], None]) -> LinkEnd:
-        from probemesh_shared.rpc.client import connect
-        from probemesh_shared.rpc.framestream import fleet_link
-
         identity = self._identity
 
         def on_ready() -> None:

@@ -1,10 +1,13 @@
 """What each way of starting the agent must not load, with the reason."""
 
+import asyncio
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from agent_tests_mesh import Controller, Mesh
 
 FORBIDDEN = {
     "typer": "the agent parses with argparse",
@@ -46,3 +49,46 @@ def test_running_jobs_loads_a_kind_when_it_is_asked_for() -> None:
     )
     assert "dns" not in loaded(code + "list(p), Kind.DNS in p")
     assert "dns" in loaded(code + "p[Kind.DNS]")
+
+
+#: What one live link and no job do without: each was in a budget's way once.
+NOT_IDLE = {
+    **FORBIDDEN,
+    "bz2": "comes with shutil",
+    "email": "comes with importlib.metadata",
+    "hashlib": "secrets and tokens bring it, and OpenSSL's digests with it",
+    "http": "nothing idle speaks it",
+    "importlib.metadata": "2 MiB; the version is the metadata's name",
+    "json": "for lines of the log, where so asked, and joining",
+    "lzma": "comes with shutil",
+    "probemesh_agent.ladder": "loaded by the first job that climbs",
+    "probemesh_shared.identity.token": "for joining",
+    "probemesh_shared.rpc.explain": "for links that failed",
+    "secrets": "brings hmac and hashlib; os.urandom will do",
+    "shutil": "three compressors; argparse loads it unless it is told the width",
+    "tempfile": "brings shutil",
+    "tenacity": "16 modules; for links that were lost",
+}
+
+
+async def test_an_idle_agent_with_a_live_link_holds_no_more_than_it_needs(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom probemesh_agent.main import main\n"
+        "main(sys.argv[1:])\nprint(*sys.modules, sep='\\n')"
+    )
+    mesh, controller = Mesh(tmp_path), Controller()
+    async with mesh.serving(controller) as (_, port):
+        state = mesh.agent_state("idle", f"127.0.0.1:{port}")
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", program, "run", "--state", str(state)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        async with asyncio.timeout(20):
+            await controller.ready.wait()
+            child.terminate()
+            out, _ = await child.communicate()
+    modules = set(out.decode().split())
+    assert "grpc" in modules
+    found = modules & NOT_IDLE.keys()
+    assert not found, {name: NOT_IDLE[name] for name in found}

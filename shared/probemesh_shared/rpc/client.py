@@ -9,7 +9,6 @@ from probemesh_shared.errors import MeshError, Unreachable
 from probemesh_shared.identity.files import Identity
 from probemesh_shared.names import dial_address
 from probemesh_shared.rpc.errors import LINK_CODES, from_status, spoken_by_us
-from probemesh_shared.rpc.explain import explain
 from probemesh_shared.rpc.grpc_setup import CHANNEL_OPTIONS, Option, grpc
 
 Request = TypeVar("Request")
@@ -91,6 +90,8 @@ class Connection:
         if not spoken_by_us(error) and error.code() in LINK_CODES:
             if self.proxy is not None:  # the handshake that explains would not pass the proxy
                 return Unreachable(f"{self.address} cannot be reached through {self.proxy}", _PROXY_HINT)
+            from probemesh_shared.rpc.explain import explain  # only where a link failed
+
             return await explain(self.address, self.identity, self.server_name)
         return from_status(error)
 
