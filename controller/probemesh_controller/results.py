@@ -5,7 +5,7 @@ went away, ``cancelled``, else ``unmeasured``; always with a reason for people. 
 not at all.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -171,8 +171,9 @@ class Assembly:
         if outcome in (Outcome.OK, Outcome.UNMEASURED) and not is_target:
             gap = self._gap(account, rows, target)
             if gap is not None:
+                own = reason if gap[0] is outcome else None  # a row's own word tells more than its absence
                 (outcome, missing), failed_at = gap, None
-                reason = missing or reason
+                reason = own or missing
         return Vantage(name, account.site, outcome, failed_at, ordered, is_target, reason)
 
     def _gap(
@@ -185,9 +186,7 @@ class Assembly:
             if mine and not missing and not self._cut_short(account, index, spec):
                 continue
             outcome, reason = self._why(account, index)
-            if mine and missing and reason is not None:
-                reason = f"{len(missing)} of the ports not measured: {reason}"
-            return outcome, reason
+            return outcome, _of_the_ports(missing, target, reason) if mine and missing else reason
         return None
 
     def _cut_short(self, account: _Account, spec_index: int, spec: Spec) -> bool:
@@ -216,8 +215,21 @@ def _missing_ports(spec: Spec, target: Target, rows: Iterable[Measurement]) -> s
         return set()
     if any(row.port is None and row.outcome in NOT_MEASURED for row in rows if row.kind is not Kind.ICMP):
         return set()
-    asked = {port for span in target.ports for port in range(span.first, span.last + 1)}
-    return asked - {row.port for row in rows if row.kind in kinds and row.port is not None}
+    return _asked_ports(target) - {row.port for row in rows if row.kind in kinds and row.port is not None}
+
+
+def _asked_ports(target: Target) -> set[int]:
+    return {port for span in target.ports for port in range(span.first, span.last + 1)}
+
+
+def _of_the_ports(missing: Collection[int], target: Target, reason: str | None) -> str | None:
+    """How many ports of a list ``reason`` is about, where it is not all of them."""
+    asked = len(_asked_ports(target))
+    if reason is None or len(missing) == asked:
+        return reason
+    return (
+        f"{len(missing)} of the {asked} ports {'was' if len(missing) == 1 else 'were'} not measured: {reason}"
+    )
 
 
 def _reason(rows: Iterable[Measurement], outcome: Outcome, is_target: bool) -> str | None:

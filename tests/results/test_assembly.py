@@ -132,7 +132,31 @@ def test_a_port_of_a_list_that_nobody_spoke_of_is_missing() -> None:
     events: list[RunEvent] = [PLAN, said("amy", row()), over("amy", JobStatus.EXPIRED)]
     found = of(assemble(request(TcpSpec(), targets=(TWO,)), events), "amy")
     assert found.outcome is Outcome.UNMEASURED
-    assert found.reason == "1 of the ports not measured: the deadline came first"
+    assert found.reason == "1 of the 2 ports was not measured: the deadline came first"
+
+
+def test_the_only_port_asked_for_is_not_one_of_the_ports() -> None:
+    ping = row(Outcome.OK, Kind.ICMP, None)
+    found = of(assemble(request(), [PLAN, said("amy", ping), over("amy", JobStatus.EXPIRED)]), "amy")
+    assert (found.outcome, found.reason) == (Outcome.UNMEASURED, "the deadline came first")
+
+
+def test_several_ports_that_nobody_spoke_of_are_counted() -> None:
+    asked = request(TcpSpec(), targets=(Target("web:80-89", "web", (PortRange(80, 89),)),))
+    found = of(assemble(asked, [PLAN, said("amy", row()), over("amy", JobStatus.EXPIRED)]), "amy")
+    assert found.reason == "9 of the 10 ports were not measured: the deadline came first"
+
+
+def test_a_rows_own_reason_tells_more_than_that_the_agent_said_nothing_else() -> None:
+    failure = Failure(Stage.RESOLVE, FailureKind.NOT_ADDRESSABLE, Origin.AGENT, "there is no agent nobody")
+    refused = Measurement(Kind.DNS, 0, "agent:nobody:80", None, 80, Outcome.UNMEASURED, 1, failure=failure)
+    asked = request(targets=(Target("agent:nobody:80", "nobody", (PortRange(80, 80),), agent="nobody"),))
+    ends: list[list[RunEvent]] = [[over("amy")], [RunEnded()], []]
+    for ended in ends:
+        found = of(assemble(asked, [PLAN, said("amy", refused), *ended]), "amy")
+        assert (found.outcome, found.reason) == (Outcome.UNMEASURED, "there is no agent nobody")
+    lost = of(assemble(asked, [PLAN, said("amy", refused), over("amy", JobStatus.LOST)]), "amy")
+    assert lost.outcome is Outcome.AGENT_LOST
 
 
 def test_a_spec_without_an_answer_is_missing() -> None:
