@@ -33,14 +33,13 @@ def select(
     Raises :class:`InvalidRequest` for what cannot be read, :class:`NotFound` for an agent that does not exist
     and where nothing is left.
     """
-    if limit is not None and limit < 1:
-        raise InvalidRequest(f"--limit {limit} leaves nobody", "give 1 or more")
+    check_selection(selector, exclude, limit)
     here = frozenset({SELF}) if self_available else frozenset[str]()
     known = [agent for agent in agents if agent.state is not AgentState.REVOKED]
     chosen = _evaluate(selector, known, agents, here)
     if not chosen:
         raise NotFound(f"no agent matches '{escape(selector, 80)}'", _nobody_hint(selector, known))
-    if exclude:
+    if exclude is not None:
         chosen -= _evaluate(exclude, known, agents, here)
         if not chosen:
             raise NotFound(f"nobody is left after --exclude '{escape(exclude, 80)}'")
@@ -49,19 +48,35 @@ def select(
     return (*sorted(chosen & here), *names)
 
 
+def check_selection(selector: str | None, exclude: str | None, limit: int | None) -> None:
+    """What can be said without knowing who exists. Raises :class:`InvalidRequest`; None was not given."""
+    for option, text in (("--from", selector), ("--exclude", exclude)):
+        if text is None:
+            continue
+        if not text.strip():
+            raise InvalidRequest(f"{option} is empty", "names, globs, site=NAME, LABEL=VALUE, all, self")
+        for term in re.split("[,+]", text):
+            _check_term(term.strip(), text)
+    if limit is not None and limit < 1:
+        raise InvalidRequest(f"--limit {limit} leaves nobody", "give 1 or more")
+
+
+def check_agent(name: str, agents: Sequence[AgentInfo]) -> None:
+    """Raises :class:`NotFound` for a name that no agent bears, and for one that is revoked."""
+    _by_name(name, [agent for agent in agents if agent.state is not AgentState.REVOKED], agents, ())
+
+
 def _evaluate(
     selector: str, known: Sequence[AgentInfo], everyone: Sequence[AgentInfo], here: frozenset[str]
 ) -> frozenset[str]:
     found: frozenset[str] = frozenset()
     for clause in selector.split(","):
-        terms = [_term(term.strip(), selector, known, everyone, here) for term in clause.split("+")]
+        terms = [_term(term.strip(), known, everyone, here) for term in clause.split("+")]
         found |= frozenset.intersection(*terms)
     return found
 
 
-def _term(
-    term: str, selector: str, known: Sequence[AgentInfo], everyone: Sequence[AgentInfo], here: frozenset[str]
-) -> frozenset[str]:
+def _check_term(term: str, selector: str) -> None:
     if not term:
         raise InvalidRequest(
             f"the selector '{escape(selector, 80)}' has an empty part",
@@ -72,20 +87,26 @@ def _term(
             f"the selector '{term}' needs the history of earlier runs, which this version does not keep yet",
             "name the agents, or use site= and label= selectors",
         )
-    if term == SELF:
-        return here
-    if term == "all":
-        return frozenset(agent.name for agent in known)
     key, equals, pattern = term.partition("=")
     if not _TERM.match(key) or (equals and not _TERM.match(pattern)):
         raise InvalidRequest(
             f"'{escape(term, 80)}' is no selector", "names, globs, site=NAME, LABEL=VALUE, all, self"
         )
+
+
+def _term(
+    term: str, known: Sequence[AgentInfo], everyone: Sequence[AgentInfo], here: frozenset[str]
+) -> frozenset[str]:
+    if term == SELF:
+        return here
+    if term == "all":
+        return frozenset(agent.name for agent in known)
+    key, equals, pattern = term.partition("=")
     if equals:
         return frozenset(agent.name for agent in known if _has(agent, key, pattern))
     if _GLOB & set(term):
         return frozenset(agent.name for agent in known if fnmatchcase(agent.name, term))
-    return _by_name(term, known, everyone)
+    return _by_name(term, known, everyone, (SELF,))
 
 
 def _has(agent: AgentInfo, key: str, pattern: str) -> bool:
@@ -93,12 +114,14 @@ def _has(agent: AgentInfo, key: str, pattern: str) -> bool:
     return value is not None and fnmatchcase(value, pattern)
 
 
-def _by_name(name: str, known: Sequence[AgentInfo], everyone: Sequence[AgentInfo]) -> frozenset[str]:
+def _by_name(
+    name: str, known: Sequence[AgentInfo], everyone: Sequence[AgentInfo], more: tuple[str, ...]
+) -> frozenset[str]:
     if any(agent.name == name for agent in known):
         return frozenset({name})
     if any(agent.name == name for agent in everyone):
         raise NotFound(f"the agent '{name}' is revoked")
-    hint = did_you_mean(name, [SELF, *(agent.name for agent in known)])
+    hint = did_you_mean(name, [*more, *(agent.name for agent in known)])
     raise NotFound(f"there is no agent called '{name}'", hint or "meshctl agents list shows them")
 
 

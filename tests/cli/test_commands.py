@@ -132,6 +132,7 @@ def test_servers_that_lock_out_are_warned_of_and_large_scans_announced(meshctl, 
     ran = meshctl("probe", "db:3300-3400", "--from", "all")
     assert "MySQL" in ran.err
     assert "101 ports from 2 vantage points: 202" in ran.err
+    assert "101 ports from 1 vantage point: 101" in meshctl("probe", "db:3300-3400", "--from", "self").err
 
 
 def test_durations():

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from probemesh_shared.errors import InvalidRequest, MeshError, NotFound
 from probemesh_shared.model import AgentInfo
-from probemesh_shared.selectors import select
+from probemesh_shared.selectors import check_agent, check_selection, select
 from probemesh_shared.words import AgentState
 
 
@@ -78,11 +78,30 @@ def test_words_that_need_history_say_so(selector):
         select(selector, None, None, FLEET)
 
 
-@pytest.mark.parametrize("selector", ["", ",", "all,", "+all", "a b", "site=", "=x", "a\x1b", "a=b=c", "ü"])
+@pytest.mark.parametrize(
+    "selector", ["", " ", ",", "all,", ",a", "a++b", "+all", "a b", "site=", "=x", "a\x1b", "a=b=c", "ü"]
+)
 def test_what_cannot_be_read_is_wrong_use(selector):
     with pytest.raises(InvalidRequest) as caught:
         select(selector, None, None, FLEET)
     assert str(caught.value).isprintable()
+    with pytest.raises(InvalidRequest):
+        select("all", selector, None, FLEET)
+
+
+def test_a_part_that_cannot_be_read_is_said_before_a_name_that_nobody_bears():
+    with pytest.raises(InvalidRequest, match="empty part"):
+        check_selection("nobody+,site=x", None, None)
+    check_selection("nobody", "nobody-either", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("berlin-11", "berlin-11"), ("gone", "revoked"), ("self", "self")]
+)
+def test_a_target_agent_has_to_exist(name, says):
+    check_agent("berlin-1", FLEET)
+    with pytest.raises(NotFound, match=says):
+        check_agent(name, FLEET)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ class Flags:
 
 
 FLAGS = Flags()
+_NOT_CI = frozenset({"", "0", "false", "no", "off"})
 
 
 def load_config() -> "Config":
@@ -52,13 +53,18 @@ def use_color(stream: TextIO, ci: bool = False) -> bool:
     """``--color``/``--no-color``, then NO_COLOR, CI and FORCE_COLOR, then whether it is a terminal."""
     if FLAGS.color is not None:
         return FLAGS.color
-    if os.environ.get("NO_COLOR") or ci or os.environ.get("CI"):
+    if os.environ.get("NO_COLOR") or in_ci(ci):
         return False
     return bool(os.environ.get("FORCE_COLOR")) or is_terminal(stream)
 
 
 def may_redraw(stream: TextIO, ci: bool = False) -> bool:
-    return is_terminal(stream) and not ci and not os.environ.get("CI")
+    return is_terminal(stream) and not in_ci(ci)
+
+
+def in_ci(asked: bool = False) -> bool:
+    """``--ci``, or ``CI`` in the environment; ``CI=``, ``CI=0`` and ``CI=false`` say that it is none."""
+    return asked or os.environ.get("CI", "").strip().lower() not in _NOT_CI
 
 
 def note(text: str) -> None:

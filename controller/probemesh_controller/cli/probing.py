@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from probemesh_shared.errors import InvalidRequest, NotFound
 from probemesh_shared.model import AgentInfo, Spec, Target, TcpSpec
 from probemesh_shared.outcomes import exit_code
-from probemesh_shared.selectors import SELF, select
+from probemesh_shared.selectors import SELF, check_agent, check_selection, select
 from probemesh_shared.targets import count_ports, expand_ports, parse_target
 from probemesh_shared.words import Kind
 
@@ -20,6 +20,7 @@ from probemesh_controller.cli.running import run_shown
 from probemesh_controller.cli.specs import Asked, build_specs, default_deadline
 from probemesh_controller.config import MeshContext
 from probemesh_controller.diagnosis import with_findings
+from probemesh_controller.render.text import counted
 from probemesh_controller.results import Assembly
 
 #: Servers that count a client that connects and leaves as an error, and lock it out in the end.
@@ -45,6 +46,7 @@ async def run_probe(asked: ProbeAsked) -> int:
     """Returns the exit code; raises MeshError where nothing could be run."""
     targets = parse_targets(asked.targets)
     specs = build_specs(asked.options, targets)
+    check_selection(asked.from_, asked.exclude, asked.limit)
     deadline = default_deadline(asked.options) if asked.deadline is None else asked.deadline
     if not 0.1 <= deadline <= 3600:
         raise InvalidRequest(f"--deadline {deadline:g} is out of range", "0.1 to 3600 seconds")
@@ -55,6 +57,9 @@ async def run_probe(asked: ProbeAsked) -> int:
         agents = tuple(agent for agent in await mesh.agents() if agent.name != SELF)
         connect.remember_names(context, agents)
         names = _choose(asked, agents, here)
+        for target in targets:
+            if target.agent is not None:
+                check_agent(target.agent, agents)
         _warn(targets, specs, names)
         request = RunRequest(secrets.token_hex(16), targets, specs, names, deadline)
         return await _measure(asked, mesh, request, agents)
@@ -88,7 +93,7 @@ def _check_from(selector: str | None, context: MeshContext | None, here: bool) -
 
 def _choose(asked: ProbeAsked, agents: Sequence[AgentInfo], here: bool) -> tuple[str, ...]:
     default = f"all,{SELF}" if here else "all"
-    return select(asked.from_ or default, asked.exclude, asked.limit, agents, here)
+    return select(default if asked.from_ is None else asked.from_, asked.exclude, asked.limit, agents, here)
 
 
 def _warn(targets: Sequence[Target], specs: Sequence[Spec], names: Sequence[str]) -> None:
@@ -104,4 +109,5 @@ def _warn(targets: Sequence[Target], specs: Sequence[Spec], names: Sequence[str]
     if total >= ANNOUNCE:
         tcp = all(isinstance(spec, TcpSpec) for spec in specs)
         what = "connections" if tcp else "probes or more"
-        note(f"note: {ports} ports from {len(names)} vantage points: {total} {what}")
+        asked = f"{counted(ports, 'port')} from {counted(len(names), 'vantage point')}"
+        note(f"note: {asked}: {total} {what}")

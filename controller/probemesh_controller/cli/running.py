@@ -25,9 +25,10 @@ from probemesh_controller.api import (
     RunRequest,
     RunVantageEnded,
 )
-from probemesh_controller.cli.flags import is_terminal, may_redraw, note, use_color
+from probemesh_controller.cli.flags import may_redraw, note, use_color
 from probemesh_controller.cli.output import terminal_width, write
 from probemesh_controller.render.live import Frames, frame
+from probemesh_controller.render.text import counted
 from probemesh_controller.results import Assembly
 
 FRAME_S = 0.1
@@ -57,8 +58,8 @@ class Progress:
                 self.ended += 1
 
     def text(self, scan: bool) -> str:
-        said = f"{self.ended} of {self.expected} vantage points done"
-        return f"{said}, {self.rows} of {self.rows_expected} ports" if scan else said
+        said = f"{self.ended} of {counted(self.expected, 'vantage point')} done"
+        return f"{said}, {self.rows} of {counted(self.rows_expected, 'port')}" if scan else said
 
 
 class Display:
@@ -67,12 +68,13 @@ class Display:
     def __init__(self, request: RunRequest, assembly: Assembly, live: bool, strict: bool, ci: bool) -> None:
         self._request, self._assembly = request, assembly
         self._strict, self._live = strict, live
-        self._line = not live and is_terminal(sys.stderr) and not ci
+        self._line = not live and may_redraw(sys.stderr, ci)
         self._color = use_color(sys.stdout, ci)
         self._frames, self._progress = Frames(), Progress()
         self._scan = any(count_ports(target.ports) > 1 for target in request.targets)
         self._started = time.monotonic()
         self._next_note = self._started + FIRST_NOTE_S
+        self._said = ""
 
     def take(self, event: RunEvent) -> None:
         self._assembly.add(event)
@@ -90,9 +92,13 @@ class Display:
             write(self._frames.draw(lines))
         elif time.monotonic() >= self._next_note:
             self._next_note = time.monotonic() + (FRAME_S if self._line else NEXT_NOTE_S)
+            said = self._progress.text(self._scan)
+            if said == self._said:
+                return
+            self._said = said
             start = "\r\x1b[K" if self._line else ""
             end = "" if self._line else "\n"
-            print(f"{start}{self._progress.text(self._scan)}", end=end, file=sys.stderr, flush=True)
+            print(f"{start}{said}", end=end, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self._live:
@@ -103,6 +109,7 @@ class Display:
     def _note(self, text: str) -> None:
         if self._live:
             write(self._frames.clear())
+        self._said = ""  # a note stands where the line was
         note(text)
 
 
@@ -146,7 +153,7 @@ def _settle(consumer: asyncio.Future[None], assembly: Assembly) -> None:
     except MeshError as error:
         if not assembly.planned:
             raise
-        note(f"error: {escape(str(error), 400)}")
+        note(f"warning: {escape(str(error), 400)}")
         if error.hint:
             note(f"hint: {escape(error.hint, 400)}")
         assembly.add(RunEnded())

@@ -19,7 +19,7 @@ from probemesh_shared.targets import count_ports, merge_ports
 from probemesh_shared.words import NOT_MEASURED, FailureKind, Kind, Outcome
 
 from probemesh_controller.render.findings import findings_lines
-from probemesh_controller.render.text import Cell, columns, ms_text, paint
+from probemesh_controller.render.text import Cell, columns, counted, ms_text, paint
 
 #: ``port`` states of a scan, in the order of their columns.
 _FILTERED = frozenset({Outcome.TIMEOUT, Outcome.PROHIBITED, Outcome.UNREACHABLE})
@@ -60,9 +60,8 @@ def summary_line(result: TargetResult, color: bool = False, strict: bool = False
     counts = summarise(result.vantages, strict)
     if counts.total == 0:
         return "nobody but the target itself was asked"
-    what = "vantage point" if counts.total == 1 else "vantage points"
     it = "every port" if count_ports(result.target.ports) > 1 else "it"
-    parts = [f"{counts.reached} of {counts.total} {what} reached {it}"]
+    parts = [f"{counts.reached} of {counted(counts.total, 'vantage point')} reached {it}"]
     if counts.failed:
         parts.append(f"{counts.failed} failed")
     if counts.unmeasured:

@@ -19,6 +19,11 @@ class Cell:
     right: bool = False
 
 
+def counted(number: int, one: str) -> str:
+    """``1 port``, ``2 ports``."""
+    return f"{number} {one}" if number == 1 else f"{number} {one}s"
+
+
 def width_of(text: str) -> int:
     """Columns on a terminal: wide characters take two, combining marks none."""
     if text.isascii():
