@@ -168,6 +168,26 @@ class Climb:
                 await closing()
 
 
+def needed(target: Target) -> set[tuple[Kind, bool]]:
+    """Every kind that this target's climb may come to, and whether over TLS."""
+    if target.kind in _OWN_KINDS:
+        return {(target.kind, False)}
+    found = {(Kind.ICMP, False)}
+    ports = ports_of(target)
+    if not ports:
+        return found
+    found.add((Kind.TCP, False))
+    if target.kind is Kind.HTTP:
+        return found | ({(Kind.TLS, True), (Kind.HTTP, True)} if target.secure else {(Kind.HTTP, False)})
+    if target.kind is Kind.TCP or is_scan(ports):
+        return found
+    manner = manner_of(ports[0].first)
+    if manner is Manner.POSTGRES:
+        return found | {(Kind.TLS, True)}
+    kinds = rungs_above(manner, "http" if manner in (Manner.QUIET, Manner.SPEAKS_FIRST) else None)
+    return found | {(kind, Kind.TLS in kinds) for kind in kinds}
+
+
 def ports_of(target: Target) -> tuple[PortRange, ...]:
     """The target's ports; an ``http(s)://`` target without one has its scheme's."""
     if target.ports or target.kind is not Kind.HTTP:

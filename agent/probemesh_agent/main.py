@@ -15,6 +15,7 @@ from probemesh_shared.escape import escape
 
 from probemesh_agent import arguments
 from probemesh_agent.settings import default_state
+from probemesh_agent.version import version
 
 OK, UNREACHED, WRONG_USE, SOME, NOTHING, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -44,14 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"mesh-agent: an internal fault: {type(fault).__name__}\n  --debug shows where", file=sys.stderr
         )
         return NOTHING
-
-
-def version() -> str:
-    """The installed distribution's, read off its metadata's name: ``importlib.metadata`` costs 2 MiB."""
-    for folder in sys.path:
-        for found in Path(folder or ".").glob("probemesh-*.dist-info"):
-            return found.name.removeprefix("probemesh-").removesuffix(".dist-info")
-    return "unknown"
 
 
 def _refuse(args: argparse.Namespace, error: MeshError) -> int:

@@ -17,6 +17,7 @@ from probemesh_shared.session.frames import Frame, JobEnd, JobStatus, ResultBatc
 
 from probemesh_agent.kit import all_probes, typed_policy
 from probemesh_agent.net.network import SystemNetwork
+from probemesh_agent.prepare import Preparation
 from probemesh_agent.runner import Runner
 
 OWNER = "here"
@@ -57,7 +58,8 @@ async def serve_pipe() -> int:
     job = await _read_job(reader)
     clock = SystemClock()
     network = SystemNetwork(clock, typed_policy(None))
-    runner = Runner(all_probes(), network, clock)
+    probes = all_probes()
+    runner = Runner(probes, network, clock, prepare=Preparation(probes))
     lane = PipeLane(writer.write, lambda: asyncio.ensure_future(writer.drain()))
     try:
         runner.start(job, lane)

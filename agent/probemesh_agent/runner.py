@@ -7,7 +7,7 @@ the probe's iterator, so that nothing is measured faster than it can be told.
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,6 +20,7 @@ from probemesh_shared.model import (
     LadderSpec,
     Measurement,
     Spec,
+    Target,
     TcpSpec,
     TlsSpec,
     UdpSpec,
@@ -43,6 +44,10 @@ KINDS: Mapping[type[Spec], Kind] = {
     HttpSpec: Kind.HTTP,
     LadderSpec: Kind.LADDER,
 }
+
+
+#: Loads what a job needs, before its first packet (:class:`probemesh_agent.prepare.Preparation`).
+Prepare = Callable[[Kind, Spec, Sequence[Target]], Awaitable[None]]
 
 
 class Lane(Protocol):
@@ -90,12 +95,14 @@ class Runner:
         *,
         capabilities: frozenset[str] = frozenset(),
         caps: Caps = Caps(),
+        prepare: Prepare | None = None,
     ) -> None:
         self._probes = probes
         self._network = network
         self._clock = clock
         self._capabilities = capabilities
         self._caps = caps
+        self._prepare = prepare
         self._running: dict[tuple[str, str], _Running] = {}
         self._draining = False
 
@@ -202,6 +209,8 @@ class Runner:
 
     async def _measure(self, job: Job, lane: Lane, batcher: Batcher, deadline: float) -> None:
         kind = KINDS[type(job.spec)]
+        if self._prepare is not None:
+            await self._prepare(kind, job.spec, job.targets)
         probe = self._probes.get(kind)
         if probe is None:
             now = self._clock.wall_ns()

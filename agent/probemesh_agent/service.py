@@ -29,7 +29,9 @@ from probemesh_agent.links import Links
 from probemesh_agent.net.network import SystemNetwork
 from probemesh_agent.net.sources import check_source
 from probemesh_agent.notify import Notifier
+from probemesh_agent.prepare import Preparation
 from probemesh_agent.runner import Runner
+from probemesh_agent.version import version
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +86,13 @@ class Service:
         )
         probes = all_probes()
         self._capabilities = capabilities.gather(probes)
-        self._runner = Runner(probes, self._network, self._clock, capabilities=self._capabilities)
+        self._runner = Runner(
+            probes,
+            self._network,
+            self._clock,
+            capabilities=self._capabilities,
+            prepare=Preparation(probes),
+        )
         self._lanes = Lanes(self._runner, self._clock)
         self._instance = os.urandom(8).hex()
         self._links = Links(self._runner, self._lanes, self._clock, self._hello)
@@ -215,8 +223,6 @@ def use_proxy(url: str) -> None:
 
 
 def _software() -> str:
-    from probemesh_agent.main import version
-
     return f"probemesh {version()}"
 
 

@@ -32,6 +32,7 @@ from probemesh_shared.words import Family, Kind
 from probemesh_agent.env import ProbeEnv
 from probemesh_agent.kit import all_probes, typed_policy
 from probemesh_agent.net.network import SystemNetwork
+from probemesh_agent.prepare import Preparation
 from probemesh_agent.runner import KINDS
 from probemesh_agent.showing import show_results
 
@@ -120,6 +121,9 @@ async def measure(
             rows.extend(batch)
 
     async def everything() -> None:
+        prepare = Preparation(probes)
+        for spec in specs:  # all before the first packet
+            await prepare(KINDS[type(spec)], spec, targets)
         async with asyncio.TaskGroup() as group:
             for spec in specs:
                 group.create_task(run(spec))

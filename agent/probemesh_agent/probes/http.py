@@ -7,8 +7,6 @@ nobody's concern here. At most 16 KiB of headers and 1 MiB of body are read, 4 K
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import h11
@@ -29,6 +27,7 @@ from probemesh_shared.words import FailureKind, Kind, Origin, Stage
 from probemesh_agent.env import ProbeEnv, ProbeFailed, ProbeLog, Stream
 from probemesh_agent.probes.attempts import Attempted, Exchange, Plan, RichRun, Unit, plan_by_address
 from probemesh_agent.probes.handshake import Contexts, Handshaker, name_to_verify
+from probemesh_agent.version import version
 
 _HEADERS_MOST = 16 * 1024
 _BODY_MOST = 1024 * 1024
@@ -41,6 +40,12 @@ _ALPN = ("http/1.1",)
 
 class HttpProbe:
     kind = Kind.HTTP
+
+    def prepare(self, secure: bool) -> None:
+        """Reads what the first request would read meanwhile; may block."""
+        version()
+        if secure:
+            Contexts(_ALPN).get(True)
 
     async def run(
         self, spec: Spec, targets: Sequence[Target], env: ProbeEnv
@@ -209,7 +214,7 @@ def _request(spec: HttpSpec, unit: Unit) -> Any:
     given = {name.lower() for name, _ in spec.headers}
     defaults = (
         ("Host", _authority(unit)),
-        ("User-Agent", f"probemesh/{_version()}"),
+        ("User-Agent", f"probemesh/{version()}"),
         ("Accept", "*/*"),
         ("Accept-Encoding", "identity"),
         ("Connection", "close"),
@@ -221,14 +226,6 @@ def _request(spec: HttpSpec, unit: Unit) -> Any:
     except (h11.LocalProtocolError, UnicodeError) as error:
         detail = f"the request asked for cannot be written as HTTP ({error})"
         raise ProbeFailed(failures.unsupported(Stage.HTTP, detail)) from None
-
-
-@cache
-def _version() -> str:
-    try:
-        return version("probemesh")
-    except (PackageNotFoundError, OSError):
-        return "unknown"
 
 
 def _authority(unit: Unit) -> str:

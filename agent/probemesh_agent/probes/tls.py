@@ -21,6 +21,10 @@ _ALPN = ("h2", "http/1.1")
 class TlsProbe:
     kind = Kind.TLS
 
+    def prepare(self, secure: bool) -> None:
+        """Reads the system's authorities; may block."""
+        Contexts(_ALPN).get(True)
+
     async def run(
         self, spec: Spec, targets: Sequence[Target], env: ProbeEnv
     ) -> AsyncGenerator[Sequence[Measurement], None]:
