@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 import trustme
-from probemesh_shared.model import Measurement, TlsDetail, TlsSpec
+from probemesh_shared.model import HttpSpec, Measurement, TlsDetail, TlsSpec
 from probemesh_shared.words import FailureKind, Outcome, Stage
 
 from tests.probes_rich.rich_bench import QUICK, Bench, at, reset, server_context, serving, silent
@@ -200,3 +200,18 @@ def test_cryptography_stays_out() -> None:
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.strip() == "False"
+
+
+async def test_silence_is_told_by_the_timeout_that_was_asked_for(bench: Bench) -> None:
+    async with serving(silent) as port:
+        options = replace(QUICK, timeout_s=0.25)
+        rows = [
+            await bench.one(spec, at(port, secure=True)) for spec in (TlsSpec(options), HttpSpec(options))
+        ]
+        cut = await bench.one(TlsSpec(replace(QUICK, timeout_s=5.0)), at(port), seconds=0.3)
+    for row in rows:
+        assert row.failure is not None and row.failure.kind is FailureKind.TIMEOUT
+        assert row.failure.detail == "no answer within 0.25 s"
+        assert row.samples[0].failure == row.failure
+    assert cut.failure is not None
+    assert cut.failure.detail == "no answer within the 0.3 s that were left of the run"

@@ -124,7 +124,7 @@ def test_a_climb_whose_agent_was_lost_is_not_called_complete() -> None:
     found = of(assemble(request(LadderSpec()), events), "amy")
     assert (found.outcome, len(found.measurements)) == (Outcome.AGENT_LOST, 1)
     assert of(assemble(request(TcpSpec()), events), "amy").outcome is Outcome.OK
-    cut = [PLAN, said("amy", row()), RunEnded()]
+    cut: list[RunEvent] = [PLAN, said("amy", row()), RunEnded()]
     assert of(assemble(request(LadderSpec()), cut), "amy").outcome is Outcome.UNMEASURED
 
 

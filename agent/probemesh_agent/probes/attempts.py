@@ -10,7 +10,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Protocol
 
@@ -218,7 +218,7 @@ class RichRun:
         try:
             told = await exchange.attempt(min(now + self.options.timeout_s, self.env.deadline))
         except ProbeFailed as failed:
-            told = Attempted(None, failed.failure)
+            told = Attempted(None, self._in_words(failed.failure, now))
         if told.failure is None:
             return Sample(
                 seq,
@@ -231,6 +231,17 @@ class RichRun:
         exchange.log.add(f"attempt {seq + 1}: {told.failure.detail}")
         outcome = failures.outcome_of(told.failure)
         return Sample(seq, offset_ms, told.rtt_ms, outcome, told.failure)
+
+    def _in_words(self, failure: Failure, began: float) -> Failure:
+        """Silence is told by the time-out that was asked for: what was left of it when the last wait began is
+        nobody's concern. Where the run's deadline cut it, that is said."""
+        if failure.kind is not FailureKind.TIMEOUT or failure.errno is not None:
+            return failure
+        left_s = self.env.deadline - began
+        if left_s >= self.options.timeout_s:
+            return replace(failure, detail=f"no answer within {self.options.timeout_s:g} s")
+        detail = f"no answer within the {round(left_s, 1):g} s that were left of the run"
+        return replace(failure, detail=detail)
 
 
 def not_tried(

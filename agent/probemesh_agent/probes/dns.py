@@ -265,7 +265,8 @@ def _explained(failure: Failure, strangers: int) -> Failure:
     """Silence and failures of a name server are the resolver's, as far as anyone can tell; silence but for
     datagrams that match nothing is a wrong answer."""
     if failure.kind is FailureKind.TIMEOUT and strangers:
-        detail = f"{failure.detail}, but for {strangers} datagrams that match no question"
+        datagrams = "a datagram that matches" if strangers == 1 else f"{strangers} datagrams that match"
+        detail = f"no answer in time, but for {datagrams} no question"
         return Failure(Stage.RECEIVE, FailureKind.BAD_ANSWER, Origin.RESOLVER, detail)
     if failure.origin in (Origin.UNKNOWN, Origin.TARGET):
         return replace(failure, origin=Origin.RESOLVER)
