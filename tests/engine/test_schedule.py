@@ -1,11 +1,13 @@
 """When attempts start and end, on a clock that only the test moves."""
 
+from collections.abc import Sequence
+
 import pytest
 from probemesh_agent.engine.item import Item, Source
 from probemesh_agent.engine.pace import Cap, Pace
-from probemesh_agent.engine.schedule import SHORTAGE_PATIENCE_S, Schedule, Shortage, cut_or_silent
+from probemesh_agent.engine.schedule import SHORTAGE_PATIENCE_S, Schedule, cut_or_silent
 from probemesh_shared import failures
-from probemesh_shared.model import Options, Sample
+from probemesh_shared.model import Failure, Options, Sample
 from probemesh_shared.words import Outcome, Stage
 
 
@@ -30,6 +32,7 @@ class Attempt:
 
 class Driver:
     most_open = None
+    burst = 128
     is_stalled = False
     schedule: Schedule
 
@@ -38,12 +41,14 @@ class Driver:
         self.short = False
         self.keys = 0
 
-    def start(self, item: Item, seq: int, now: float) -> None:
+    def start(self, items: Sequence[Item], seq: int, now: float) -> list[tuple[Item, Failure]]:
         if self.short:
-            raise Shortage(failures.from_errno(Stage.CONNECT, 24))
-        self.started.append((round(now, 3), item.host, seq))
-        self.keys += 1
-        self.schedule.waiting[self.keys] = Attempt(self, item, seq, self.keys, now)
+            return [(item, failures.from_errno(Stage.CONNECT, 24)) for item in items]
+        for item in items:
+            self.started.append((round(now, 3), item.host, seq))
+            self.keys += 1
+            self.schedule.waiting[self.keys] = Attempt(self, item, seq, self.keys, now)
+        return []
 
     def flush(self, now: float) -> None: ...
 

@@ -1,4 +1,5 @@
-"""One ICMP socket of one family, shared by all targets of a run: batches out, replies, errors and stamps in.
+"""One ICMP socket of one family and source, shared by many targets of a run: batches out, replies, errors
+and stamps in.
 
 A ping socket (SOCK_DGRAM) where ``net.ipv4.ping_group_range`` lets us, else a raw one. A raw socket hears
 every echo reply of the host, a ping socket only its own; in both, a reply counts only with our identifier
@@ -7,7 +8,7 @@ and nonce."""
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from probemesh_shared import failures
@@ -15,52 +16,37 @@ from probemesh_shared.model import Options
 from probemesh_shared.words import Family, Stage
 
 from probemesh_agent import kernel
-from probemesh_agent.engine.item import SockAddr
-from probemesh_agent.engine.mmsg import CONTROL_SIZE, IS_AVAILABLE, NAME_SIZE, Incoming, Outgoing
+from probemesh_agent.engine.item import Item, SockAddr
+from probemesh_agent.engine.mmsg import CONTROL_ROOM, IS_AVAILABLE, NAME_ROOM, Incoming, Outgoing
 from probemesh_agent.engine.schedule import Shortage
 from probemesh_agent.engine.sockets import CannotOpen, recipe
 from probemesh_agent.wire import icmp
 
 PING_SOCKET, RAW_SOCKET = "ping-socket", "raw-socket"
-BATCH = 64
-_ROOM = 192  # enough of each packet: IP header with options, ICMP header, nonce
+#: Requests that leave with one system call, at most.
+CROWD = 512
+#: Up to so many at once all have a transmit stamp, of more every sixteenth: a stamp costs as much as a reply.
+FEW, STRIDE = 64, 16
+BATCH = 256  # read with one system call
+_ROOM = 160  # enough of each packet: a link header, an IP header with options, ICMP header, nonce
 _RECEIVE_BUFFER = 4 << 20
-_STAMPS = kernel.RX_SOFTWARE | kernel.TX_SOFTWARE | kernel.REPORT_SOFTWARE
+_STAMPS = kernel.RX_SOFTWARE | kernel.REPORT_SOFTWARE
+# the control message that asks for the transmit stamp of one packet
+_STAMP_THIS = struct.pack("=QiiI4x", 20, socket.SOL_SOCKET, kernel.SO_TIMESTAMPING, kernel.TX_SOFTWARE)
 _HEADER = struct.Struct("!BBHHH")
 # control data as the kernel writes it: software stamps first, then a TTL or an extended error
 _CMSG = struct.Struct("=Qii")
-_IS_STAMP = (64, socket.SOL_SOCKET, kernel.SCM_TIMESTAMPING)
+_IS_STAMP = _CMSG.pack(64, socket.SOL_SOCKET, kernel.SCM_TIMESTAMPING)
+_ARRIVED_SIZE = 64 + 20
 # on the error queue of a sent packet: stamps, then an extended error of origin ORIGIN_TIMESTAMPING
-_SENT = struct.Struct("=Qiiqq32xQii4xB171x")
+_SENT = struct.Struct("=16sqq32x8xii4xB")
 _SENT_SIZE = 64 + 16 + 16
 _NONCE_SIZE = 16
-_PLAIN_HEADER = 0x45  # IPv4, twenty bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """A slot of each buffer as one kind of socket fills it. ``packet``: first byte, TTL (both only behind
-    an IP header of ``header`` bytes), then type, code, identifier, sequence, nonce. ``control``: stamp and
-    hop limit, of ``control_size`` bytes."""
-
-    packet: struct.Struct
-    control: struct.Struct
-    name: struct.Struct
-    header: int
-    control_size: int
-
-
-_CONTROL = struct.Struct("=Qiiqq32x16xi172x")
-_NAME_V4, _NAME_V6 = struct.Struct("=4x4s20x"), struct.Struct("=8x16s4x")
-_BARE_PACKET = struct.Struct("!BB2xHH16s168x")
-_RAW_V4 = _Layout(struct.Struct("!B7xB11xBB2xHH16s148x"), _CONTROL, _NAME_V4, 20, 64)
-_PING_V4 = _Layout(_BARE_PACKET, _CONTROL, _NAME_V4, 0, 84)
-_V6 = _Layout(_BARE_PACKET, _CONTROL, _NAME_V6, 0, 84)
-
-
-#: An echo reply with our identifier and nonce: sequence, source as packed in a sockaddr, arrival (wall
-#: clock, ns), TTL. A tuple, for there are very many.
-Reply = tuple[int, bytes, int | None, int | None]
+#: An echo reply with our identifier and nonce: sequence, source as packed in a sockaddr, arrival on the wall
+#: clock in seconds and nanoseconds (None: no stamp), TTL. A tuple, for there are very many.
+Reply = tuple[int, bytes, int | None, int, int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,100 +69,95 @@ class EchoSocket:
         recverr = kernel.IPV6_RECVERR if self.ipv6 else kernel.IP_RECVERR
         level = socket.IPPROTO_IPV6 if self.ipv6 else socket.IPPROTO_IP
         self._sent_mark = (level, recverr, kernel.ORIGIN_TIMESTAMPING)
-        self._layout = _V6 if self.ipv6 else _RAW_V4 if raw else _PING_V4
         self._kind = icmp.ECHO_REQUEST_V6 if self.ipv6 else icmp.ECHO_REQUEST_V4
-        self._reply = icmp.ECHO_REPLY_V6 if self.ipv6 else icmp.ECHO_REPLY_V4
         self._name_size = 28 if self.ipv6 else 16
         self._nonce = os.urandom(_NONCE_SIZE)[:size]
-        body = icmp.payload(self._nonce, size)
+        self._body = icmp.payload(self._nonce, size)
         self._identifier = int.from_bytes(os.urandom(2), "big") if raw else self.sock.getsockname()[1]
-        self._sum = icmp.word_sum(body) + (self._kind << 8) + self._identifier
+        self._sum = 0 if self.ipv6 else icmp.word_sum(self._body) + (self._kind << 8) + self._identifier
         self._size = icmp.HEADER_SIZE + size
-        self._out = Outgoing(BATCH, self._size, self._name_size)
-        for slot in range(BATCH):
-            start = slot * self._size
-            self._out.data[start + icmp.HEADER_SIZE : start + self._size] = body
+        self._has_header = raw and not self.ipv6
+        self._slot = _slot_layout(self.ipv6, self._has_header, len(self._nonce))
+        self._mine = _first_bytes(self.ipv6, self._has_header, self._identifier)
+        self._few = self._outgoing(FEW, 1)
+        self._crowd: Outgoing | None = None
         self._in = Incoming(BATCH, _ROOM)
+
+    def _outgoing(self, count: int, stride: int) -> Outgoing:
+        return Outgoing(count, icmp.HEADER_SIZE, self._body, self._name_size, _STAMP_THIS, stride)
 
     def close(self) -> None:
         self.sock.close()
 
-    def sockaddr(self, address: SockAddr) -> bytes:
-        """``struct sockaddr_in`` or ``sockaddr_in6``."""
+    def sockaddr(self, address: SockAddr) -> tuple[bytes, bytes]:
+        """``struct sockaddr_in`` or ``sockaddr_in6``, and the address in it."""
         if self.ipv6:
             packed = socket.inet_pton(socket.AF_INET6, address[0])
-            return struct.pack("=HHI16sI", socket.AF_INET6, 0, 0, packed, address[3])
-        return struct.pack("=HH4s8x", socket.AF_INET, 0, socket.inet_aton(address[0]))
+            return struct.pack("=HHI16sI", socket.AF_INET6, 0, 0, packed, address[3]), packed
+        packed = socket.inet_aton(address[0])
+        return struct.pack("=HH4s8x", socket.AF_INET, 0, packed), packed
 
-    def fill(self, slot: int, name: bytes, sequence: int) -> None:
-        """Puts a request into a slot of the outgoing batch."""
-        out = self._out
-        checksum = 0 if self.ipv6 else icmp.fold(self._sum + sequence)
-        _HEADER.pack_into(out.data, slot * self._size, self._kind, 0, checksum, self._identifier, sequence)
-        start = slot * NAME_SIZE
-        out.names[start : start + self._name_size] = name
+    def load(self, items: Sequence[Item], first: int) -> Outgoing:
+        """Requests to ``items``, at most :data:`CROWD`, numbered from ``first``, ready to be sent."""
+        count = len(items)
+        if count <= FEW:
+            out = self._few
+        else:
+            out = self._crowd = self._crowd or self._outgoing(CROWD, STRIDE)
+        heads = icmp.request_headers(self._kind, self._identifier, self._sum, first, count)
+        out.heads[: len(heads)] = heads
+        out.names[: count * self._name_size] = b"".join([item.name for item in items])
+        return out
 
-    def send(self, first: int, end: int) -> int:
+    def send(self, out: Outgoing, first: int, end: int) -> int:
         """Sends slots; how many went. Raises :class:`OSError` where the first one could not be sent.
 
         An ICMP error that arrived meanwhile fails the next send of a socket, whoever that is for: so try
         again."""
         for _ in range(3):
             try:
-                return self._out.send(self.fd, first, end)
+                return out.send(self.fd, first, end)
             except BlockingIOError:
                 raise
             except OSError:
                 continue
-        return self._out.send(self.fd, first, end)
+        return out.send(self.fd, first, end)
 
     def replies(self) -> tuple[list[Reply], bool]:
         """What is there, at most one batch, and whether there may be more; strangers' packets are left
         out."""
-        batch, layout, nonce = self._in, self._layout, self._nonce
+        batch, mine, nonce = self._in, self._mine, self._nonce
         sizes = batch.receive(self.fd)
         count = len(sizes)
-        packets = layout.packet.iter_unpack(memoryview(batch.data)[: count * _ROOM])
-        controls = layout.control.iter_unpack(memoryview(batch.controls)[: count * CONTROL_SIZE])
-        names = layout.name.iter_unpack(memoryview(batch.names)[: count * NAME_SIZE])
-        mine = (self._reply, 0, self._identifier)
-        least, short = layout.header + icmp.HEADER_SIZE + len(nonce), len(nonce) < _NONCE_SIZE
+        slots = self._slot.iter_unpack(memoryview(batch.data)[: count * batch.slot_size])
+        least = (20 if self._has_header else 0) + icmp.HEADER_SIZE + len(nonce)
         found: list[Reply] = []
-        slots = zip(sizes, packets, controls, names, strict=True)
-        for slot, ((control_size, size), packet, control, (source,)) in enumerate(slots):
-            *head, kind, code, identifier, sequence, quoted = packet
-            if head and head[0] != _PLAIN_HEADER:
-                if (reply := self._with_options(slot, size, control_size, source)) is not None:
-                    found.append(reply)
-                continue
-            if size < least or (kind, code, identifier) != mine:
-                continue
-            if (quoted[: len(nonce)] if short else quoted) != nonce:
-                continue
-            if control[:3] == _IS_STAMP and control_size >= layout.control_size:
-                stamp = control[3] * 1_000_000_000 + control[4]
-                found.append((sequence, source, stamp, head[1] if head else control[5]))
-            else:
-                stamp, hops = self._arrival(slot, control_size)
-                found.append((sequence, source, stamp, head[1] if head else hops))
-        return found, count == BATCH
+        add = found.append
+        for number, ((control_size, size), slot) in enumerate(zip(sizes, slots, strict=True)):
+            source, cmsg, seconds, nanoseconds, ttl, head, kind, identifier, high, low, quoted = slot
+            if (head, kind, identifier) == mine and cmsg == _IS_STAMP and control_size >= _ARRIVED_SIZE:
+                if quoted == nonce and size >= least:
+                    add(((high << 8) | low, source, seconds, nanoseconds, ttl))
+            elif (reply := self._unusual(number, size, control_size, source)) is not None:
+                add(reply)
+        return found, count == batch.count
 
     def stamps_and_errors(self) -> Queued:
         """One batch of the error queue."""
         stamps: list[tuple[int, int]] = []
         errors: list[tuple[int, kernel.QueueEntry]] = []
         batch = self._in
-        data = batch.data
         sizes = batch.receive(self.fd, socket.MSG_ERRQUEUE)
-        controls = _SENT.iter_unpack(memoryview(batch.controls)[: len(sizes) * CONTROL_SIZE])
-        for slot, ((control_size, size), told) in enumerate(zip(sizes, controls, strict=True)):
-            start = slot * _ROOM
-            if told[6:] == self._sent_mark and told[:3] == _IS_STAMP and control_size >= _SENT_SIZE:
+        for slot, (control_size, size) in enumerate(sizes):
+            start = slot * batch.slot_size
+            told = _SENT.unpack_from(batch.data, start + NAME_ROOM)
+            start += batch.start
+            if told[3:] == self._sent_mark and told[0] == _IS_STAMP and control_size >= _SENT_SIZE:
                 sent = self._sequence_sent(start, size)
                 if sent is not None:
-                    stamps.append((sent, told[3] * 1_000_000_000 + told[4]))
+                    stamps.append((sent, told[1] * 1_000_000_000 + told[2]))
                 continue
-            packet = bytes(data[start : start + size])
+            packet = bytes(batch.data[start : start + size])
             entry = kernel.queue_entry(packet, self._messages(slot, control_size), None)
             if entry.origin == kernel.ORIGIN_TIMESTAMPING:
                 sent = self._sequence_sent(start, size)
@@ -186,7 +167,7 @@ class EchoSocket:
                 _, _, _, identifier, sequence = _HEADER.unpack_from(packet)
                 if identifier == self._identifier:
                     errors.append((sequence, entry))
-        return Queued(stamps, errors, len(sizes) == BATCH)
+        return Queued(stamps, errors, len(sizes) == batch.count)
 
     def _sequence_sent(self, start: int, size: int) -> int | None:
         """The sequence in a stamped packet, which begins with a link header of some length: found by the
@@ -200,24 +181,45 @@ class EchoSocket:
             return None
         return (data[header + 6] << 8) | data[header + 7]
 
-    def _with_options(self, slot: int, size: int, control_size: int, source: bytes) -> Reply | None:
-        """A reply whose IPv4 header is not of the usual length."""
-        start = slot * _ROOM
-        stripped = icmp.strip_ipv4_header(bytes(self._in.data[start : start + size]))
-        echo = icmp.read_echo(stripped[0], self.ipv6) if stripped is not None else None
-        if stripped is None or echo is None or echo.identifier != self._identifier:
+    def _unusual(self, slot: int, size: int, control_size: int, source: bytes) -> Reply | None:
+        """A reply without a stamp or TTL, or whose IPv4 header is not of the usual length."""
+        start = slot * self._in.slot_size + self._in.start
+        packet = bytes(self._in.data[start : start + size])
+        header_ttl: int | None = None
+        if self._has_header:
+            stripped = icmp.strip_ipv4_header(packet)
+            if stripped is None:
+                return None
+            packet, header_ttl = stripped
+        echo = icmp.read_echo(packet, self.ipv6)
+        if echo is None or echo.identifier != self._identifier or not echo.payload.startswith(self._nonce):
             return None
-        if not echo.payload.startswith(self._nonce):
-            return None
-        stamp, _ = self._arrival(slot, control_size)
-        return echo.sequence, source, stamp, stripped[1]
+        stamp, ttl = kernel.arrival(self._messages(slot, control_size))
+        ttl = header_ttl if ttl is None else ttl
+        if stamp is None:
+            return echo.sequence, source, None, 0, ttl
+        return echo.sequence, source, *divmod(stamp, 1_000_000_000), ttl
 
     def _messages(self, slot: int, size: int) -> list[tuple[int, int, bytes]]:
-        start = slot * CONTROL_SIZE
-        return list(ancillary(self._in.controls[start : start + min(size, CONTROL_SIZE)]))
+        start = slot * self._in.slot_size + NAME_ROOM
+        return list(ancillary(self._in.data[start : start + min(size, CONTROL_ROOM)]))
 
-    def _arrival(self, slot: int, control_size: int) -> tuple[int | None, int | None]:
-        return kernel.arrival(self._messages(slot, control_size))
+
+def _slot_layout(ipv6: bool, has_header: bool, nonce_size: int) -> struct.Struct:
+    """A slot of :class:`Incoming` that holds a reply: source, control message of the stamp, seconds,
+    nanoseconds, TTL, first byte of a plain IPv4 header (or nothing), type and code, identifier, two bytes of
+    sequence, nonce."""
+    name = "8x16s8x" if ipv6 else "4x4s24x"
+    control = f"16sqq32x16xi{CONTROL_ROOM - _ARRIVED_SIZE}x"
+    head, length = ("1s19x", 20) if has_header else ("0s", 0)
+    rest = _ROOM - length - icmp.HEADER_SIZE - nonce_size
+    return struct.Struct(f"={name}{control}{head}2s2x2sBB{nonce_size}s{rest}x")
+
+
+def _first_bytes(ipv6: bool, has_header: bool, identifier: int) -> tuple[bytes, bytes, bytes]:
+    """What a reply to us has in the places of :func:`_slot_layout`."""
+    kind = icmp.ECHO_REPLY_V6 if ipv6 else icmp.ECHO_REPLY_V4
+    return b"\x45" if has_header else b"", bytes((kind, 0)), identifier.to_bytes(2, "big")
 
 
 def ancillary(control: bytes | bytearray) -> Iterator[tuple[int, int, bytes]]:

@@ -26,9 +26,10 @@ class Item:
         "is_scan",
         "launched",
         "name",
-        "next_at",
         "open",
+        "packed",
         "port",
+        "route",
         "samples",
         "started_ns",
         "text",
@@ -49,7 +50,9 @@ class Item:
         self.host = host or ""  # the canonical literal, empty where no address is known
         self.port = port
         self.address = address  # as socket.connect takes it
-        self.name = b""  # the same as a packed sockaddr, where a driver wants it
+        self.name = b""  # the same as a packed sockaddr, and
+        self.packed = b""  # the address in that, where a driver wants them
+        self.route = 0  # which of its sockets a driver uses
         self.is_loopback = is_loopback
         self.is_scan = is_scan  # one port of many: only the answer is kept
         self.failure: Failure | None = None  # why nothing was sent
@@ -59,7 +62,6 @@ class Item:
         self.base_ns = 0  # perf clock at the first attempt
         self.launched = 0  # attempts begun
         self.open = 0  # of these not yet ended
-        self.next_at = 0.0  # when the next attempt is due
 
 
 class Source:
@@ -80,9 +82,8 @@ class Source:
 
 
 class Attempt(Protocol):
-    """One packet or connection under way."""
+    """One packet or connection under way, or several that wait equally long."""
 
-    item: Item
     expires: float  # when it is ended: its timeout or the deadline, whichever is first
     full_expiry: float  # its timeout alone
 

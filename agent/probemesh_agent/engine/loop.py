@@ -22,8 +22,6 @@ from probemesh_agent.engine.item import Item, Source
 from probemesh_agent.engine.pace import Cap, Pace
 from probemesh_agent.engine.schedule import Driver, Schedule
 
-#: Attempts begun by one run before the loop looks at events and at the other runs.
-_BURST = 128
 _MOST_SOCKETS = 4_096
 STALL_PAUSE_S = 0.005
 
@@ -235,7 +233,7 @@ class Engine:
         started = 0
         if now >= schedule.deadline:
             schedule.finish(now)
-        elif (room := min(self._room(run), _BURST)) > 0:
+        elif (room := min(self._room(run), run.driver.burst)) > 0:
             if self._cap is not None:
                 room = self._cap.room(now, room)
             started = schedule.pump(run.driver, now, room) if room else 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from probemesh_shared import failures
@@ -38,19 +38,25 @@ class Driver(Protocol):
 
     #: Attempts that may be under way at once, by what the driver can hold (None: sockets set the limit).
     most_open: int | None
+    #: Attempts begun by one run before the loop looks at events and at the other runs.
+    burst: int
 
     @property
     def is_stalled(self) -> bool:
         """Something was queued that this host had no room to send: :meth:`flush` soon again."""
 
-    def start(self, item: Item, seq: int, now: float) -> None:
-        """Begins one attempt. Raises :class:`Shortage`."""
+    def start(self, items: Sequence[Item], seq: int, now: float) -> Iterable[tuple[Item, Failure]]:
+        """Begins one attempt, sample ``seq``, of each item; tells those that this host was short for."""
 
     def flush(self, now: float) -> None:
         """Sends what ``start`` only queued."""
 
     def close(self) -> None:
         """Closes everything; nothing is reported any more."""
+
+
+#: Items whose next attempt is the same sample, due at the same time.
+_Cohort = list[Item]
 
 
 class Schedule:
@@ -75,9 +81,10 @@ class Schedule:
         self._pace = pace
         self._emit = emit
         self._ready: deque[Source] = deque()
-        self._due: list[tuple[float, int, Source | Item]] = []
+        # when, a number that nothing shares, when it was due before pacing, what
+        self._due: list[tuple[float, int, float, Source | _Cohort]] = []
         self._order = itertools.count()
-        self._short_since: dict[int, float] = {}  # id of item: since when
+        self._short_since: dict[Item, float] = {}  # since when
         self._cap: int | None = None  # open attempts that this host turned out to carry
         self.short_until = 0.0
 
@@ -113,29 +120,40 @@ class Schedule:
         """Starts what is due, at most ``room`` attempts; how many it was."""
         started = 0
         room = min(room, self.room(now))
-        while started < room and self._due and self._due[0][0] <= now:
-            entry = heapq.heappop(self._due)[2]
-            if isinstance(entry, Item):
-                started += self._start(driver, entry, now)
+        fresh: _Cohort = []
+        while started + len(fresh) < room and self._due and self._due[0][0] <= now:
+            _, _, nominal, entry = heapq.heappop(self._due)
+            if isinstance(entry, list):
+                left = room - started - len(fresh)
+                if len(entry) > left:
+                    self._push(nominal, entry[left:])
+                    entry = entry[:left]
+                self._start(driver, entry, nominal, now)
+                started += len(entry)
             elif (item := entry.take()) is not None:
-                started += self._begin(driver, item, now)
+                fresh.append(item)
                 self._ready.append(entry)
-        while started < room and self._ready:
-            source = self._ready[0]
+        self._take_ready(fresh, room - started, now)
+        if fresh:
+            self._start(driver, fresh, now, now)
+        driver.flush(now)
+        return started + len(fresh)
+
+    def _take_ready(self, fresh: _Cohort, room: int, now: float) -> None:
+        """Items of sources that take turns, as far as pacing lets them begin now."""
+        ready = self._ready
+        while len(fresh) < room and ready:
+            source = ready.popleft()
             item = source.take()
             if item is None:
-                self._ready.popleft()
                 continue
-            self._ready.rotate(-1)
             slot = self._slot(item, now)
             if slot > now:
-                self._ready.pop()
                 source.head = item
                 self._push(slot, source)
             else:
-                started += self._begin(driver, item, now)
-        driver.flush(now)
-        return started
+                ready.append(source)
+                fresh.append(item)
 
     def expire(self, now: float) -> None:
         """Ends attempts whose time is up."""
@@ -152,11 +170,12 @@ class Schedule:
             waited = self._waited(attempt)
             attempt.expire(waited, waited < self._fair_s)
         due, self._due = self._due, []
-        for _, _, entry in due:
+        for _, _, _, entry in due:
             if isinstance(entry, Source):
                 self._ready.append(entry)
             else:
-                self._emit(entry)
+                for item in entry:
+                    self._emit(item)
         self._tell_rest()
 
     # --- what drivers call ------------------------------------------------------------------------------
@@ -169,6 +188,16 @@ class Schedule:
         if not item.open and item.launched >= self.options.count:
             self._emit(item)
 
+    def answered(self, items: Sequence[Item], samples: Sequence[Sample]) -> None:
+        """The same for many attempts at once."""
+        self.open -= len(items)
+        count = self.options.count
+        for item, sample in zip(items, samples, strict=True):
+            item.samples.append(sample)
+            item.open -= 1
+            if not item.open and item.launched >= count:
+                self._emit(item)
+
     def expiry(self, now: float) -> float:
         """When an attempt that starts now has waited long enough."""
         return min(now + self.options.timeout_s, self.deadline)
@@ -180,54 +209,57 @@ class Schedule:
             return now
         return self._pace.reserve(item.host, self._rate, now)
 
-    def _push(self, when: float, entry: Source | Item) -> None:
-        heapq.heappush(self._due, (when, next(self._order), entry))
+    def _push(self, when: float, entry: Source | _Cohort, nominal: float | None = None) -> None:
+        heapq.heappush(self._due, (when, next(self._order), when if nominal is None else nominal, entry))
 
-    def _begin(self, driver: Driver, item: Item, now: float) -> int:
-        item.next_at = now
-        return self._start(driver, item, now)
-
-    def _start(self, driver: Driver, item: Item, now: float) -> int:
-        seq = item.launched
-        item.launched = seq + 1
-        item.open += 1
-        self.open += 1
-        again = item.launched < self.options.count
-        if again:
-            item.next_at += self.options.interval_s
-        try:
-            driver.start(item, seq, now)
-        except Shortage as shortage:
-            self._ran_short(item, seq, shortage.failure, now)
-            return 1
+    def _start(self, driver: Driver, items: _Cohort, due: float, now: float) -> None:
+        """Begins the next attempt of items that have begun equally many."""
+        seq = items[0].launched
+        for item in items:
+            item.launched = seq + 1
+            item.open += 1
+        self.open += len(items)
+        short = dict(driver.start(items, seq, now))
+        if short:
+            for item, failure in short.items():
+                self._ran_short(item, seq, failure, due, now)
+            items = [item for item in items if item not in short]
         if self._short_since:
-            self._short_since.pop(id(item), None)
-        if again:
-            self._schedule_next(item, now)
-        return 1
+            for item in items:
+                self._short_since.pop(item, None)
+        if seq + 1 < self.options.count and items:
+            self._schedule_next(items, due, now)
 
-    def _schedule_next(self, item: Item, now: float) -> None:
-        when = item.next_at = max(item.next_at, now)
-        if self._rate is not None and not item.is_loopback:
-            when = max(when, self._pace.reserve(item.host, self._rate, when))
-        heapq.heappush(self._due, (when, next(self._order), item))
+    def _schedule_next(self, items: _Cohort, due: float, now: float) -> None:
+        due = max(due + self.options.interval_s, now)
+        if self._rate is None:
+            self._push(due, items)
+            return
+        at_once: _Cohort = []
+        for item in items:
+            slot = self._slot(item, due)
+            if slot > due:
+                self._push(slot, [item], due)
+            else:
+                at_once.append(item)
+        if at_once:
+            self._push(due, at_once)
 
-    def _ran_short(self, item: Item, seq: int, failure: Failure, now: float) -> None:
-        since = self._short_since.setdefault(id(item), now)
+    def _ran_short(self, item: Item, seq: int, failure: Failure, due: float, now: float) -> None:
+        since = self._short_since.setdefault(item, now)
         self._cap = max(8, self.open - 1)
         self.short_until = now + _SHORTAGE_PAUSE_S
         if now - since < SHORTAGE_PATIENCE_S:
             item.launched -= 1
             item.open -= 1
             self.open -= 1
-            item.next_at = now
-            self._push(now + _SHORTAGE_PAUSE_S, item)
+            self._push(now + _SHORTAGE_PAUSE_S, [item], now)
             return
-        del self._short_since[id(item)]
+        del self._short_since[item]
         if item.launched < self.options.count:
-            self._schedule_next(item, now)
-        offset = (now - item.next_at) * 1e3 if item.samples else 0.0
-        self.sample(item, Sample(seq, max(offset, 0.0), None, Outcome.LOCAL_RESOURCE, failure))
+            self._schedule_next([item], due, now)
+        offset_ms = seq * self.options.interval_s * 1e3
+        self.sample(item, Sample(seq, offset_ms, None, Outcome.LOCAL_RESOURCE, failure))
 
     def _waited(self, attempt: Attempt) -> float:
         return self.options.timeout_s - max(0.0, attempt.full_expiry - attempt.expires)

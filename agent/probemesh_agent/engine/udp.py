@@ -10,6 +10,7 @@ import errno
 import select
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from probemesh_shared.words import FailureKind, Family, Origin, Outcome, Stage, 
 
 from probemesh_agent import kernel
 from probemesh_agent.engine.item import Item
-from probemesh_agent.engine.schedule import Schedule, cut_or_silent
+from probemesh_agent.engine.schedule import Schedule, Shortage, cut_or_silent
 from probemesh_agent.engine.sockets import CannotOpen, Recipe, classify, recipe, refusal
 from probemesh_agent.net.sources import sourced
 
@@ -45,6 +46,7 @@ class UdpDriver:
     """Sends for one run."""
 
     most_open: int | None = None
+    burst = 128
     is_stalled = False
 
     def __init__(self, schedule: Schedule, engine: Engine, options: Options, question: Question) -> None:
@@ -54,7 +56,17 @@ class UdpDriver:
         self._options = options
         self._recipes: dict[tuple[Family, bool], Recipe] = {}
 
-    def start(self, item: Item, seq: int, now: float) -> None:
+    def start(self, items: Sequence[Item], seq: int, now: float) -> list[tuple[Item, Failure]]:
+        """See :class:`probemesh_agent.engine.schedule.Driver`."""
+        short: list[tuple[Item, Failure]] = []
+        for item in items:
+            try:
+                self._start(item, seq, now)
+            except Shortage as shortage:
+                short.append((item, shortage.failure))
+        return short
+
+    def _start(self, item: Item, seq: int, now: float) -> None:
         """Connects and sends; what our own host refuses ends the attempt at once."""
         if seq == 0:
             item.started_ns = time.time_ns()

@@ -4,6 +4,8 @@ Everything that is read came from a stranger: short, padded or forged packets gi
 """
 
 import struct
+import sys
+from array import array
 from dataclasses import dataclass
 
 ECHO_REQUEST_V4, ECHO_REPLY_V4 = 8, 0
@@ -51,6 +53,23 @@ def request(ipv6: bool, identifier: int, sequence: int, body: bytes) -> bytes:
     return _ECHO.pack(ECHO_REQUEST_V4, 0, checksum, identifier, sequence) + body
 
 
+def request_headers(kind: int, identifier: int, total: int, first: int, count: int) -> bytes:
+    """The first eight bytes of ``count`` echo requests numbered from ``first``, which does not wrap.
+
+    ``total`` is the word sum of all their other bytes; 0 leaves the checksum to the kernel (ICMPv6)."""
+    words = array("H", bytes(HEADER_SIZE * count))
+    words[0::4] = array("H", (kind << 8,)) * count
+    if total:
+        base = fold(total) ^ 0xFFFF
+        sums = [base + sequence for sequence in range(first, first + count)]
+        words[1::4] = array("H", [0xFFFF - ((one & 0xFFFF) + (one >> 16)) for one in sums])
+    words[2::4] = array("H", (identifier,)) * count
+    words[3::4] = array("H", range(first, first + count))
+    if sys.byteorder == "little":
+        words.byteswap()
+    return words.tobytes()
+
+
 def strip_ipv4_header(packet: bytes) -> tuple[bytes, int] | None:
     """``(what follows the IPv4 header, its TTL)``; options are skipped; None for anything malformed."""
     if len(packet) < 20 or packet[0] >> 4 != 4:
@@ -87,6 +106,7 @@ __all__ = [
     "payload",
     "read_echo",
     "request",
+    "request_headers",
     "strip_ipv4_header",
     "word_sum",
 ]
