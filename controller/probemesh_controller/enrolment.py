@@ -17,6 +17,7 @@ from probemesh_shared.errors import CertificateRefused, InvalidRequest, NotAllow
 from probemesh_shared.identity.names import Subject
 from probemesh_shared.identity.token import hash_secret
 from probemesh_shared.names import check_name
+from probemesh_shared.rpc.explain import when
 from probemesh_shared.rpc.peer import Peer, peer_of
 from probemesh_shared.words import Role
 
@@ -91,7 +92,7 @@ class Enroller:
         if token is None or token.id != peer.id:
             raise NotAllowed("this token is not known here", _NEW_TOKEN)
         if token.expires_ns <= self._wall_ns():
-            raise NotAllowed("this token has expired", _NEW_TOKEN)
+            raise NotAllowed(f"this token expired at {when(token.expires_ns)}", _NEW_TOKEN)
         if token.uses_left < 1:
             raise NotAllowed("this token has been used already", _NEW_TOKEN)
         return token

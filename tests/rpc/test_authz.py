@@ -8,7 +8,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from probemesh.v1 import enrol_pb2, mesh_pb2, session_pb2
 from probemesh_shared.errors import MeshError, NotAllowed, NotFound
-from probemesh_shared.rpc.authz import ALLOWED, allowed, check_table
+from probemesh_shared.rpc.authz import ALLOWED, allowed, check_table, refusal
 from probemesh_shared.rpc.client import Connection
 from probemesh_shared.words import Role
 
@@ -83,7 +83,7 @@ async def test_every_method_by_every_role(serve, ca, role: Role) -> None:
         except Exception as error:  # the stream's own error: streams are read without the wrapper
             details = getattr(error, "details", lambda: "")()
             (reached if details == "reached" else refused).add(short)
-            assert details == "reached" or "may not call" in details
+            assert details == "reached" or "may not" in details
     assert reached == EXPECTED[role]
     assert reached | refused == {path.removeprefix("/probemesh.v1.") for path in METHODS}
 
@@ -98,6 +98,29 @@ def test_the_table_has_a_row_for_every_method_and_no_other() -> None:
 @pytest.mark.parametrize("role", list(Role))
 def test_a_method_without_a_row_is_denied(role: Role) -> None:
     assert not allowed("/probemesh.v1.Mesh/Forgotten", role)
+
+
+@pytest.mark.parametrize(
+    ("method", "role", "says"),
+    [
+        ("Mesh/CreateToken", Role.OPERATOR, "operator ann may not create tokens: that needs the role admin"),
+        ("Mesh/Run", Role.VIEWER, "viewer ann may not run probes: that needs the role operator"),
+        ("Mesh/Status", Role.AGENT, "agent ann may not look at the mesh: that needs the role viewer"),
+        ("Mesh/Run", Role.JOIN, "a token may not run probes: that needs the role operator"),
+        ("Enrolment/Enrol", Role.ADMIN, "admin ann may not join the mesh: that needs a token"),
+        ("Fleet/Attach", Role.CONTROLLER, "a controller may not offer itself as a vantage point: "),
+        ("Mesh/Forgotten", Role.ADMIN, "admin ann may not do that"),
+    ],
+)
+def test_a_refusal_says_in_words_what_is_needed(method: str, role: Role, says: str) -> None:
+    assert refusal(f"/probemesh.v1.{method}", role, "ann").startswith(says)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_refusal_names_a_method(method: str) -> None:
+    said = refusal(method, Role.VIEWER, "ann")
+    assert "do that" not in said
+    assert method.rpartition("/")[2] not in said
 
 
 def test_start_fails_without_a_row() -> None:
@@ -127,5 +150,5 @@ async def test_messages_of_who_is_not_allowed_are_not_even_parsed(serve, ca, age
     for identity, error in ((agent, NotAllowed), (admin, MeshError)):
         connection = served.dial(identity)
         raw = connection.channel.unary_unary("/probemesh.v1.Mesh/LabelAgent")
-        with pytest.raises(error, match=r"may not call|cannot be read"):
+        with pytest.raises(error, match=r"may not label agents: that needs the role admin|cannot be read"):
             await connection.call(raw, b"\xff\xff\xff")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from probemesh_shared.errors import CertificateRefused, Unreachable
+from probemesh_shared.errors import CertificateRefused, NotAllowed, Unreachable
 from probemesh_shared.identity.files import save_identity
 from probemesh_shared.identity.names import agent_dns
 from probemesh_shared.rpc.client import connect
@@ -30,6 +30,14 @@ async def test_the_right_ones_meet(served, admin) -> None:
 async def test_our_certificate_has_expired(served, ca) -> None:
     with pytest.raises(CertificateRefused, match=r"our own certificate \(admin ann\) expired"):
         await served.status(issue(ca, Role.ADMIN, "ann", "ann", LONG_AGO))
+
+
+async def test_a_token_that_is_over_is_no_certificate_of_ours(served, ca) -> None:
+    with pytest.raises(
+        NotAllowed, match=r"^this token expired at \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ$"
+    ) as caught:
+        await served.status(issue(ca, Role.JOIN, "t", "t", LONG_AGO))
+    assert "new token" in (caught.value.hint or "")
 
 
 async def test_our_certificate_is_not_valid_yet(served, ca) -> None:

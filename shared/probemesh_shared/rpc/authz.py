@@ -32,6 +32,38 @@ ALLOWED: Mapping[str, frozenset[Role]] = MappingProxyType(
     }
 )
 
+#: What a method is to the person who may not call it; the names of methods are nobody's business.
+_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "/probemesh.v1.Fleet/Attach": "offer itself as a vantage point",
+        "/probemesh.v1.Agent/Attach": "send jobs to an agent",
+        "/probemesh.v1.Enrolment/Enrol": "join the mesh",
+        "/probemesh.v1.Enrolment/Renew": "renew an agent's certificate",
+        "/probemesh.v1.Mesh/Status": "look at the mesh",
+        "/probemesh.v1.Mesh/ListAgents": "list agents",
+        "/probemesh.v1.Mesh/Run": "run probes",
+        "/probemesh.v1.Mesh/CancelRun": "stop runs",
+        "/probemesh.v1.Mesh/LabelAgent": "label agents",
+        "/probemesh.v1.Mesh/RevokeAgent": "revoke agents",
+        "/probemesh.v1.Mesh/CreateToken": "create tokens",
+    }
+)
+_UPWARDS = (Role.VIEWER, Role.OPERATOR, Role.ADMIN)
+
+
+def refusal(method: str, role: Role, name: str) -> str:
+    """``operator alice may not create tokens: that needs the role admin``."""
+    who = {Role.JOIN: "a token", Role.CONTROLLER: "a controller"}.get(role, f"{role} {name}")
+    what = _WORDS.get(method, "do that")
+    roles = ALLOWED.get(method, frozenset())
+    least = next((one for one in _UPWARDS if one in roles), None)
+    if least is not None:
+        return f"{who} may not {what}: that needs the role {least}"
+    if roles:
+        needed = "a token" if Role.JOIN in roles else "an agent's certificate"
+        return f"{who} may not {what}: that needs {needed}"
+    return f"{who} may not {what}"
+
 
 def allowed(method: str, role: Role) -> bool:
     """False for every method that has no row."""

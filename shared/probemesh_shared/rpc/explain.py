@@ -10,15 +10,18 @@ import asyncio
 import time
 from datetime import UTC, datetime
 
-from probemesh_shared.errors import CertificateRefused, MeshError, Unreachable
+from probemesh_shared.errors import CertificateRefused, MeshError, NotAllowed, Unreachable
 from probemesh_shared.identity.files import Identity
 from probemesh_shared.identity.tlsprobe import Probed, Problem, probe_tls
+from probemesh_shared.words import Role
 
 HANDSHAKE_S = 5.0
+_ASK_ANEW = "ask an administrator for a new token; if it is new, check this host's clock"
 
 
 async def explain(address: str, identity: Identity, server_name: str) -> MeshError:
-    """:class:`CertificateRefused` (which side, and why) or :class:`Unreachable`. Takes at most about 6 s."""
+    """:class:`CertificateRefused` (which side, and why), :class:`NotAllowed` (a token that is over) or
+    :class:`Unreachable`. Takes at most about 6 s."""
     own = _own_dates(identity, time.time_ns())
     if own is not None:
         return own
@@ -27,24 +30,30 @@ async def explain(address: str, identity: Identity, server_name: str) -> MeshErr
             probed = await asyncio.to_thread(probe_tls, address, identity, server_name, HANDSHAKE_S)
     except TimeoutError:
         probed = Probed(Problem.SILENT, "the name was not resolved in time")
+    if probed.problem is Problem.OURS and identity.role is Role.JOIN:
+        return CertificateRefused(f"{address} refuses this token: {probed.detail}", _ASK_ANEW)
     return _as_error(address, server_name, probed)
 
 
 def _own_dates(identity: Identity, now_ns: int) -> MeshError | None:
+    if now_ns >= identity.not_after_ns and identity.role is Role.JOIN:
+        return NotAllowed(f"this token expired at {when(identity.not_after_ns)}", _ASK_ANEW)
     if now_ns >= identity.not_after_ns:
         return CertificateRefused(
-            f"our own certificate ({identity.role} {identity.name}) expired {_when(identity.not_after_ns)}",
+            f"our own certificate ({identity.role} {identity.name}) expired {when(identity.not_after_ns)}",
             "join again with a new token, or check this host's clock",
         )
     if now_ns < identity.not_before_ns:
+        what = "this token" if identity.role is Role.JOIN else "our own certificate"
         return CertificateRefused(
-            f"our own certificate is not valid before {_when(identity.not_before_ns)}",
+            f"{what} is not valid before {when(identity.not_before_ns)}",
             "check this host's clock",
         )
     return None
 
 
-def _when(instant_ns: int) -> str:
+def when(instant_ns: int) -> str:
+    """``2026-11-22 17:02:03Z``."""
     return datetime.fromtimestamp(instant_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 

@@ -22,7 +22,7 @@ from probemesh_shared.errors import (
     NotAllowed,
     Unreachable,
 )
-from probemesh_shared.rpc.authz import allowed
+from probemesh_shared.rpc.authz import allowed, refusal
 from probemesh_shared.rpc.errors import to_status
 from probemesh_shared.rpc.grpc_setup import grpc
 from probemesh_shared.rpc.peer import Peer, peer_of
@@ -88,7 +88,7 @@ class Guard:
         if peer.serial in self._denied:
             raise CertificateRefused(_REVOKED, "ask an administrator for a new token")
         if not allowed(method, peer.role):
-            raise NotAllowed(f"role {peer.role} may not call {method.rpartition('/')[2]}")
+            raise NotAllowed(refusal(method, peer.role, peer.name))
         if self._calls[peer.serial] >= MAX_CALLS:
             raise Busy(f"more than {MAX_CALLS} calls at a time with one certificate")
         return peer
