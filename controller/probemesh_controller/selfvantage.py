@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
@@ -22,6 +22,7 @@ from probemesh_shared.escape import escape_bytes
 from probemesh_shared.model import AgentInfo, Job, Measurement, Pacing, Spec
 from probemesh_shared.session.frames import JobEnd, JobStatus, ResultBatch
 
+from probemesh_controller import selfprocess
 from probemesh_controller.api import Mesh, RunEvent, RunMeasured, RunRequest, RunVantageEnded
 from probemesh_controller.candidates import Addressed, address, readable
 from probemesh_controller.merging import merge
@@ -132,14 +133,7 @@ class _Child:
         yield JobEnd(job.id, 0, JobStatus.LOST, await self._last_words())
 
     async def _start(self, job: Job) -> None:
-        # a session of its own: Ctrl-C is for us, and we tell the child
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "probemesh_agent", "probe", "--frames"),
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=PIPE,
-            start_new_session=True,
-        )
+        self._process = await selfprocess.take()
         self._listening = asyncio.create_task(self._listen(self._process))
         assert self._process.stdin is not None
         with contextlib.suppress(ConnectionError):  # it died: reading will say so

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.jsonout import dumps
+from probemesh_shared.jsonshape import CertificateJson
 from probemesh_shared.model import TargetResult
 
 from probemesh_controller.cli.flags import use_color
@@ -63,12 +64,18 @@ def print_results(results: Sequence[TargetResult], wanted: Format, strict: bool,
 
         write(csvout.render(results))
         return
-    from probemesh_shared.certificates import parse_certificate
     from probemesh_shared.jsonout import result_to_json
 
-    values = [result_to_json(result, parse_certificate, strict) for result in results]
+    values = [result_to_json(result, _certificate, strict) for result in results]
     if wanted is Format.JSONL:
         for value in values:
             print_value(value, wanted)
     else:
         print_value(values[0] if len(values) == 1 else values, wanted)
+
+
+def _certificate(der: bytes) -> CertificateJson:
+    """Loads ``cryptography``, where there is a certificate to be shown."""
+    from probemesh_shared.certificates import parse_certificate
+
+    return parse_certificate(der)

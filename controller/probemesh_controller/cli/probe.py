@@ -1,5 +1,7 @@
 """``meshctl probe``: who reaches a target, from where, how fast, and which rung fails."""
 
+import sys
+
 import typer
 
 from probemesh_controller.cli import probe_options as options
@@ -56,31 +58,45 @@ def probe(
 ) -> int:
     import asyncio
 
-    from probemesh_controller.cli.probing import ProbeAsked, run_probe
-    from probemesh_controller.cli.specs import Asked
+    from probemesh_controller.selfprocess import ahead
 
-    asked = Asked(
-        kinds=kind or (),
-        count=count,
-        interval=interval,
-        timeout=timeout,
-        ipv4=ipv4,
-        ipv6=ipv6,
-        source=source,
-        dscp=dscp,
-        ttl=ttl,
-        size=size,
-        dont_fragment=dont_fragment,
-        payload=payload,
-        expect=expect,
-        server=server,
-        record_type=record_type,
-        transport=transport,
-        sni=sni,
-        method=method,
-        headers=header or (),
-        expect_status=expect_status,
-        expect_body=expect_body,
-    )
-    wanted = ProbeAsked(tuple(target), asked, from_, exclude, limit, deadline, strict, output, ci)
-    return asyncio.run(run_probe(wanted))
+    async def run() -> int:
+        from probemesh_controller.cli.probing import ProbeAsked, run_probe
+        from probemesh_controller.cli.specs import Asked
+
+        asked = Asked(
+            kinds=kind or (),
+            count=count,
+            interval=interval,
+            timeout=timeout,
+            ipv4=ipv4,
+            ipv6=ipv6,
+            source=source,
+            dscp=dscp,
+            ttl=ttl,
+            size=size,
+            dont_fragment=dont_fragment,
+            payload=payload,
+            expect=expect,
+            server=server,
+            record_type=record_type,
+            transport=transport,
+            sni=sni,
+            method=method,
+            headers=header or (),
+            expect_status=expect_status,
+            expect_body=expect_body,
+        )
+        wanted = ProbeAsked(tuple(target), asked, from_, exclude, limit, deadline, strict, output, ci)
+        return await run_probe(wanted)
+
+    async def beside_self() -> int:
+        async with ahead(_may_want_self(from_, exclude)):
+            return await run()
+
+    return asyncio.run(beside_self())
+
+
+def _may_want_self(from_: str | None, exclude: str | None) -> bool:
+    """Before anything is read properly: a process started for nothing is no harm."""
+    return sys.platform.startswith("linux") and "self" in (from_ or "self") and "self" not in (exclude or "")
