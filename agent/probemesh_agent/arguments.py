@@ -42,7 +42,7 @@ _DOCTOR = """examples:
 """
 _POLICY = """examples:
   mesh-agent policy check 169.254.169.254
-  mesh-agent policy check db.internal:5432 --policy /etc/probemesh/policy.toml
+  mesh-agent policy check db.internal:5432 10.0.0.0 --policy /etc/probemesh/policy.toml
 """
 
 
@@ -185,6 +185,6 @@ def _probe(commands: "argparse._SubParsersAction[Parser]") -> None:
 def _policy(commands: "argparse._SubParsersAction[Parser]") -> None:
     policy = _command(commands, "policy", "What this host lets its agent probe.", _POLICY)
     actions = policy.add_subparsers(dest="action", metavar="ACTION", parser_class=Parser, required=True)
-    check = _command(actions, "check", "Would a target be probed from here, and by which rule?", _POLICY)
-    check.add_argument("target", metavar="TARGET")
+    check = _command(actions, "check", "Would targets be probed from here, and by which rule?", _POLICY)
+    check.add_argument("targets", nargs="+", metavar="TARGET")
     check.add_argument("--policy", type=Path, metavar="F", help="TOML file (default: as shipped)")

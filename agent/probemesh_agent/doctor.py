@@ -10,9 +10,10 @@ import socket
 import stat
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from probemesh_shared.errors import MeshError, StateError
 from probemesh_shared.identity.files import Identity, load_identity
@@ -23,14 +24,17 @@ from probemesh_shared.rpc.explain import explain
 from probemesh_agent import capabilities, kernelclock
 from probemesh_agent.enrol import load_agent
 
+if TYPE_CHECKING:
+    from probemesh_shared.jsonshape import DoctorJson
+
 _DAY_NS = 86_400_000_000_000
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
 
 
 class Level(StrEnum):
     OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
+    WARN = "warning"
+    FAIL = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +47,19 @@ class Check:
     fix: str | None = None
 
 
-def to_json(checks: tuple[Check, ...]) -> dict[str, object]:
-    """Shape of ``doctor -o json``."""
-    return {"schema": 1, "ok": healthy(checks), "checks": [asdict(check) for check in checks]}
+def to_json(checks: tuple[Check, ...]) -> "DoctorJson":
+    """The shape that ``meshctl doctor -o json`` has too; ``fix`` stands only where something is wrong."""
+    return {
+        "schema": 1,
+        "checks": [
+            {"name": check.name, "status": check.level.value, "text": check.text, "fix": _fix(check)}
+            for check in checks
+        ],
+    }
+
+
+def _fix(check: Check) -> str | None:
+    return None if check.level is Level.OK else check.fix
 
 
 def healthy(checks: tuple[Check, ...]) -> bool:

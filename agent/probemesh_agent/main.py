@@ -114,9 +114,9 @@ def _doctor(args: argparse.Namespace) -> int:
 def _policy(args: argparse.Namespace) -> int:
     from probemesh_agent import policycheck
 
-    allowed, text = asyncio.run(policycheck.check(args.target, args.policy))
+    allowed, text = asyncio.run(policycheck.check(args.targets, args.policy))
     sys.stdout.write(text)
-    return OK if allowed else UNREACHED
+    return OK if all(allowed) else SOME if any(allowed) else UNREACHED
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

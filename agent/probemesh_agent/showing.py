@@ -27,9 +27,9 @@ def show_checks(checks: tuple[doctor.Check, ...], *, as_json: bool) -> str:
         return jsonout.dumps(doctor.to_json(checks)) + "\n"
     lines = []
     for check in checks:
-        lines.append(f"{check.level:<5} {check.name:<12} {escape(check.text)}")
+        lines.append(f"{check.level:<7} {check.name:<12} {escape(check.text)}")
         if check.fix is not None and check.level is not doctor.Level.OK:
-            lines.append(f"{'':<18} → {escape(check.fix)}")
+            lines.append(f"{'':<20} → {escape(check.fix)}")
     return "\n".join(lines) + "\n"
 
 

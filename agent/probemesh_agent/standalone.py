@@ -59,7 +59,7 @@ async def probe(args: argparse.Namespace) -> int:
         raise InvalidRequest(f"{named.text}: only a mesh knows its agents", "use meshctl probe")
     options = read_options(args)
     specs = specs_of(args.kind, options)
-    if not 0 < args.deadline <= 3600:
+    if not 0.1 <= args.deadline <= 3600:
         raise InvalidRequest(f"--deadline {args.deadline:g} is out of range", "give 0.1 to 3600 seconds")
     policy = typed_policy(args.policy)
     clock = SystemClock()
@@ -77,11 +77,11 @@ async def probe(args: argparse.Namespace) -> int:
 
 
 def read_options(args: argparse.Namespace) -> Options:
-    """Bounds as through a mesh. Raises :class:`InvalidRequest`."""
+    """Bounds as ``meshctl probe`` has them. Raises :class:`InvalidRequest`."""
     limits: tuple[tuple[str, float | None, float, float], ...] = (
         ("--count", args.count, 1, 1000),
-        ("--interval", args.interval, 0, 3600),
-        ("--timeout", args.timeout, 0.001, 3600),
+        ("--interval", args.interval, 0.01, 60),
+        ("--timeout", args.timeout, 0.05, 60),
         ("--dscp", args.dscp, 0, 63),
         ("--ttl", args.ttl, 1, 255),
         ("--size", args.size, 0, 65507),

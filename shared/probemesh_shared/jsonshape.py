@@ -297,7 +297,7 @@ class CheckJson(TypedDict):
 
 
 class DoctorJson(TypedDict):
-    """``meshctl doctor -o json``."""
+    """``meshctl doctor -o json`` and ``mesh-agent doctor -o json``."""
 
     schema: Literal[1]
     checks: list[CheckJson]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 from agent_tests_mesh import Mesh, job
 from probemesh_agent.main import main
@@ -16,6 +17,7 @@ from probemesh_shared.model import IcmpSpec, LadderSpec, Options
 from probemesh_shared.session.frames import Frame, JobEnd, JobStatus, ResultBatch
 from probemesh_shared.words import Outcome
 
+DOCTOR_SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "doctor.schema.json"
 PROGRAM = (sys.executable, "-m", "probemesh_agent")
 
 
@@ -80,6 +82,44 @@ def test_policy_check_names_the_rule(capsys: pytest.CaptureFixture[str], tmp_pat
     assert "allowed" in capsys.readouterr().out
 
 
+def test_policy_check_takes_several_targets(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[allow]\nloopback = true\n")
+    targets = ["127.0.0.1:80", "169.254.169.254"]
+    assert main(["policy", "check", *targets, "--policy", str(policy)]) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [["allowed", "127.0.0.1"], ["denied", "169.254.169.254"]]
+    assert main(["policy", "check", "127.0.0.1", "127.0.0.2", "--policy", str(policy)]) == 0
+    assert main(["policy", "check", "169.254.169.254", "169.254.169.254:80"]) == 1
+
+
+def test_policy_check_reads_every_target_before_it_judges_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["policy", "check", "127.0.0.1", "host:0"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("--count", ["0", "1001", "-3"]),
+        ("--interval", ["0", "61", "nan", "-1"]),
+        ("--timeout", ["0", "0.04", "61", "inf"]),
+        ("--deadline", ["0", "3601", "nan"]),
+        ("--size", ["-1", "65508"]),
+        ("--dscp", ["-1", "64"]),
+        ("--ttl", ["0", "256"]),
+    ],
+)
+def test_an_option_out_of_its_range_is_wrong_use(
+    option: str, values: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for value in values:
+        assert main(["probe", "h:1", f"{option}={value}"]) == 2
+        streams = capsys.readouterr()
+        assert f"{option} {float(value):g} is out of range" in streams.err
+        assert len(streams.err.splitlines()) == 2
+
+
 def test_probe_as_json_and_its_exit_codes(quiet_server: int) -> None:
     up = run("probe", f"127.0.0.1:{quiet_server}", "--count", "1", "-o", "json")
     found = json.loads(up.stdout)
@@ -97,9 +137,11 @@ def test_doctor_tells_a_host_that_has_not_joined(tmp_path: Path) -> None:
     told = run("doctor", "--state", str(tmp_path), "-o", "json", https_proxy="http://127.0.0.1:1")
     assert told.returncode == 1
     report = json.loads(told.stdout)
-    levels = {check["name"]: check["level"] for check in report["checks"]}
-    assert (report["ok"], levels["certificate"], levels["proxy"]) == (False, "fail", "warn")
-    assert all(check["fix"] for check in report["checks"] if check["level"] == "fail")
+    jsonschema.validate(report, json.loads(DOCTOR_SCHEMA.read_text()), jsonschema.Draft202012Validator)
+    found = {check["name"]: check["status"] for check in report["checks"]}
+    assert (found["certificate"], found["proxy"]) == ("failed", "warning")
+    assert all(check["fix"] for check in report["checks"] if check["status"] == "failed")
+    assert not any(check["fix"] for check in report["checks"] if check["status"] == "ok")
 
 
 def test_doctor_tells_a_controller_that_is_away(tmp_path: Path) -> None:
