@@ -54,7 +54,7 @@ _ENDED: Mapping[JobStatus, tuple[Outcome, str]] = MappingProxyType(
         JobStatus.EXPIRED: (Outcome.UNMEASURED, "the deadline came first"),
         JobStatus.CANCELLED: (Outcome.CANCELLED, "cancelled"),
         JobStatus.REJECTED: (Outcome.UNMEASURED, "the agent did not take the job"),
-        JobStatus.FAILED: (Outcome.UNMEASURED, "a fault of the agent's own; its log has the id"),
+        JobStatus.FAILED: (Outcome.UNMEASURED, "a fault of our own, not of the target"),
         JobStatus.LOST: (Outcome.AGENT_LOST, "the agent was lost in the middle of the run"),
     }
 )

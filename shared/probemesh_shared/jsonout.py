@@ -144,11 +144,16 @@ def _agent(agent: AgentInfo) -> AgentJson:
         "site": agent.site,
         "labels": dict(sorted(agent.labels.items())),
         "state": agent.state,
-        "version": agent.version,
+        "version": bare_version(agent.version),
         "addresses": list(agent.addresses),
         "capabilities": list(agent.capabilities),
         "last_seen": None if agent.last_seen_ns is None else time_text(agent.last_seen_ns),
     }
+
+
+def bare_version(told: str | None) -> str | None:
+    """``0.1.0``, also where an agent says ``probemesh 0.1.0`` or ``probemesh/0.1.0``."""
+    return told.removeprefix("probemesh").lstrip(" /") or None if told else None
 
 
 def _vantage(vantage: Vantage, parse: ParseCertificate) -> VantageJson:

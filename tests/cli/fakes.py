@@ -87,6 +87,7 @@ class FakeMesh:
     requests: list = field(default_factory=list)
     tokens: list = field(default_factory=list)
     contexts: list = field(default_factory=list)
+    end: tuple = (JobStatus.DONE, "")
     cancelled: bool = False
     closed: bool = False
 
@@ -123,7 +124,7 @@ class FakeMesh:
                         await asyncio.Event().wait()
                     if self.gone is not None:
                         raise self.gone
-                    yield RunVantageEnded(name, index, JobStatus.DONE)
+                    yield RunVantageEnded(name, index, *self.end)
             yield RunEnded()
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled = True

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import jsonschema
 import pytest
 import yaml
 from probemesh_controller.schema import ROOTS, schema_of
-from probemesh_shared.model import Evidence, Finding, Place, Scope
+from probemesh_shared.model import DnsDetail, DnsRecord, Evidence, Finding, Place, Scope
+from probemesh_shared.session.frames import JobStatus
 from probemesh_shared.words import Confidence, Family, Kind, Outcome, PlaceKind, Verdict
 
 from tests.cli.fakes import http_row, https_row, row, tcp_row
@@ -92,8 +94,6 @@ def test_a_scan_groups_ports(meshctl, config_file, mesh, one_finding):
 
 
 def test_colour_only_repeats_what_words_say(meshctl, config_file, scripted):
-    import re
-
     plain = meshctl("probe", "db:5432").out
     painted = meshctl("--color", "probe", "db:5432").out
     assert "\x1b[" in painted
@@ -171,6 +171,53 @@ def test_nothing_from_a_remote_end_steers_the_terminal(meshctl, config_file, mes
     ran = meshctl("probe", "db:5432", "--from", "all", "-o", form)
     for text in (ran.out, ran.err):
         assert all(char.isprintable() or char == "\n" for char in text)
+
+
+def table_of(ran):
+    return list(csv.DictReader(io.StringIO(ran.out)))
+
+
+def test_csv_shows_what_was_answered(meshctl, config_file, mesh):
+    records = (DnsRecord("web", "A", 60, "192.0.2.5"), DnsRecord("web", "MX", 60, "=evil()"))
+    named = DnsDetail("web", "A", rcode="NOERROR", answers=records)
+    system = DnsDetail("web", system=True, system_addresses=("192.0.2.5", "2001:db8::5"))
+    dns = [row(Kind.DNS, target="web", port=None, detail=detail) for detail in (named, system)]
+    hostile = row(Kind.DNS, target="web", port=None, detail=DnsDetail("web", answers=records[1:]))
+    bare = replace(hostile, detail=DnsDetail("web", system=True, system_addresses=("=1+1",)))
+    mesh.script = {"berlin-1": (*dns, http_row(500, Outcome.ANSWER_UNEXPECTED), https_row(), tcp_row(), bare)}
+    cells = table_of(meshctl("probe", "https://web/", "--from", "berlin-1", "-o", "csv"))
+    said = {(line["kind"], line["status"], line["answer"]) for line in cells}
+    assert said == {
+        ("dns", "NOERROR", "A 192.0.2.5 MX =evil()"),
+        ("dns", "", "192.0.2.5 2001:db8::5"),
+        ("dns", "", "'=1+1"),
+        ("http", "500", "OK"),
+        ("tls", "", "TLSv1.3"),
+        ("tcp", "", "SSH-2.0\\x1b[2J"),
+    }
+
+
+@pytest.mark.parametrize("told", ["probemesh 0.1.0", "probemesh/0.1.0", "0.1.0"])
+def test_an_agents_version_is_the_bare_number(meshctl, config_file, mesh, told):
+    mesh.fleet = [replace(mesh.fleet[0], version=told)]
+    assert json.loads(meshctl("agents", "-o", "json").out)["agents"][0]["version"] == "0.1.0"
+    assert re.search(r"^version +0\.1\.0$", meshctl("agents", "show", "berlin-1").out, re.MULTILINE)
+    assert " 0.1.0 " in meshctl("agents").out
+
+
+@pytest.mark.parametrize("told", [None, "", "probemesh "])
+def test_an_agent_that_tells_no_version_has_none(meshctl, config_file, mesh, told):
+    mesh.fleet = [replace(mesh.fleet[0], version=told)]
+    assert json.loads(meshctl("agents", "-o", "json").out)["agents"][0]["version"] is None
+
+
+def test_a_fault_of_ours_is_told_once(meshctl, config_file, mesh):
+    mesh.end = (JobStatus.FAILED, "internal fault 1a2b3c4d; the agent's log has it")
+    ran = meshctl("probe", "db:5432", "--from", "berlin-1", "-o", "json")
+    (vantage,) = json.loads(ran.out)["vantages"]
+    assert vantage["outcome"] == "unmeasured"
+    assert vantage["reason"].endswith(": internal fault 1a2b3c4d; the agent's log has it")
+    assert vantage["reason"].count("log") == 1
 
 
 def test_no_cell_is_a_formula(meshctl, config_file, mesh):

@@ -54,6 +54,10 @@ def loaded_after(*arguments, **environment):
     return ran, set(ran.stderr.splitlines())
 
 
+def test_no_example_has_an_empty_comment():
+    assert not re.findall(r"^ *#\s*$", reference.render(), re.MULTILINE)
+
+
 def test_help_loads_nothing_heavy(home):
     ran, modules = loaded_after("--help")
     assert ran.returncode == 0

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from probemesh_shared.errors import InvalidRequest, NotFound, Unreachable
 from probemesh_shared.escape import escape
-from probemesh_shared.jsonout import agents_to_json, plain, time_text
+from probemesh_shared.jsonout import agents_to_json, bare_version, plain, time_text
 from probemesh_shared.model import AgentInfo
 from probemesh_shared.names import check_name, did_you_mean, parse_label
 from probemesh_shared.words import AgentState
@@ -73,7 +73,7 @@ def _row(agent: AgentInfo, now_ns: int, wide: bool) -> list[Cell]:
         Cell(agent.site or "–"),
         Cell(f"{sign} {agent.state}", style),
         Cell(_seen(agent, now_ns)),
-        Cell((agent.version or "–").removeprefix("probemesh").lstrip(" /")),
+        Cell(bare_version(agent.version) or "–"),
         Cell(" ".join(f"{key}={value}" for key, value in sorted(agent.labels.items()))),
         Cell(" ".join(addresses) + more),
     ]
@@ -101,7 +101,7 @@ def print_one(agent: AgentInfo, wanted: Format) -> None:
         "site": agent.site or "–",
         "state": agent.state.value,
         "last seen": seen,
-        "version": agent.version or "–",
+        "version": bare_version(agent.version) or "–",
         "labels": " ".join(f"{key}={value}" for key, value in sorted(agent.labels.items())) or "–",
         "addresses": " ".join(agent.addresses) or "–",
         "can do": " ".join(sorted(agent.capabilities)) or "–",

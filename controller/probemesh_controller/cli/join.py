@@ -8,7 +8,7 @@ import typer
 from probemesh_controller.cli.lazy import MeshCommand, help_text
 
 EXAMPLES = [
-    ("meshctl join mesh.example:7400 --token-file token.txt", ""),
+    ("meshctl join mesh.example:7400 --token-file token.txt", "the token of operator create"),
     ("meshctl join mesh.example:7400 --token-file - < token.txt", "from standard input"),
 ]
 MORE = "The token is that of meshctl operator create. It never goes into an option: others would see it."

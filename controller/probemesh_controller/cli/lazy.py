@@ -94,5 +94,5 @@ def help_text(summary: str, examples: Sequence[tuple[str, str]], more: str = "")
     width = max(len(line) for line, _ in examples)
     shown = [f"  {line.ljust(width)}   {why}".rstrip() for line, why in examples]
     if max(map(len, shown)) > 76:  # beside each other they would not fit a terminal: comment above command
-        shown = [text for line, why in examples for text in (f"  # {why}", f"  {line}")]
+        shown = [text for line, why in examples for text in ([f"  # {why}"] if why else []) + [f"  {line}"]]
     return "\n\n".join(part for part in (summary, "\n".join(["\b", "Examples:", *shown]), more) if part)

@@ -17,7 +17,7 @@ from probemesh_controller.cli import connect
 from probemesh_controller.cli.flags import chosen_context, note
 from probemesh_controller.cli.output import Format, print_results
 from probemesh_controller.cli.running import run_shown
-from probemesh_controller.cli.specs import Asked, build_specs, default_deadline
+from probemesh_controller.cli.specs import LONGEST_S, Asked, build_specs, default_deadline
 from probemesh_controller.config import MeshContext
 from probemesh_controller.diagnosis import with_findings
 from probemesh_controller.render.text import counted
@@ -48,8 +48,8 @@ async def run_probe(asked: ProbeAsked) -> int:
     specs = build_specs(asked.options, targets)
     check_selection(asked.from_, asked.exclude, asked.limit)
     deadline = default_deadline(asked.options) if asked.deadline is None else asked.deadline
-    if not 0.1 <= deadline <= 3600:
-        raise InvalidRequest(f"--deadline {deadline:g} is out of range", "0.1 to 3600 seconds")
+    if not 0.1 <= deadline <= LONGEST_S:
+        raise InvalidRequest(f"--deadline {deadline:g} is out of range", f"0.1 to {LONGEST_S} seconds")
     here = connect.self_available()
     context = chosen_context()
     _check_from(asked.from_, context, here)

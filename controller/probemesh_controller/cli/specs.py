@@ -31,6 +31,7 @@ _FITS = {
     Kind.ICMP: {Kind.ICMP, Kind.DNS},
     Kind.DNS: {Kind.DNS},
 }
+LONGEST_S = 3600
 #: Options that belong to some kinds only.
 _BELONGS = {
     "--size": (Kind.ICMP, Kind.UDP),
@@ -93,8 +94,12 @@ def build_specs(asked: Asked, targets: Sequence[Target]) -> tuple[Spec, ...]:
 
 
 def default_deadline(asked: Asked) -> float:
-    """15 s, or longer where the samples asked for cannot fit into that."""
-    return max(15.0, asked.count * asked.interval + 2 * asked.timeout)
+    """15 s, or longer where the samples asked for cannot fit into that. Raises :class:`InvalidRequest`."""
+    needed = asked.count * asked.interval + 2 * asked.timeout
+    if needed > LONGEST_S:
+        samples = f"{asked.count} samples {asked.interval:g} s apart"
+        raise InvalidRequest(f"{samples} take longer than {LONGEST_S} s", "lower --count or --interval")
+    return max(15.0, needed)
 
 
 def parse_bytes(text: str, what: str) -> bytes:

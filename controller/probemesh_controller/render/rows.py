@@ -4,7 +4,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from probemesh_shared import stats
-from probemesh_shared.model import Measurement, TargetResult, Vantage
+from probemesh_shared.escape import escape_bytes
+from probemesh_shared.model import (
+    Detail,
+    DnsDetail,
+    HttpDetail,
+    Measurement,
+    TargetResult,
+    TcpDetail,
+    TlsDetail,
+    UdpDetail,
+    Vantage,
+)
+
+LONGEST_ANSWER = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +41,8 @@ class Row:
     stage: str | None = None
     failure: str | None = None
     detail: str | None = None
+    status: str | int | None = None
+    answer: str | None = None
 
 
 def rows(results: Sequence[TargetResult]) -> Iterator[Row]:
@@ -66,4 +81,35 @@ def _row(vantage: Vantage, row: Measurement) -> Row:
         stage=failure.stage.value if failure else None,
         failure=failure.kind.value if failure else None,
         detail=failure.detail if failure else None,
+        status=_status(row.detail),
+        answer=_answer(row.detail),
     )
+
+
+def _status(detail: Detail | None) -> str | int | None:
+    """What the far end's protocol said it came to: the HTTP status, the DNS rcode."""
+    match detail:
+        case HttpDetail():
+            return detail.status
+        case DnsDetail():
+            return detail.rcode
+        case _:
+            return None
+
+
+def _answer(detail: Detail | None) -> str | None:
+    """What came back, in short: records, a banner, the version of TLS, the state of a UDP port."""
+    match detail:
+        case DnsDetail():
+            records = [f"{record.type} {record.value}" for record in detail.answers]
+            return " ".join(detail.system_addresses if detail.system else records) or None
+        case TcpDetail(banner=bytes() as banner):
+            return escape_bytes(banner.strip(), LONGEST_ANSWER)
+        case UdpDetail():
+            return detail.state
+        case TlsDetail():
+            return detail.version
+        case HttpDetail():
+            return detail.reason
+        case _:
+            return None
