@@ -24,7 +24,7 @@ from probemesh_agent.wire import icmp
 
 PING_SOCKET, RAW_SOCKET = "ping-socket", "raw-socket"
 #: Requests that leave with one system call, at most.
-CROWD = 512
+CROWD = 1024
 #: Up to so many at once all have a transmit stamp, of more every sixteenth: a stamp costs as much as a reply.
 FEW, STRIDE = 64, 16
 BATCH = 256  # read with one system call
@@ -79,9 +79,12 @@ class EchoSocket:
         self._has_header = raw and not self.ipv6
         self._slot = _slot_layout(self.ipv6, self._has_header, len(self._nonce))
         self._mine = _first_bytes(self.ipv6, self._has_header, self._identifier)
-        self._few = self._outgoing(FEW, 1)
-        self._crowd: Outgoing | None = None
+        self.few = self._outgoing(FEW, 1)
         self._in = Incoming(BATCH, _ROOM)
+
+    def crowd(self) -> Outgoing:
+        """Buffers for :data:`CROWD` requests; ``few`` has room for :data:`FEW`."""
+        return self._outgoing(CROWD, STRIDE)
 
     def _outgoing(self, count: int, stride: int) -> Outgoing:
         return Outgoing(count, icmp.HEADER_SIZE, self._body, self._name_size, _STAMP_THIS, stride)
@@ -97,17 +100,12 @@ class EchoSocket:
         packed = socket.inet_aton(address[0])
         return struct.pack("=HH4s8x", socket.AF_INET, 0, packed), packed
 
-    def load(self, items: Sequence[Item], first: int) -> Outgoing:
-        """Requests to ``items``, at most :data:`CROWD`, numbered from ``first``, ready to be sent."""
+    def load(self, out: Outgoing, items: Sequence[Item], first: int) -> None:
+        """Puts requests to ``items``, numbered from ``first``, into ``out``."""
         count = len(items)
-        if count <= FEW:
-            out = self._few
-        else:
-            out = self._crowd = self._crowd or self._outgoing(CROWD, STRIDE)
         heads = icmp.request_headers(self._kind, self._identifier, self._sum, first, count)
         out.heads[: len(heads)] = heads
         out.names[: count * self._name_size] = b"".join([item.name for item in items])
-        return out
 
     def send(self, out: Outgoing, first: int, end: int) -> int:
         """Sends slots; how many went. Raises :class:`OSError` where the first one could not be sent.

@@ -102,7 +102,7 @@ class IcmpDriver:
             self._failures[route] = error.failure
             return None
         detail = IcmpDetail(echo.method, self._size)
-        line = self._lines[route] = Line(self._schedule, echo, detail, route)
+        line = self._lines[route] = Line(self._schedule, echo, detail, route, self._engine.sender)
         self._engine.watch(echo.fd, select.EPOLLIN | select.EPOLLERR, line.on_event)
         return line
 

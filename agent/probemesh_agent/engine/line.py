@@ -20,11 +20,14 @@ from probemesh_shared.words import Outcome, Stage, Timing
 from probemesh_agent import kernel
 from probemesh_agent.engine.echo import CROWD, FEW, EchoSocket, Reply
 from probemesh_agent.engine.item import Item
+from probemesh_agent.engine.mmsg import Outgoing
 from probemesh_agent.engine.outcomes import quick_sample
 from probemesh_agent.engine.schedule import Schedule, cut_or_silent
+from probemesh_agent.engine.sender import Sender, Sending
 from probemesh_agent.engine.sockets import icmp_error, own_addresses
 from probemesh_agent.engine.volley import ANSWERED, GIVEN_UP, NUMBERS, OPEN, Numbers, Volley
 
+_SENDINGS = 2  # crowds handed to the sender at once
 _BATCHES = 16  # read at one go, before others have a turn
 _TRY_AGAIN = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 _CLOCK_SLACK_MS = 1.0  # a round trip by stamps that is longer than by our clock means that a clock was set
@@ -36,7 +39,9 @@ _perf_ns = time.perf_counter_ns
 class Line:
     """One socket of one run. ``number`` tells its keys in ``schedule.waiting`` from those of others."""
 
-    def __init__(self, schedule: Schedule, echo: EchoSocket, detail: IcmpDetail, number: int) -> None:
+    def __init__(
+        self, schedule: Schedule, echo: EchoSocket, detail: IcmpDetail, number: int, sender: Sender
+    ) -> None:
         self.schedule = schedule
         self.fd = echo.fd
         self._echo = echo
@@ -44,12 +49,15 @@ class Line:
         self._keys = number * NUMBERS
         self._numbers = Numbers()
         self._queue: deque[LineVolley] = deque()
+        self._sender = sender
+        self._crowds: list[Outgoing] = []  # buffers that nothing is sent from now
+        self._sendings: deque[Sending] = deque()
         self._own: frozenset[str] | None = None
         self._forget = schedule.options.count == 1
 
     @property
     def is_stalled(self) -> bool:
-        return bool(self._queue)
+        return bool(self._queue) and not self._sendings
 
     def address(self, items: Sequence[Item]) -> None:
         """What every target has once."""
@@ -66,13 +74,18 @@ class Line:
 
     def flush(self) -> None:
         """Sends what is queued; what our own host refuses ends at once, what it has no room for stays."""
-        while self._queue:
+        self._settle()
+        while self._queue and len(self._sendings) < _SENDINGS:
             volley = self._queue.popleft()
-            if volley.open and not self._send(volley):
+            if len(volley.items) > FEW:
+                self._send_crowd(volley)
+            elif volley.open and not self._send(volley):
                 return
 
     def on_event(self, events: int) -> None:
         """Stamps before replies, so that a reply finds its stamp."""
+        if self._sendings:
+            self.flush()
         if events & (select.EPOLLERR | select.EPOLLHUP):
             self._read_errors()
         if events & select.EPOLLIN:
@@ -84,6 +97,9 @@ class Line:
         self._read_replies()
 
     def close(self) -> None:
+        """Waits for what is being sent: some milliseconds at most."""
+        for sending in self._sendings:
+            sending.done.wait()
         self._echo.close()
         self._queue.clear()
 
@@ -128,22 +144,56 @@ class Line:
                 volley.items = ()
 
     def _send(self, volley: LineVolley) -> bool:
-        """False: this host has no room now; what is left is queued again, first."""
-        echo, count = self._echo, len(volley.items)
-        out = echo.load(volley.items, volley.first)
+        """A few at once. False: this host has no room now; they are queued again, first."""
+        echo = self._echo
+        echo.load(echo.few, volley.items, volley.first)
         volley.begin()
         try:
-            sent = echo.send(out, 0, count)
+            sent = echo.send(echo.few, 0, len(volley.items))
         except OSError as error:
-            if error.errno in _TRY_AGAIN:
-                self._queue.appendleft(volley)
-                return False
-            rest = self._split(volley, 1)
-            failure = failures.from_errno(Stage.SEND, error.errno or 0, at_once=True)
-            self.end(volley, self._numbers.open_of(volley), failures.outcome_of(failure), failure)
-        else:
-            volley.is_sent = True
-            rest = self._split(volley, sent)
+            return self._not_sent(volley, error.errno or 0)
+        self._sent(volley, sent)
+        return True
+
+    def _send_crowd(self, volley: LineVolley) -> None:
+        out = self._crowds.pop() if self._crowds else self._echo.crowd()
+        self._echo.load(out, volley.items, volley.first)
+        volley.begin()
+        volley.is_sent = True  # answers may come before the call returns
+        sending = Sending(self._echo, out, volley)
+        self._sendings.append(sending)
+        self._sender.put(sending)
+
+    def _settle(self) -> None:
+        """What the sender came to."""
+        while self._sendings and self._sendings[0].done.is_set():
+            sending = self._sendings.popleft()
+            self._crowds.append(sending.out)
+            volley = sending.volley
+            assert isinstance(volley, LineVolley)
+            if isinstance(sending.error, OSError):
+                volley.is_sent = False
+                self._not_sent(volley, sending.error.errno or 0)
+            elif sending.error is not None:
+                raise sending.error
+            elif volley.items:
+                self._sent(volley, sending.sent)
+
+    def _sent(self, volley: LineVolley, count: int) -> None:
+        volley.is_sent = True
+        rest = self._split(volley, count)
+        if rest is not None:
+            self._queue.appendleft(rest)
+
+    def _not_sent(self, volley: LineVolley, number: int) -> bool:
+        """Nothing of it went. Where trying again would not help, the first is to blame."""
+        if number in _TRY_AGAIN:
+            rest = self._split(volley, FEW)  # a few are tried again here, after a pause
+            self._queue.extendleft([volley] if rest is None else [rest, volley])
+            return False
+        rest = self._split(volley, 1)
+        failure = failures.from_errno(Stage.SEND, number, at_once=True)
+        self.end(volley, self._numbers.open_of(volley), failures.outcome_of(failure), failure)
         if rest is not None:
             self._queue.appendleft(rest)
         return True

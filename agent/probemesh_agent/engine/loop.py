@@ -21,6 +21,7 @@ from probemesh_agent.engine.flight import BATCH_AGE_S, MAX_BACKLOG, MAX_BATCH, F
 from probemesh_agent.engine.item import Item, Source
 from probemesh_agent.engine.pace import Cap, Pace
 from probemesh_agent.engine.schedule import Driver, Schedule
+from probemesh_agent.engine.sender import Sender
 
 _MOST_SOCKETS = 4_096
 STALL_PAUSE_S = 0.005
@@ -88,6 +89,7 @@ class Engine:
         self.source = source  # of probes that name none, where it can serve their target
         self.monotonic = time.monotonic
         self.pace = Pace()
+        self.sender = Sender(self.wake)
         self.handlers: dict[int, Handler] = {}
         self.sockets = 0  # held by attempts
         self.most_sockets = most_sockets or socket_budget()
@@ -129,6 +131,7 @@ class Engine:
             self.wake()
             thread.join(5.0)
             self._thread = None
+            self.sender.close()
             wakeup, self._wakeup = self._wakeup, -1
             os.close(wakeup)
             if self._stamps is not None:
