@@ -24,6 +24,18 @@ def test_a_request_is_read_back_and_its_checksum_holds(identifier: int, sequence
     assert icmp.read_echo(packet, False) is None
 
 
+@given(st.integers(0, 0xFFFF), st.integers(0, 0xFF00), st.binary(max_size=40))
+def test_headers_of_a_volley_are_those_of_single_requests(identifier: int, first: int, body: bytes):
+    total = icmp.word_sum(body) + (icmp.ECHO_REQUEST_V4 << 8) + identifier
+    heads = icmp.request_headers(icmp.ECHO_REQUEST_V4, identifier, total, first, 40)
+    for number in range(40):
+        packet = heads[8 * number : 8 * number + 8] + body
+        assert icmp.fold(icmp.word_sum(packet)) == 0
+        assert icmp.read_echo(packet, False, requests=True) == icmp.Echo(8, identifier, first + number, body)
+    bare = icmp.request_headers(icmp.ECHO_REQUEST_V6, identifier, 0, first, 1)
+    assert bare == icmp.request(True, identifier, first, b"")
+
+
 @given(st.binary(max_size=120))
 def test_noise_is_never_more_than_nothing(noise: bytes):
     icmp.read_echo(noise, True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from probemesh_agent.engine import Engine
+from probemesh_agent.engine.echo import EchoSocket
 from probemesh_shared import stats
 from probemesh_shared.model import (
     IcmpSpec,
@@ -262,6 +263,29 @@ async def test_a_source_address_is_used(engine: Engine):
         peer, where = server.accept()
         peer.close()
     assert where[0] == "127.0.0.9"
+
+
+@pytest.mark.netns
+async def test_pings_leave_from_the_agents_own_source_where_it_can_serve_them():
+    """A reply to a loopback source comes back to it; one of the network would be unsupported on loopback."""
+    spec = IcmpSpec(Options(count=1, timeout_s=1))
+    for source, outcome in (("127.0.0.9", Outcome.OK), ("192.0.2.77", Outcome.OK), (None, Outcome.OK)):
+        engine = Engine(source=source)
+        bound: list[str] = []
+        original = EchoSocket.__init__
+
+        def noted(self, family, options, size, bound=bound, original=original):
+            original(self, family, options, size)
+            bound.append(self.sock.getsockname()[0])
+
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(EchoSocket, "__init__", noted)
+                rows = await run_kind(Kind.ICMP, spec, [target("127.0.0.1")], env_of(engine))
+        finally:
+            engine.close()
+        assert [row.outcome for row in rows] == [outcome], source
+        assert bound == ["127.0.0.9" if source == "127.0.0.9" else "0.0.0.0"]
 
 
 async def test_loopback_is_exempt_from_pacing(engine: Engine):

@@ -124,7 +124,8 @@ class EchoSocket:
     def replies(self) -> tuple[list[Reply], bool]:
         """What is there, at most one batch, and whether there may be more; strangers' packets are left
         out."""
-        batch, mine, nonce = self._in, self._mine, self._nonce
+        batch, nonce = self._in, self._nonce
+        our_head, our_kind, our_identifier = self._mine
         sizes = batch.receive(self.fd)
         count = len(sizes)
         slots = self._slot.iter_unpack(memoryview(batch.data)[: count * batch.slot_size])
@@ -133,9 +134,16 @@ class EchoSocket:
         add = found.append
         for number, ((control_size, size), slot) in enumerate(zip(sizes, slots, strict=True)):
             source, cmsg, seconds, nanoseconds, ttl, head, kind, identifier, high, low, quoted = slot
-            if (head, kind, identifier) == mine and cmsg == _IS_STAMP and control_size >= _ARRIVED_SIZE:
-                if quoted == nonce and size >= least:
-                    add(((high << 8) | low, source, seconds, nanoseconds, ttl))
+            if (
+                quoted == nonce
+                and cmsg == _IS_STAMP
+                and kind == our_kind
+                and identifier == our_identifier
+                and head == our_head
+                and size >= least
+                and control_size >= _ARRIVED_SIZE
+            ):
+                add(((high << 8) | low, source, seconds, nanoseconds, ttl))
             elif (reply := self._unusual(number, size, control_size, source)) is not None:
                 add(reply)
         return found, count == batch.count
