@@ -19,7 +19,7 @@ from probemesh_controller import config
 from probemesh_controller.cli import connect
 from probemesh_controller.cli.flags import FLAGS, use_color
 from probemesh_controller.cli.output import Format, print_value, terminal_width, write
-from probemesh_controller.render.text import paint, wrap
+from probemesh_controller.render.text import counted, paint, wrap
 
 Status = Literal["ok", "warning", "failed", "skipped"]
 _SIGNS = {"ok": ("✓", "good"), "warning": ("▲", "warn"), "failed": ("✕", "bad"), "skipped": ("–", "dim")}
@@ -105,7 +105,7 @@ def check_identity(folder: Path, now_ns: int) -> CheckJson:
 
 
 async def check_mesh(context: config.MeshContext) -> list[CheckJson]:
-    where = context.controller or f"{len(context.agents)} listening agents"
+    where = context.controller or counted(len(context.agents), "listening agent")
     if context.controller is None and not context.agents:
         fix = "meshctl controller run, or meshctl agents add NAME HOST:PORT"
         return [check("controller", "failed", "the context has neither a controller nor agents", fix)]
