@@ -185,6 +185,7 @@ class Verdict(StrEnum):
     FORWARD_DROP = "forward-drop"
     RETURN_DROP = "return-drop"
     FORWARD_REJECT = "forward-reject"
+    FORWARD_NO_ROUTE = "forward-no-route"
     FORWARD_RESET = "forward-reset"
     TARGET_INPUT_DROP = "target-input-drop"
     TARGET_INPUT_REJECT = "target-input-reject"

@@ -155,8 +155,30 @@ def test_evidence_is_bounded() -> None:
     result, agents = read_result({"target": "db", "ports": [[1, 10]], "rows": rows})
     (findings,) = diagnose([result], agents)
     assert len(findings) == 1
-    assert len(findings[0].evidence) == 100
+    assert len(findings[0].evidence) == 50
+    assert findings[0].evidence[-1].text == "and 351 more observations"
     assert "and 37 more" in findings[0].summary
+
+
+def test_what_speaks_against_a_finding_keeps_its_place_in_bounded_evidence() -> None:
+    rows = [f"a{n} icmp 192.0.2.7 ok" for n in range(40)]
+    rows += [f"a{n} tcp 192.0.2.7:{port} silent" for n in range(40) for port in (1, 2)]
+    result, agents = read_result({"target": "db", "ports": [[1, 2]], "rows": rows})
+    ((finding,),) = diagnose([result], agents)
+    assert len(finding.evidence) == 50
+    assert sum(not one.supports for one in finding.evidence) == 10
+    assert finding.evidence[-1].text == "and 71 more observations"
+
+
+@given(ROWS)
+def test_an_error_of_one_end_is_not_certain_where_it_leaves_a_set(ways: dict[str, tuple[str, str]]) -> None:
+    result, agents = build(ways)
+    (findings,) = diagnose([result], agents)
+    mechanisms = (Verdict.FORWARD_REJECT, Verdict.TARGET_INPUT_REJECT, Verdict.NOT_LISTENING)
+    for finding in findings:
+        if finding.verdict in mechanisms and finding.alternatives:
+            assert finding.confidence is not Confidence.CERTAIN
+        assert finding.verdict is not Verdict.TARGET_INPUT_REJECT or finding.alternatives
 
 
 def test_every_way_to_fail_is_read_without_a_fault_of_ours() -> None:

@@ -21,6 +21,8 @@ def seen_of(finding: Finding) -> dict[str, Any]:
     return {
         "verdict": finding.verdict.value,
         "from": list(scope.sources),
+        "to": list(scope.targets),
+        "next_test": finding.next_test,
         "confidence": finding.confidence.value,
         "transport": scope.transport,
         "port": scope.port if scope.port is not None else "none",

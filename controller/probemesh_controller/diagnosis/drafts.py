@@ -3,15 +3,18 @@ run."""
 
 from collections.abc import Iterable
 
+from probemesh_shared.hosts import bracketed
 from probemesh_shared.model import Scope
 from probemesh_shared.words import Confidence, Family, Kind, Verdict
 
 from probemesh_controller.diagnosis.facts import Facts, Group, Question
 from probemesh_controller.diagnosis.observations import Manner, Observation
-from probemesh_controller.diagnosis.wording import ports
+from probemesh_controller.diagnosis.wording import asked_host, ports
 
 #: Silence of fewer attempts than this may be chance (three at 2 % loss: 8 in a million).
 ENOUGH_ATTEMPTS = 3
+#: One of these is often open where the port in question is not.
+_WELL_KNOWN = ("22", "80", "443")
 
 
 def family_of(rows: Iterable[Observation]) -> Family | None:
@@ -21,9 +24,40 @@ def family_of(rows: Iterable[Observation]) -> Family | None:
 
 
 def scope_of(facts: Facts, question: Question, sources: Iterable[str], rows: Iterable[Observation]) -> Scope:
-    """``port`` is None where the finding is about several; the summary names them."""
+    """``port`` is None where the finding is about several; the summary names them. What a question of DNS
+    did not reach is the name server, not the name."""
     port = question.ports[0] if len(question.ports) == 1 else None
-    return Scope(tuple(sources), (facts.target.text,), question.transport, port, family_of(rows))
+    about = asked_host(facts, question) if question.kind is Kind.DNS else facts.target.text
+    return Scope(tuple(sources), (about,), question.transport, port, family_of(rows))
+
+
+#: ICMP codes that a filter sends and a route as well: no route, ``unreachable``, ``prohibit`` (DIAGNOSIS §5).
+_ROUTE_OR_FILTER = {
+    Family.IPV4: frozenset({(3, 0), (3, 1), (3, 6), (3, 7), (3, 11), (3, 12), (3, 13)}),
+    Family.IPV6: frozenset({(1, 0), (1, 1), (1, 3), (1, 6)}),
+}
+
+
+def rejectors(facts: Facts, seen: Iterable[Observation]) -> tuple[Verdict, ...]:
+    """Who may have sent an ICMP error, and as what. Under the target's own address a NAT that owns it may
+    answer; a filter is told from a route only by another answer over the same way."""
+    rows = tuple(seen)
+    if all(facts.is_target(one.sender) for one in rows):
+        return Verdict.TARGET_INPUT_REJECT, Verdict.FORWARD_REJECT
+    if any(one.sender is None for one in rows):
+        return Verdict.FORWARD_REJECT, Verdict.TARGET_INPUT_REJECT, Verdict.FORWARD_NO_ROUTE
+    if any(_may_be_route(one) and not _gets_through(facts, one) for one in rows):
+        return Verdict.FORWARD_REJECT, Verdict.FORWARD_NO_ROUTE
+    return (Verdict.FORWARD_REJECT,)
+
+
+def _may_be_route(one: Observation) -> bool:
+    icmp = one.icmp
+    return icmp is not None and (icmp.type, icmp.code) in _ROUTE_OR_FILTER.get(icmp.family, ())
+
+
+def _gets_through(facts: Facts, one: Observation) -> bool:
+    return any(other.source == one.source for other in facts.signs_of_life(one.address))
 
 
 def confidence_of(question: Question, group: Group) -> Confidence:
@@ -67,22 +101,30 @@ def silent_set(facts: Facts, question: Question, group: Group) -> tuple[Verdict,
 
 def at(facts: Facts, question: Question) -> str:
     """The target as the command line takes it, with the port in question."""
-    host = f"[{facts.target.host}]" if ":" in facts.target.host else facts.target.host
+    host = bracketed(asked_host(facts, question))
     if not question.ports:
         return host
     listed = ports(question.ports[:1])
-    return f"udp://{host}:{listed}" if question.kind is Kind.UDP else f"{host}:{listed}"
+    return f"udp://{host}:{listed}" if question.transport == "udp" else f"{host}:{listed}"
 
 
 def look_on_host(facts: Facts, question: Question) -> str:
     """What the target's own operator can run."""
     flags = "-lun" if question.transport == "udp" else "-ltn"
     port = question.ports[0] if question.ports else ""
-    return f"on {facts.target.host}: ss {flags} 'sport = :{port}' shows whether anything listens there"
+    return (
+        f"on {asked_host(facts, question)}: ss {flags} 'sport = :{port}' shows whether anything listens there"
+    )
 
 
-def other_port(facts: Facts, question: Question, sources: Iterable[str]) -> str:
-    """Another port and ping of the same host tell a dead host from a filter."""
-    host = f"[{facts.target.host}]" if ":" in facts.target.host else facts.target.host
-    chosen = ",".join(list(sources)[:3])
-    return f"meshctl probe icmp:{facts.target.host} {host}:22,80,443 --from {chosen}"
+def other_port(facts: Facts, question: Question, group: Group, beside: Iterable[str] = ()) -> str:
+    """Another port and ping of the same host tell a dead host from a filter. What those who failed have tried
+    already is not proposed again; ``beside`` are who should try the same."""
+    bare = asked_host(facts, question)
+    chosen = ",".join([*group.sources[:3], *beside][:3])
+    tried = {one.source for one in facts.observations if one.kind is Kind.ICMP and one.held is not None}
+    ping = "" if question.kind is Kind.ICMP or tried.issuperset(group.sources) else f"icmp:{bare} "
+    wanted = ("53",) if question.kind is Kind.DNS and question.transport == "udp" else _WELL_KNOWN
+    mine = {str(port) for port in question.ports} if question.transport == "tcp" else set()
+    others = ",".join(port for port in wanted if port not in mine)
+    return f"meshctl probe {ping}{bracketed(bare)}:{others} --from {chosen}"

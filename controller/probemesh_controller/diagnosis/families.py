@@ -8,7 +8,7 @@ from probemesh_shared.model import Finding, Place, Scope
 from probemesh_shared.outcomes import rung_order
 from probemesh_shared.words import Confidence, Family, Kind, PlaceKind, Verdict
 
-from probemesh_controller.diagnosis.drafts import ENOUGH_ATTEMPTS
+from probemesh_controller.diagnosis.drafts import ENOUGH_ATTEMPTS, rejectors
 from probemesh_controller.diagnosis.facts import Facts
 from probemesh_controller.diagnosis.observations import Manner, Observation
 from probemesh_controller.diagnosis.wording import evidence, names, ports, saw
@@ -112,7 +112,7 @@ def _finding(
         summary=summary,
         place=_place(facts, bad),
         evidence=evidence((*bad, *good)),
-        alternatives=_alternatives(dead, bad),
+        alternatives=_alternatives(facts, dead, bad),
         next_test=_next(facts, dead, at_ports),
     )
 
@@ -130,7 +130,7 @@ def _confidence(dead: _Dead, bad: Iterable[Observation]) -> Confidence:
     return Confidence.LIKELY if enough and (len(dead.sources) > 1 or dead.works) else Confidence.POSSIBLE
 
 
-def _alternatives(dead: _Dead, bad: Iterable[Observation]) -> tuple[Verdict, ...]:
+def _alternatives(facts: Facts, dead: _Dead, bad: Iterable[Observation]) -> tuple[Verdict, ...]:
     """What may be behind it. A family with a single address is not told from that address alone."""
     rows = list(bad)
     left: list[Verdict] = []
@@ -140,7 +140,8 @@ def _alternatives(dead: _Dead, bad: Iterable[Observation]) -> tuple[Verdict, ...
     if any(one.manner is Manner.REFUSED for one in rows):
         left += [Verdict.PORT_CLOSED, Verdict.FORWARD_RESET, Verdict.TARGET_INPUT_REJECT]
     if any(one.manner is Manner.REJECTED for one in rows):
-        left.append(Verdict.FORWARD_REJECT)
+        rejected = [one for one in rows if one.manner is Manner.REJECTED]
+        left += [one for one in rejectors(facts, rejected) if one not in left]
     if dead.address is None and len({one.address for one in rows}) == 1:
         left.append(Verdict.ADDRESS_BROKEN)
     return tuple(left)

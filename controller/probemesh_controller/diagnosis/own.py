@@ -9,7 +9,7 @@ from probemesh_shared.words import Confidence, FailureKind, Outcome, PlaceKind, 
 
 from probemesh_controller.diagnosis.facts import Facts
 from probemesh_controller.diagnosis.observations import Manner, Observation
-from probemesh_controller.diagnosis.wording import evidence, icmp_text, names
+from probemesh_controller.diagnosis.wording import agree, evidence, icmp_text, names
 
 
 def lost_rule(facts: Facts) -> Iterator[Finding]:
@@ -20,7 +20,7 @@ def lost_rule(facts: Facts) -> Iterator[Finding]:
             verdict=Verdict.AGENT_LOST,
             scope=Scope(tuple(lost), (facts.target.text,)),
             confidence=Confidence.CERTAIN,
-            summary=f"our own agent {names(lost)} is lost: this says nothing about {facts.target.text}",
+            summary=f"our own {agree(lost, 'agent', 'agents')} {names(lost)} {agree(lost, 'is', 'are')} lost: this says nothing about {facts.target.text}",
             evidence=tuple(
                 Evidence(f"{name}/agent", True, f"{name}: {facts.vantages[name].reason or 'lost'}")
                 for name in lost
@@ -66,15 +66,18 @@ def _own_host(facts: Facts, manner: Manner, by_icmp: bool, rows: Iterable[Observ
     left: tuple[Verdict, ...] = ()
     if manner is Manner.OWN_ROUTE:
         verdict, sure = Verdict.SOURCE_NO_ROUTE, Confidence.CERTAIN
-        summary = f"{names(sources)} has no route of its own to {host}"
+        summary = f"{names(sources)} {agree(sources, 'has no route of its', 'have no route of their')} own to {host}"
     elif by_icmp and seen[0].icmp is not None:
         # the same error comes from a neighbour that does not answer and from a filter of our own
         verdict, sure = Verdict.UNDETERMINED, Confidence.LIKELY
         left = (Verdict.TARGET_DOWN, Verdict.NEXT_HOP_DEAD, Verdict.SOURCE_OUTPUT_FILTER)
-        summary = f"the host of {names(sources)} itself gives up on {host}: {icmp_text(seen[0].icmp)}"
+        hosts = agree(sources, "the host of {} itself gives", "the hosts of {} themselves give")
+        summary = f"{hosts.format(names(sources))} up on {host}: {icmp_text(seen[0].icmp)}"
     else:
         verdict, sure = Verdict.SOURCE_OUTPUT_FILTER, Confidence.CERTAIN
-        summary = f"the host of {names(sources)} refuses to send to {host}: a filter of its own"
+        hosts = agree(sources, "the host of {} refuses", "the hosts of {} refuse")
+        own = agree(sources, "a filter of its own", "filters of their own")
+        summary = f"{hosts.format(names(sources))} to send to {host}: {own}"
     place = Place(PlaceKind.SOURCE_HOST, seen[0].sender)
     test = f"on {sources[0]}: ip route get {seen[0].address or host}; nft list ruleset"
     return Finding(

@@ -17,13 +17,14 @@ from probemesh_controller.diagnosis.drafts import (
     look_on_host,
     other_port,
     own_side,
+    rejectors,
     scope_of,
     silent_set,
 )
 from probemesh_controller.diagnosis.facts import Facts, Group, Question
 from probemesh_controller.diagnosis.observations import Manner, Observation
 from probemesh_controller.diagnosis.splits import divide
-from probemesh_controller.diagnosis.wording import evidence, icmp_text, names, what
+from probemesh_controller.diagnosis.wording import agree, evidence, icmp_text, names, what
 
 
 def reach_rule(facts: Facts) -> Iterator[Finding]:
@@ -77,12 +78,8 @@ def _selective_set(facts: Facts, question: Question, group: Group) -> tuple[Verd
         case Manner.REFUSED:
             closed = (Verdict.PORT_CLOSED,) if elsewhere else ()
             return (Verdict.FORWARD_RESET, Verdict.TARGET_INPUT_REJECT, *closed, *other_address)
-        case Manner.REJECTED if facts.is_target(group.sender):
-            return Verdict.TARGET_INPUT_REJECT, *other_address
-        case Manner.REJECTED if group.sender is not None:
-            return Verdict.FORWARD_REJECT, *other_address
         case Manner.REJECTED:
-            return Verdict.FORWARD_REJECT, Verdict.TARGET_INPUT_REJECT, *other_address
+            return (*rejectors(facts, group.seen), *other_address)
         case Manner.RESET:
             return Verdict.FORWARD_RESET, Verdict.ANSWER_UNEXPECTED
     return other_address
@@ -114,7 +111,7 @@ def _split_test(facts: Facts, question: Question, group: Group) -> str:
         host = f"[{address}]" if ":" in address else address
         port = f":{question.ports[0]}" if question.ports else ""
         return f"meshctl probe {host}{port} --from {question.reached[0]}  # not the address it was given"
-    return other_port(facts, question, (group.sources[0], question.reached[0]))
+    return other_port(facts, question, group, question.reached[:1])
 
 
 # --- nobody reaches it ------------------------------------------------------------
@@ -131,7 +128,7 @@ def _for_all(facts: Facts, question: Question, group: Group) -> Iterator[Finding
         case Manner.REJECTED if group.icmp is not None and group.sender is not None:
             yield _rejected(facts, question, group, group.icmp)
         case Manner.REJECTED | Manner.RESET:
-            left = (Verdict.FORWARD_REJECT, Verdict.TARGET_INPUT_REJECT)
+            left = rejectors(facts, group.seen)
             yield _write(facts, question, group, Verdict.UNDETERMINED, _how(group), left)
 
 
@@ -149,7 +146,8 @@ def _write(
 ) -> Finding:
     place = _place(facts, group)
     alone = question.lookers == 1
-    who = f"{group.sources[0]}, the only one to look, finds" if alone else f"{names(group.sources)} find"
+    who = f"{group.sources[0]}, the only one to look, finds" if alone else names(group.sources)
+    who += "" if alone else agree(group.sources, " finds", " find")
     return Finding(
         verdict=verdict,
         scope=scope_of(facts, question, group.sources, group.seen),
@@ -159,7 +157,7 @@ def _write(
         place=place,
         evidence=evidence(group.seen, against),
         alternatives=alternatives,
-        next_test=next_test or other_port(facts, question, group.sources),
+        next_test=next_test or other_port(facts, question, group),
     )
 
 
@@ -220,17 +218,18 @@ def _rejected(facts: Facts, question: Question, group: Group, icmp: IcmpError) -
     unreachable = (icmp.type, icmp.code) == ((1, 3) if icmp.family is Family.IPV6 else (3, 1))
     if is_time_exceeded(icmp.family, icmp.type, icmp.code):
         how = f"behind too many hops or a loop: {icmp_text(icmp)}"
-        return _write(facts, question, group, Verdict.UNDETERMINED, how, ())
+        left = (Verdict.FORWARD_NO_ROUTE, Verdict.FORWARD_REJECT)
+        return _write(facts, question, group, Verdict.UNDETERMINED, how, left, confidence=Confidence.LIKELY)
     if unreachable:
-        left = (Verdict.TARGET_DOWN, Verdict.NEXT_HOP_DEAD, Verdict.FORWARD_REJECT)
-        if facts.is_target(group.sender):
-            left = (Verdict.TARGET_INPUT_REJECT, Verdict.NEXT_HOP_DEAD)
+        left = (*rejectors(facts, group.seen), Verdict.NEXT_HOP_DEAD)
+        if not facts.is_target(group.sender):
+            left = (Verdict.TARGET_DOWN, *left)
         return _write(facts, question, group, Verdict.UNDETERMINED, said, left, confidence=Confidence.LIKELY)
     if not facts.is_target(group.sender):
         # a port unreachable to a datagram may come from another address of the target itself
         other = is_port_unreachable(icmp.family, icmp.type, icmp.code) and question.transport == "udp"
-        left = (Verdict.PORT_CLOSED,) if other else ()
-        sure = Confidence.LIKELY if other else None
+        left = (Verdict.PORT_CLOSED,) if other else rejectors(facts, group.seen)[1:]
+        sure = Confidence.LIKELY if left else None
         return _write(facts, question, group, Verdict.FORWARD_REJECT, said, left, confidence=sure)
     if question.transport == "udp" and is_port_unreachable(icmp.family, icmp.type, icmp.code):
         left = (Verdict.PORT_CLOSED, Verdict.TARGET_INPUT_REJECT)
@@ -240,7 +239,9 @@ def _rejected(facts: Facts, question: Question, group: Group, icmp: IcmpError) -
         return _write(
             facts, question, group, Verdict.NOT_LISTENING, how, left, confidence=sure, next_test=test
         )
-    return _write(facts, question, group, Verdict.TARGET_INPUT_REJECT, said, ())
+    left = rejectors(facts, group.seen)[1:]
+    sure = Confidence.LIKELY if question.lookers > 1 else Confidence.POSSIBLE
+    return _write(facts, question, group, Verdict.TARGET_INPUT_REJECT, said, left, confidence=sure)
 
 
 def _place(facts: Facts, group: Group) -> Place | None:

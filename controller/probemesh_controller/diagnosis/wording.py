@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from probemesh_shared.icmpcodes import meaning
 from probemesh_shared.model import Evidence, IcmpError
+from probemesh_shared.targets import parse_server
 from probemesh_shared.words import FailureKind, Kind
 
 from probemesh_controller.diagnosis.facts import Facts, Question
@@ -11,8 +12,9 @@ from probemesh_controller.diagnosis.observations import Manner, Observation
 
 #: More than this of one kind in a sentence are counted, not named.
 _NAMED = 4
-#: More than this of evidence for one finding repeats itself.
-EVIDENCE_LIMIT = 100
+#: More than this of evidence for one finding repeats itself; what speaks against it keeps a share.
+EVIDENCE_LIMIT = 50
+_AGAINST_KEPT = 10
 
 
 def names(items: Sequence[str]) -> str:
@@ -23,6 +25,11 @@ def names(items: Sequence[str]) -> str:
     if len(items) < 2:
         return "".join(items)
     return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def agree(items: Sequence[str], one: str, several: str) -> str:
+    """The form of a verb, or of a noun, that goes with so many names."""
+    return one if len(items) == 1 else several
 
 
 def ports(numbers: Iterable[int]) -> str:
@@ -37,12 +44,25 @@ def ports(numbers: Iterable[int]) -> str:
 
 
 def what(facts: Facts, question: Question) -> str:
-    """``tcp port 5432 of db.internal``, ``db.internal`` (ping), ``the web server at …``."""
-    host = facts.target.server or facts.target.host if question.kind is Kind.DNS else facts.target.host
+    """``tcp port 5432 of db.internal``, ``db.internal`` (ping), ``the name server 192.0.2.53 (udp port
+    53)``."""
+    host = asked_host(facts, question)
     if not question.ports:
         return host
     noun = "port" if len(question.ports) == 1 else "ports"
-    return f"{question.transport} {noun} {ports(question.ports)} of {host}"
+    where = f"{question.transport} {noun} {ports(question.ports)}"
+    return f"the name server {host} ({where})" if question.kind is Kind.DNS else f"{where} of {host}"
+
+
+def asked_host(facts: Facts, question: Question) -> str:
+    """Who is asked: the target's host, or the name server that a question of DNS goes to."""
+    if question.kind is not Kind.DNS:
+        return facts.target.host
+    seen = (*question.held, *(one for group in question.groups for one in group.seen))
+    addresses = {one.address for one in seen if one.address}
+    if len(addresses) != 1 and facts.target.server:
+        return parse_server(facts.target.server)[0]
+    return min(addresses, default=facts.target.host)
 
 
 def icmp_text(icmp: IcmpError) -> str:
@@ -96,7 +116,7 @@ def saw(one: Observation) -> str:
 
 
 def evidence(supporting: Iterable[Observation], against: Iterable[Observation] = ()) -> tuple[Evidence, ...]:
-    """Each observation once, those against last; bounded."""
+    """Each observation once, those against last; bounded, see :func:`bounded`."""
     found: dict[str, Evidence] = {}
     for supports, rows in ((True, supporting), (False, against)):
         for one in sorted(rows, key=lambda row: row.id):
@@ -104,4 +124,17 @@ def evidence(supporting: Iterable[Observation], against: Iterable[Observation] =
             port = f":{one.port}" if one.port is not None and one.address else ""
             text = f"{one.source}: {one.kind}{where.rstrip()}{port}: {saw(one)}"
             found.setdefault(one.id, Evidence(one.id, supports, text))
-    return tuple(found.values())[:EVIDENCE_LIMIT]
+    return bounded(found.values())
+
+
+def bounded(rows: Iterable[Evidence]) -> tuple[Evidence, ...]:
+    """At most ``EVIDENCE_LIMIT``; where some are left out, the last one says how many."""
+    everything = tuple(rows)
+    if len(everything) <= EVIDENCE_LIMIT:
+        return everything
+    room = EVIDENCE_LIMIT - 1
+    against = [one for one in everything if not one.supports]
+    supporting = [one for one in everything if one.supports][: room - min(_AGAINST_KEPT, len(against))]
+    kept = (*supporting, *against[: room - len(supporting)])
+    rest = len(everything) - len(kept)
+    return *kept, Evidence("more", True, f"and {rest} more observations")
