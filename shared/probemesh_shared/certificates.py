@@ -1,7 +1,8 @@
 """Certificates that came as DER, read where they are shown. Every byte of them is a stranger's."""
 
 import hashlib
-from datetime import datetime
+from datetime import UTC, datetime
+from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
@@ -39,6 +40,77 @@ def parse_certificate(der: bytes) -> CertificateJson:
             "self_signed": None,
             "error": f"cannot be read: {type(error).__name__}",
         }
+
+
+#: X509_V_ERR of OpenSSL's x509_vfy.h, as far as the leaf itself does not tell; others are shown by number.
+_CHAIN = {
+    18: "self-signed",
+    19: "signed by a root that is not trusted",
+    20: "issued by somebody unknown",
+    21: "without its chain",
+    23: "revoked",
+    24: "signed by what is no authority",
+    26: "made for another purpose",
+}
+_DATES = {9: "not yet valid", 10: "expired"}
+_OTHER_NAME = {62: "not valid for the name asked for", 64: "not valid for the address asked for"}
+_NAMES_SHOWN = 4
+
+
+def certificate_problems(
+    leaf: bytes | None, verify_code: int | None, server_name: str | None, at_ns: int
+) -> tuple[str, ...]:
+    """Everything that is wrong with a certificate that did not verify: its chain, its dates, its names.
+
+    OpenSSL stops at the first: chain, then names, then dates. ``at_ns`` (Unix) is when it was seen,
+    ``server_name`` whom it was to speak for. Never raises; never empty.
+    """
+    code = verify_code or 0
+    found = [_CHAIN[code]] if code in _CHAIN else []
+    read = parse_certificate(leaf) if leaf is not None else None
+    if read is None or read["error"] is not None or read["not_before"] is None or read["not_after"] is None:
+        by_code = {**_DATES, **_OTHER_NAME}
+        return tuple(found) or (by_code.get(code, _by_number(code)),)
+    seen = _time(datetime.fromtimestamp(at_ns / 1e9, UTC))
+    if seen > read["not_after"]:
+        found.append(f"expired on {read['not_after'][:10]}")
+    elif seen < read["not_before"]:
+        found.append(f"not yet valid until {read['not_before'][:10]}")
+    elif code in _DATES:
+        found.append(f"{_DATES[code]} somewhere in its chain, or by the clock of who looked")
+    if server_name and (
+        code in _OTHER_NAME or (code not in _DATES and not covers(read["names"], server_name))
+    ):
+        found.append(f"not valid for {server_name} (its names: {_listed(read['names'])})")
+    return tuple(found) or (_by_number(code),)
+
+
+def _by_number(code: int) -> str:
+    return f"refused by OpenSSL with code {code}" if code else "refused"
+
+
+def _listed(names: list[str]) -> str:
+    shown = [name[:80] for name in names[:_NAMES_SHOWN]]
+    rest = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {rest} more" if rest else "") if shown else "none"
+
+
+def covers(names: list[str], asked: str) -> bool:
+    """Whether one of a certificate's alternative names stands for ``asked`` (RFC 9525): addresses as such, a
+    wildcard for exactly one whole leftmost label."""
+    try:
+        address = ip_address(asked)
+    except ValueError:
+        wanted = asked.removesuffix(".").lower()
+        return any(_covers(name.removesuffix(".").lower(), wanted) for name in names)
+    return any(name == str(address) for name in names)
+
+
+def _covers(name: str, wanted: str) -> bool:
+    if name.startswith("*."):
+        label, dot, parent = wanted.partition(".")
+        return bool(label and dot) and parent == name[2:]
+    return name == wanted
 
 
 def _names(certificate: x509.Certificate) -> list[str]:

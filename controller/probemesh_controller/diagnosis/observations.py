@@ -72,6 +72,8 @@ class Observation:
     verified: bool | None = None
     verify_code: int | None = None
     leaf: bytes | None = None  # DER
+    server_name: str | None = None
+    at_ns: int = 0  # by the clock of the vantage point
 
     @property
     def held(self) -> bool | None:
@@ -181,6 +183,8 @@ def _observe_row(vantage: Vantage, row: Measurement, own: frozenset[str], identi
         verified=tls.verified if tls else None,
         verify_code=tls.verify_code if tls else None,
         leaf=tls.chain[0] if tls and tls.chain else None,
+        server_name=tls.server_name if tls else None,
+        at_ns=row.started_ns,
     )
 
 

@@ -16,11 +16,12 @@ def lost_rule(facts: Facts) -> Iterator[Finding]:
     """Agents we lost: what they would have seen is unknown, and that is all that can be said."""
     lost = sorted(name for name, one in facts.vantages.items() if one.outcome is Outcome.AGENT_LOST)
     if lost:
+        who = agree(lost, "our own agent {} is lost", "our own agents {} are lost").format(names(lost))
         yield Finding(
             verdict=Verdict.AGENT_LOST,
             scope=Scope(tuple(lost), (facts.target.text,)),
             confidence=Confidence.CERTAIN,
-            summary=f"our own {agree(lost, 'agent', 'agents')} {names(lost)} {agree(lost, 'is', 'are')} lost: this says nothing about {facts.target.text}",
+            summary=f"{who}: this says nothing about {facts.target.text}",
             evidence=tuple(
                 Evidence(f"{name}/agent", True, f"{name}: {facts.vantages[name].reason or 'lost'}")
                 for name in lost
@@ -66,7 +67,8 @@ def _own_host(facts: Facts, manner: Manner, by_icmp: bool, rows: Iterable[Observ
     left: tuple[Verdict, ...] = ()
     if manner is Manner.OWN_ROUTE:
         verdict, sure = Verdict.SOURCE_NO_ROUTE, Confidence.CERTAIN
-        summary = f"{names(sources)} {agree(sources, 'has no route of its', 'have no route of their')} own to {host}"
+        none = agree(sources, "has no route of its own", "have no route of their own")
+        summary = f"{names(sources)} {none} to {host}"
     elif by_icmp and seen[0].icmp is not None:
         # the same error comes from a neighbour that does not answer and from a filter of our own
         verdict, sure = Verdict.UNDETERMINED, Confidence.LIKELY

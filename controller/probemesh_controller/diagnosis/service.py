@@ -4,6 +4,7 @@ wrongly."""
 from collections import defaultdict
 from collections.abc import Iterator
 
+from probemesh_shared.hosts import bracketed
 from probemesh_shared.model import Evidence, Finding, Place, Scope
 from probemesh_shared.words import Confidence, Kind, PlaceKind, Verdict
 
@@ -11,22 +12,7 @@ from probemesh_controller.diagnosis.drafts import confidence_of, scope_of
 from probemesh_controller.diagnosis.facts import Facts, Group, Question
 from probemesh_controller.diagnosis.observations import Manner, Observation
 from probemesh_controller.diagnosis.reach import selective
-from probemesh_controller.diagnosis.wording import evidence, names, saw, what
-
-#: X509_V_ERR of OpenSSL's x509_vfy.h; others are shown by number.
-_VERIFY = {
-    9: "not yet valid",
-    10: "expired",
-    18: "self-signed",
-    19: "signed by a root that is not trusted",
-    20: "issued by somebody unknown",
-    21: "without its chain",
-    23: "revoked",
-    24: "signed by what is no authority",
-    26: "made for another purpose",
-    62: "for another name",
-    64: "for another address",
-}
+from probemesh_controller.diagnosis.wording import agree, asked_host, bounded, evidence, names, saw, what
 
 
 def service_rule(facts: Facts) -> Iterator[Finding]:
@@ -55,7 +41,7 @@ def _for_all(facts: Facts, question: Question, group: Group) -> Finding:
         place=Place(PlaceKind.TARGET_SERVICE, group.seen[0].address),
         evidence=evidence((*group.seen, *_beneath(facts, question, group)), others),
         alternatives=alternatives,
-        next_test=f"read the log of the service on {facts.target.host}",
+        next_test=f"read the log of the service on {asked_host(facts, question)}",
     )
 
 
@@ -76,29 +62,35 @@ def _verdict(question: Question, group: Group) -> tuple[Verdict, tuple[Verdict, 
 
 
 def certificate_rule(facts: Facts) -> Iterator[Finding]:
-    """A certificate that did not verify, by port and reason; those for whom it did verify stand against."""
-    failing: defaultdict[tuple[int, int], list[Observation]] = defaultdict(list)
+    """A certificate that did not verify, by port and by all that is wrong with it; those for whom it did
+    verify stand against."""
+    failing: defaultdict[tuple[int, str], list[Observation]] = defaultdict(list)
     for one in facts.observations:
         if one.verified is False:
-            failing[one.port or 0, one.verify_code or 0].append(one)
-    for (port, code), rows in sorted(failing.items()):
+            failing[one.port or 0, _problems(one)].append(one)
+    for (port, why), rows in sorted(failing.items()):
         good = [one for one in facts.observations if one.verified and (one.port or 0) == port]
-        yield _certificate(facts, port, code, rows, good)
+        yield _certificate(facts, port, why, rows, good)
+
+
+def _problems(one: Observation) -> str:
+    # reading certificates costs a large import, which only this finding needs
+    from probemesh_shared.certificates import certificate_problems
+
+    return ", ".join(certificate_problems(one.leaf, one.verify_code, one.server_name, one.at_ns))
 
 
 def _certificate(
-    facts: Facts, port: int, code: int, rows: list[Observation], good: list[Observation]
+    facts: Facts, port: int, why: str, rows: list[Observation], good: list[Observation]
 ) -> Finding:
     sources = tuple(sorted({one.source for one in rows}))
-    why = _VERIFY.get(code, f"refused by OpenSSL with code {code}" if code else "refused")
-    summary = f"the certificate of {facts.target.host} is {why}, as {names(sources)} see it"
+    sees = agree(sources, "sees", "see")
+    summary = f"the certificate of {facts.target.host} is {why}, as {names(sources)} {sees} it"
     leaves = {one.leaf for one in (*rows, *good) if one.leaf}
     if good:
         summary += f"; it verifies at {names(sorted({one.source for one in good}))}"
     if len(leaves) > 1:
         summary += "; not everybody was shown the same certificate"
-    name = f" -servername {facts.target.host}"
-    where = f"{facts.target.host}:{port or 443}"
     return Finding(
         verdict=Verdict.CERTIFICATE_INVALID,
         scope=Scope(sources, (facts.target.text,), "tcp", port or None),
@@ -106,8 +98,16 @@ def _certificate(
         summary=summary,
         place=Place(PlaceKind.TARGET_SERVICE, rows[0].address),
         evidence=_certificate_evidence(rows, good, why),
-        next_test=f"openssl s_client -connect {where}{name} -showcerts </dev/null",
+        next_test=_look_at(facts, port, rows[0]),
     )
+
+
+def _look_at(facts: Facts, port: int, one: Observation) -> str:
+    where = f"{bracketed(facts.target.host)}:{port or 443}"
+    name = one.server_name or facts.target.host
+    literal = ":" in name or name.rpartition(".")[2].isdecimal()
+    flag = "" if literal else f" -servername {name}"
+    return f"openssl s_client -connect {where}{flag} -showcerts </dev/null"
 
 
 def _certificate_evidence(rows: list[Observation], good: list[Observation], why: str) -> tuple[Evidence, ...]:
@@ -115,4 +115,4 @@ def _certificate_evidence(rows: list[Observation], good: list[Observation], why:
         Evidence(one.id, True, f"{one.source}: {one.kind} {one.address}: certificate {why}") for one in rows
     ]
     fine = [Evidence(one.id, False, f"{one.source}: {one.kind} {one.address}: verifies") for one in good]
-    return tuple(sorted(bad, key=lambda one: one.id) + sorted(fine, key=lambda one: one.id))[:100]
+    return bounded([*sorted(bad, key=lambda one: one.id), *sorted(fine, key=lambda one: one.id)])
