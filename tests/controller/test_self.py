@@ -120,6 +120,7 @@ async def test_an_agent_target_is_dialled_by_the_fleets_addresses(port: int) -> 
 
 
 async def test_closing_the_run_ends_the_child_within_a_second() -> None:
+    others = _children()  # of tests that keep programs running
     events = combine(None).run(request(parse_target("icmp:127.0.0.1"), specs=(ENDLESS,), deadline_s=60))
     assert isinstance(await anext(events), RunPlanned)
     waiting = asyncio.ensure_future(anext(events))
@@ -127,12 +128,12 @@ async def test_closing_the_run_ends_the_child_within_a_second() -> None:
     async with asyncio.timeout(10):
         while not children:
             await asyncio.sleep(0.02)  # until another process is there
-            children = _children()
+            children = _children() - others
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     async with asyncio.timeout(1.5):
         await cast(AsyncGenerator[RunEvent, None], events).aclose()
-    assert not _children()
+    assert not _children() - others
 
 
 def _children() -> set[int]:
