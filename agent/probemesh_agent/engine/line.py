@@ -241,6 +241,7 @@ class Line:
                         found.stamps,
                     )
                     whole_ms = (now_ns - begun_ns) / 1e6
+                    is_crowd = len(its) > FEW
             if volley is None or not volley.is_sent or not its:
                 continue
             position = sequence - first
@@ -250,8 +251,13 @@ class Line:
             if states[sequence] != OPEN:
                 self._too_many(item, states[sequence] == ANSWERED)
                 continue
-            timing = _KERNEL if position in stamps else self._without_stamp(volley, position)
-            sent_ms = volley.sent_ms or volley.time()
+            if position in stamps:
+                timing = _KERNEL
+            elif stamps and is_crowd:
+                timing = _USER
+            else:
+                timing = self._without_stamp(volley, position)
+            sent_ms = volley.sent_ms if volley.is_timed else volley.time()
             rtt_ms = whole_ms
             if stamp_s is not None:
                 rtt_ms = (

@@ -102,6 +102,7 @@ class Engine:
         self._posts: deque[tuple[Flight, Sequence[Source] | None, bool]] = deque()
         self._thread: threading.Thread | None = None
         self._is_closing = False
+        self._collecting = gc.get_threshold()
         self._wakeup = -1
         self._stamps: socket.socket | None = None
         self._epoll: select.epoll | None = None
@@ -162,8 +163,6 @@ class Engine:
         self._epoll = select.epoll()
         self._epoll.register(self._wakeup, select.EPOLLIN)
         self._stamps = stamp_keeper()
-        if 0 < gc.get_threshold()[0] < _COLLECT_AFTER:
-            gc.set_threshold(_COLLECT_AFTER, 50, 100)
         self._thread = threading.Thread(target=self._main, name="probemesh-engine", daemon=True)
         self._thread.start()
 
@@ -217,10 +216,14 @@ class Engine:
                     run.schedule.feed(sources)
 
     def _begin(self, flight: Flight) -> None:
+        if not self._runs:
+            self._collect_seldom()
         try:
             self._runs[flight] = _Run(flight, self, self.monotonic())
         except Exception as error:
             flight.end(error)
+            if not self._runs:
+                gc.set_threshold(*self._collecting)
 
     def _start_and_end(self) -> int:
         started = 0
@@ -290,3 +293,11 @@ class Engine:
         run.driver.close()
         run.deliver()
         run.flight.end(error)
+        if not self._runs:
+            gc.set_threshold(*self._collecting)
+
+    def _collect_seldom(self) -> None:
+        """While a run goes on, and no longer: other kinds leave TLS contexts in cycles, a megabyte each."""
+        self._collecting = gc.get_threshold()
+        if 0 < self._collecting[0] < _COLLECT_AFTER:
+            gc.set_threshold(_COLLECT_AFTER, 50, 100)

@@ -22,7 +22,9 @@ class Volley:
         "first",
         "full_expiry",
         "is_sent",
+        "is_timed",
         "items",
+        "last",
         "open",
         "sent_ms",
         "seq",
@@ -45,17 +47,25 @@ class Volley:
         self.wall_s = 0  # the wall clock then: whole seconds, and nanoseconds since that
         self.wall_ns = 0
         self.stamps: dict[int, float] = {}  # position: kernel transmit stamp, ms since ``wall``
-        self.sent_ms: list[float] = []  # by position, likewise; made by :meth:`time`, empty before
+        self.sent_ms: list[float] = []  # by position, likewise; whole after :meth:`time`, while ``is_timed``
+        self.is_timed = False
+        self.last = -1  # the last position that has a stamp
 
     def stamp(self, position: int, wall_ns: int) -> None:
         """The kernel says when a packet left."""
         self.stamps[position] = (wall_ns - self.wall_s * 1_000_000_000 - self.wall_ns) / 1e6
-        self.sent_ms = []
+        # what lies before the last stamp is final, what lies behind it was put there by guess
+        del self.sent_ms[self.last if position > self.last >= 0 else 0 :]
+        self.last = max(position, self.last)
+        self.is_timed = False
 
     def time(self) -> list[float]:
         """When each packet left, in ms since ``wall``: by its stamp, or between the stamped ones evenly, or
         (without any) when the call began."""
-        self.sent_ms = evenly(self.stamps, len(self.items))
+        start = len(self.sent_ms)  # a stamped position, or 0
+        known = {position - start: ms for position, ms in self.stamps.items() if position >= start}
+        self.sent_ms += evenly(known, len(self.items) - start)
+        self.is_timed = True
         return self.sent_ms
 
 
