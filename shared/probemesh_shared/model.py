@@ -58,6 +58,17 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Expectation:
+    """What an answer has to be like: ``status`` ``200-299``, ``rtt-max`` ``20ms``.
+
+    :mod:`probemesh_shared.expectations` knows the keys; an agent that does not know one answers
+    ``unsupported``."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """What every kind obeys. ``timeout_s`` is per attempt; the deadline of the whole belongs to the job."""
 
@@ -70,6 +81,7 @@ class Options:
     ttl: int | None = None
     size: int | None = None  # payload bytes, icmp and udp
     dont_fragment: bool = False
+    expect: tuple[Expectation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,20 @@
 """Options to specs: each where it fits, refused where it does not."""
 
+from dataclasses import fields
+
 import pytest
-from probemesh_controller.cli.specs import Asked, build_specs, default_deadline, parse_bytes
+from probemesh_controller.cli.specs import (
+    Asked,
+    DnsAsked,
+    HttpAsked,
+    IcmpAsked,
+    TcpAsked,
+    TlsAsked,
+    UdpAsked,
+    build_specs,
+    default_deadline,
+)
+from probemesh_controller.cli.specs.values import parse_bytes
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.model import (
     DnsSpec,
@@ -17,9 +30,23 @@ from probemesh_shared.model import (
 from probemesh_shared.targets import parse_target
 from probemesh_shared.words import DnsTransport, Family
 
+OF_A_KIND = {
+    "icmp": IcmpAsked,
+    "dns": DnsAsked,
+    "tcp": TcpAsked,
+    "udp": UdpAsked,
+    "tls": TlsAsked,
+    "http": HttpAsked,
+}
 
-def build(target, **asked):
-    return build_specs(Asked(**asked), [parse_target(target)])
+
+def build(target, **options):
+    """Each option goes where it belongs: to one kind, or to all."""
+    own = {
+        kind: cls(**{f.name: options.pop(f.name) for f in fields(cls) if f.name in options})
+        for kind, cls in OF_A_KIND.items()
+    }
+    return build_specs(Asked(**options, **own), [parse_target(target)])
 
 
 @pytest.mark.parametrize(

@@ -42,16 +42,21 @@ def probe(
     ttl: options.Ttl = None,
     size: options.Size = None,
     dont_fragment: options.DontFragment = False,
+    # udp
     payload: options.Payload = None,
     expect: options.Expect = None,
+    # dns
     server: options.Server = None,
     record_type: options.RecordType = None,
     transport: options.Transport = None,
+    # tls
     sni: options.Sni = None,
+    # http
     method: options.Method = None,
     header: options.Headers = None,
     expect_status: options.ExpectStatus = None,
     expect_body: options.ExpectBody = None,
+    # what is done with the results
     strict: options.Strict = False,
     output: options.Output = Format.TABLE,
     ci: options.Ci = False,
@@ -62,7 +67,15 @@ def probe(
 
     async def run() -> int:
         from probemesh_controller.cli.probing import ProbeAsked, run_probe
-        from probemesh_controller.cli.specs import Asked
+        from probemesh_controller.cli.specs import (
+            Asked,
+            DnsAsked,
+            HttpAsked,
+            IcmpAsked,
+            TcpAsked,
+            TlsAsked,
+            UdpAsked,
+        )
 
         asked = Asked(
             kinds=kind or (),
@@ -76,16 +89,14 @@ def probe(
             ttl=ttl,
             size=size,
             dont_fragment=dont_fragment,
-            payload=payload,
-            expect=expect,
-            server=server,
-            record_type=record_type,
-            transport=transport,
-            sni=sni,
-            method=method,
-            headers=header or (),
-            expect_status=expect_status,
-            expect_body=expect_body,
+            icmp=IcmpAsked(),
+            dns=DnsAsked(server=server, record_type=record_type, transport=transport),
+            tcp=TcpAsked(),
+            udp=UdpAsked(payload=payload, expect=expect),
+            tls=TlsAsked(sni=sni),
+            http=HttpAsked(
+                method=method, headers=header or (), expect_status=expect_status, expect_body=expect_body
+            ),
         )
         wanted = ProbeAsked(tuple(target), asked, from_, exclude, limit, deadline, strict, output, ci)
         return await run_probe(wanted)

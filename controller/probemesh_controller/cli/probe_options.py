@@ -40,18 +40,23 @@ Dscp = Annotated[int | None, typer.Option(metavar="0-63", help="DSCP of what is 
 Ttl = Annotated[int | None, typer.Option(metavar="1-255", help="TTL or hop limit")]
 Size = Annotated[int | None, typer.Option(metavar="BYTES", help="icmp, udp: payload size")]
 DontFragment = Annotated[bool, typer.Option("--dont-fragment", help="icmp, udp: set DF")]
+# udp
 Payload = Annotated[str | None, typer.Option(metavar="TEXT|hex:…", help="udp: what to send")]
 Expect = Annotated[str | None, typer.Option(metavar="TEXT|hex:…", help="udp: what the answer must contain")]
+# dns
 Server = Annotated[str | None, typer.Option(metavar="HOST[:PORT]", help="dns: name server to ask")]
 RecordType = Annotated[str | None, typer.Option("--type", metavar="TYPE", help="dns: record type")]
 Transport = Annotated[str | None, typer.Option(metavar="udp|tcp", help="dns: transport")]
+# tls
 Sni = Annotated[str | None, typer.Option(metavar="NAME", help="tls, http: name to ask for and verify")]
+# http
 Method = Annotated[str | None, typer.Option(metavar="METHOD", help="http: request method  [GET]")]
 Headers = Annotated[list[str] | None, typer.Option(metavar="'N: V'", help="http: header; may be repeated")]
 ExpectStatus = Annotated[
     str | None, typer.Option(metavar="200,301-308", help="http: status that is fine  [200-399]")
 ]
 ExpectBody = Annotated[str | None, typer.Option(metavar="TEXT", help="http: what the body must contain")]
+# what is done with the results
 Strict = Annotated[bool, typer.Option("--strict", help="A certificate that does not verify is a failure")]
 Output = Annotated[
     Format, typer.Option("--output", "-o", metavar="FORMAT", help="table, wide, json, jsonl, csv or yaml")

@@ -391,6 +391,28 @@ class Target(_message.Message):
 Global___Target: _TypeAlias = Target  # noqa: Y015
 
 @_typing.final
+class Expectation(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    value: _builtins.str
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Expectation: _TypeAlias = Expectation  # noqa: Y015
+
+@_typing.final
 class Options(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -403,6 +425,7 @@ class Options(_message.Message):
     TTL_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
     DONT_FRAGMENT_FIELD_NUMBER: _builtins.int
+    EXPECT_FIELD_NUMBER: _builtins.int
     family: Global___Family.ValueType
     count: _builtins.int
     interval_s: _builtins.float
@@ -412,6 +435,8 @@ class Options(_message.Message):
     ttl: _builtins.int
     size: _builtins.int
     dont_fragment: _builtins.bool
+    @_builtins.property
+    def expect(self) -> _containers.RepeatedCompositeFieldContainer[Global___Expectation]: ...
     def __init__(
         self,
         *,
@@ -424,10 +449,11 @@ class Options(_message.Message):
         ttl: _builtins.int | None = ...,
         size: _builtins.int | None = ...,
         dont_fragment: _builtins.bool = ...,
+        expect: _abc.Iterable[Global___Expectation] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_dscp", b"_dscp", "_size", b"_size", "_source", b"_source", "_ttl", b"_ttl", "dscp", b"dscp", "size", b"size", "source", b"source", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dscp", b"_dscp", "_size", b"_size", "_source", b"_source", "_ttl", b"_ttl", "count", b"count", "dont_fragment", b"dont_fragment", "dscp", b"dscp", "family", b"family", "interval_s", b"interval_s", "size", b"size", "source", b"source", "timeout_s", b"timeout_s", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dscp", b"_dscp", "_size", b"_size", "_source", b"_source", "_ttl", b"_ttl", "count", b"count", "dont_fragment", b"dont_fragment", "dscp", b"dscp", "expect", b"expect", "family", b"family", "interval_s", b"interval_s", "size", b"size", "source", b"source", "timeout_s", b"timeout_s", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__dscp: _TypeAlias = _typing.Literal["dscp"]  # noqa: Y015
     _WhichOneofArgType__dscp: _TypeAlias = _typing.Literal["_dscp", b"_dscp"]  # noqa: Y015

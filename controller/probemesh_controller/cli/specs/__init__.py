@@ -1,0 +1,179 @@
+"""What ``meshctl probe``'s options ask for, as specs. Pure: refuses options that fit no kind asked for.
+
+Each kind's own options are read in the module of that kind; what they have in common is read here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from probemesh_shared.errors import InvalidRequest
+from probemesh_shared.escape import escape
+from probemesh_shared.model import LadderSpec, Options, Spec, Target
+from probemesh_shared.names import did_you_mean
+from probemesh_shared.targets import count_ports
+from probemesh_shared.words import Family, Kind
+
+from probemesh_controller.cli.specs.dns import DnsAsked
+from probemesh_controller.cli.specs.http import HttpAsked
+from probemesh_controller.cli.specs.icmp import IcmpAsked
+from probemesh_controller.cli.specs.tcp import TcpAsked
+from probemesh_controller.cli.specs.tls import TlsAsked
+from probemesh_controller.cli.specs.udp import UdpAsked
+from probemesh_controller.cli.specs.values import within
+
+_KINDS = (Kind.ICMP, Kind.DNS, Kind.TCP, Kind.UDP, Kind.TLS, Kind.HTTP)
+#: Kinds that a spelling which forces a kind leaves possible.
+_FITS = {
+    Kind.UDP: {Kind.UDP, Kind.ICMP, Kind.DNS},
+    Kind.TCP: {Kind.TCP, Kind.TLS, Kind.HTTP, Kind.ICMP, Kind.DNS},
+    Kind.HTTP: {Kind.HTTP, Kind.TLS, Kind.TCP, Kind.ICMP, Kind.DNS},
+    Kind.ICMP: {Kind.ICMP, Kind.DNS},
+    Kind.DNS: {Kind.DNS},
+}
+LONGEST_S = 3600
+#: Options that belong to some kinds only; the first one is proposed where none of them was asked for.
+_BELONGS = {
+    "--size": (Kind.ICMP, Kind.UDP),
+    "--dont-fragment": (Kind.ICMP, Kind.UDP),
+    # udp
+    "--payload": (Kind.UDP,),
+    "--expect": (Kind.UDP,),
+    # dns
+    "--server": (Kind.DNS,),
+    "--type": (Kind.DNS,),
+    "--transport": (Kind.DNS,),
+    # tls
+    "--sni": (Kind.TLS, Kind.HTTP),
+    # http
+    "--method": (Kind.HTTP,),
+    "--header": (Kind.HTTP,),
+    "--expect-status": (Kind.HTTP,),
+    "--expect-body": (Kind.HTTP,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The options as typed; None or empty where they were not given."""
+
+    kinds: Sequence[str] = ()
+    count: int = 3
+    interval: float = 0.2
+    timeout: float = 3.0
+    ipv4: bool = False
+    ipv6: bool = False
+    source: str | None = None
+    dscp: int | None = None
+    ttl: int | None = None
+    size: int | None = None
+    dont_fragment: bool = False
+    icmp: IcmpAsked = field(default_factory=IcmpAsked)
+    dns: DnsAsked = field(default_factory=DnsAsked)
+    tcp: TcpAsked = field(default_factory=TcpAsked)
+    udp: UdpAsked = field(default_factory=UdpAsked)
+    tls: TlsAsked = field(default_factory=TlsAsked)
+    http: HttpAsked = field(default_factory=HttpAsked)
+
+
+def build_specs(asked: Asked, targets: Sequence[Target]) -> tuple[Spec, ...]:
+    """One spec a kind; the ladder where no kind is named or needed. Raises :class:`InvalidRequest`."""
+    options = _options(asked)
+    given = _given(asked)
+    kinds = _kinds(asked.kinds) or _needed(given, targets)
+    for target in targets:
+        for kind in kinds:
+            _check_fit(kind, target)
+    for name in given:
+        if not any(kind in _BELONGS[name] for kind in kinds):
+            belongs = " and ".join(_BELONGS[name])
+            raise InvalidRequest(f"{name} belongs to the kind {belongs}", f"add --kind {_BELONGS[name][0]}")
+    if not kinds:
+        return (LadderSpec(options),)
+    return tuple(_spec(kind, asked, options) for kind in kinds)
+
+
+def default_deadline(asked: Asked) -> float:
+    """15 s, or longer where the samples asked for cannot fit into that. Raises :class:`InvalidRequest`."""
+    needed = asked.count * asked.interval + 2 * asked.timeout
+    if needed > LONGEST_S:
+        samples = f"{asked.count} samples {asked.interval:g} s apart"
+        raise InvalidRequest(f"{samples} take longer than {LONGEST_S} s", "lower --count or --interval")
+    return max(15.0, needed)
+
+
+def _options(asked: Asked) -> Options:
+    within("--count", asked.count, 1, 1000)
+    within("--interval", asked.interval, 0.01, 60)
+    within("--timeout", asked.timeout, 0.05, 60)
+    within("--dscp", asked.dscp, 0, 63)
+    within("--ttl", asked.ttl, 1, 255)
+    within("--size", asked.size, 0, 65507)
+    if asked.ipv4 and asked.ipv6:
+        raise InvalidRequest("-4 and -6 exclude each other", "give neither to try both families")
+    return Options(
+        family=Family.IPV4 if asked.ipv4 else Family.IPV6 if asked.ipv6 else Family.BOTH,
+        count=asked.count,
+        interval_s=asked.interval,
+        timeout_s=asked.timeout,
+        source=asked.source,
+        dscp=asked.dscp,
+        ttl=asked.ttl,
+        size=asked.size,
+        dont_fragment=asked.dont_fragment,
+    )
+
+
+def _given(asked: Asked) -> list[str]:
+    values: dict[str, object] = {"--size": asked.size, "--dont-fragment": asked.dont_fragment or None}
+    for one in (asked.icmp, asked.dns, asked.tcp, asked.udp, asked.tls, asked.http):
+        values |= one.given()
+    return [name for name, value in values.items() if value is not None]
+
+
+def _kinds(words: Sequence[str]) -> tuple[Kind, ...]:
+    found = []
+    for word in words:
+        if word not in _KINDS:
+            hint = did_you_mean(word, _KINDS) or f"known: {', '.join(_KINDS)}"
+            raise InvalidRequest(f"there is no probe kind '{escape(word, 40)}'", hint)
+        found.append(Kind(word))
+    return tuple(dict.fromkeys(found))
+
+
+def _needed(given: Sequence[str], targets: Sequence[Target]) -> tuple[Kind, ...]:
+    """An option of a kind that all targets already are of asks for that kind."""
+    kinds = {target.kind for target in targets}
+    if not given or len(kinds) != 1:
+        return ()
+    (kind,) = kinds
+    return (kind,) if kind is not None else ()
+
+
+def _check_fit(kind: Kind, target: Target) -> None:
+    if target.kind is not None and kind not in _FITS[target.kind]:
+        raise InvalidRequest(f"--kind {kind} does not fit {target.text}", f"write it as {target.host}:PORT")
+    if kind in (Kind.TCP, Kind.UDP, Kind.TLS) and not target.ports:
+        raise InvalidRequest(f"{kind} needs a port, and {target.text} has none", f"write {target.text}:PORT")
+    if kind is Kind.HTTP and not target.ports:
+        raise InvalidRequest(
+            f"http needs a URL or a port, and {target.text} has none", f"write http://{target.host}/"
+        )
+    if kind is Kind.HTTP and count_ports(target.ports) > 16:
+        raise InvalidRequest(f"{target.text} has too many ports for http", "16 at most")
+
+
+def _spec(kind: Kind, asked: Asked, options: Options) -> Spec:
+    match kind:
+        case Kind.ICMP:
+            return asked.icmp.spec(options)
+        case Kind.DNS:
+            return asked.dns.spec(options)
+        case Kind.TCP:
+            return asked.tcp.spec(options)
+        case Kind.UDP:
+            return asked.udp.spec(options)
+        case Kind.TLS:
+            return asked.tls.spec(options)
+        case Kind.HTTP:
+            return asked.http.spec(options, asked.tls.sni)
+        case Kind.LADDER:
+            return LadderSpec(options)
