@@ -177,3 +177,17 @@ def _spec(kind: Kind, asked: Asked, options: Options) -> Spec:
             return asked.http.spec(options, asked.tls.sni)
         case Kind.LADDER:
             return LadderSpec(options)
+
+
+__all__ = [
+    "LONGEST_S",
+    "Asked",
+    "DnsAsked",
+    "HttpAsked",
+    "IcmpAsked",
+    "TcpAsked",
+    "TlsAsked",
+    "UdpAsked",
+    "build_specs",
+    "default_deadline",
+]
