@@ -22,7 +22,7 @@ from probemesh_shared.model import (
     TlsSpec,
     UdpSpec,
 )
-from probemesh_shared.words import Kind, Outcome
+from probemesh_shared.words import Family, Kind, Outcome
 
 from probemesh_agent import greet, rows
 from probemesh_agent.env import Address, Probe, ProbeEnv
@@ -73,7 +73,8 @@ class Climb:
         found: list[Measurement] = []
         if resolution.names_asked or (resolution.failure is not None and not resolution.refused):
             family = self.spec.options.family
-            found.append(rows.resolved(self.index, target, family, resolution, started_ns))
+            own = env.network.nameservers(replace(self.spec.options, family=Family.BOTH))
+            found.append(rows.resolved(self.index, target, family, resolution, started_ns, own))
         ports = ports_of(target)
         kind, port = (Kind.TCP, ports[0].first) if ports else (Kind.ICMP, None)
         found.extend(

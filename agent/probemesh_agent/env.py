@@ -76,6 +76,11 @@ class Nameservers:
     search: tuple[str, ...] = ()
     ndots: int = 1
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """All of them, those too that the policy keeps us from: the C library asks them all the same."""
+        return tuple(one.host for one in (*self.addresses, *self.refused))
+
 
 @dataclass(frozen=True, slots=True)
 class Connected:

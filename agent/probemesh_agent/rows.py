@@ -5,15 +5,22 @@ from probemesh_shared.failures import outcome_of
 from probemesh_shared.model import DnsDetail, Failure, Measurement, Sample, Target
 from probemesh_shared.words import Family, Kind, Outcome, Stage, Timing
 
-from probemesh_agent.env import Refused, Resolution
+from probemesh_agent.env import Nameservers, Refused, Resolution
 
 _RECORD_TYPES = {Family.IPV4: "A", Family.IPV6: "AAAA", Family.BOTH: "A+AAAA"}
+_NONE = Nameservers()
 
 
 def resolved(
-    index: int, target: Target, family: Family, resolution: Resolution, started_ns: int
+    index: int,
+    target: Target,
+    family: Family,
+    resolution: Resolution,
+    started_ns: int,
+    resolvers: Nameservers = _NONE,
 ) -> Measurement:
-    """The ``resolve`` rung: a dns measurement by the host's own resolver, one sample."""
+    """The ``resolve`` rung: a dns measurement by the host's own resolver, one sample. ``resolvers`` are whom
+    it is configured to ask."""
     name_failure = resolution.failure
     if resolution.refused and not resolution.addresses:
         name_failure = None  # the name was answered; what it came to may not be probed from here
@@ -45,6 +52,7 @@ def resolved(
             system=True,
             system_addresses=tuple(found),
             system_failure=name_failure,
+            resolvers=resolvers.hosts,
         ),
     )
 

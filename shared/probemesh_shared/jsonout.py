@@ -285,6 +285,7 @@ def _dns(detail: DnsDetail) -> DnsDetailJson:
         ],
         "system_addresses": list(detail.system_addresses),
         "system_failure": _failure(detail.system_failure),
+        "resolvers": list(detail.resolvers),
     }
 
 

@@ -127,6 +127,7 @@ class DnsDetailJson(TypedDict):
     answers: list[DnsRecordJson]
     system_addresses: list[str]
     system_failure: FailureJson | None
+    resolvers: Annotated[list[str], "nameservers that the host's own resolver is configured to ask"]
 
 
 class TlsDetailJson(TypedDict):

@@ -245,7 +245,7 @@ class DnsRecord:
 @dataclass(frozen=True, slots=True)
 class DnsDetail:
     """``system`` is true where the host's own resolver (getaddrinfo) was asked; ``system_addresses`` is what
-    it said beside a named server's answer."""
+    it said beside a named server's answer, ``resolvers`` the nameservers that it is configured to ask."""
 
     name: str = ""
     record_type: str = ""
@@ -257,6 +257,7 @@ class DnsDetail:
     answers: tuple[DnsRecord, ...] = ()
     system_addresses: tuple[str, ...] = ()
     system_failure: Failure | None = None
+    resolvers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

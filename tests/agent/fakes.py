@@ -85,7 +85,8 @@ class FakeNetwork:
         raise AssertionError("the ladder asks for no other host")
 
     def nameservers(self, options: Options) -> Nameservers:
-        return Nameservers()
+        six = (Refused("2001:db8::53", OWN),) if options.family is not Family.IPV4 else ()
+        return Nameservers((address("192.0.2.53"),), six)
 
     async def connect(self, address: Address, port: int, options: Options, deadline: float) -> FakeStream:
         self.dialled.append((address.host, port))

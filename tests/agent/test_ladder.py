@@ -21,7 +21,7 @@ from probemesh_shared.model import (
     TlsDetail,
 )
 from probemesh_shared.targets import parse_target
-from probemesh_shared.words import FailureKind, Kind, Outcome
+from probemesh_shared.words import FailureKind, Family, Kind, Outcome
 
 Broken = Callable[[str, int | None], Failure | None]
 RUNGS = (Kind.ICMP, Kind.DNS, Kind.TCP, Kind.UDP, Kind.TLS, Kind.HTTP)
@@ -30,15 +30,18 @@ RUNGS = (Kind.ICMP, Kind.DNS, Kind.TCP, Kind.UDP, Kind.TLS, Kind.HTTP)
 class Climbed:
     """One climb of ``text`` with fakes; ``broken`` by kind."""
 
-    def __init__(self, network: FakeNetwork | None = None, **broken: Broken) -> None:
+    def __init__(
+        self, network: FakeNetwork | None = None, family: Family = Family.BOTH, **broken: Broken
+    ) -> None:
         self.network = network or FakeNetwork()
+        self.options = Options(family, timeout_s=1.0)
         self.probes = {kind: FakeProbe(kind, broken.get(kind.value, lambda h, p: None)) for kind in RUNGS}
         self.rows: list[Measurement] = []
 
     async def __call__(self, *texts: str) -> "Climbed":
         targets = tuple(map(parse_target, texts))
         ladder = LadderProbe(self.probes)
-        async for batch in ladder.run(LadderSpec(Options(timeout_s=1.0)), targets, env_of(self.network)):
+        async for batch in ladder.run(LadderSpec(self.options), targets, env_of(self.network)):
             self.rows.extend(batch)
         assert self.network.open == 0, "a connection was left open"
         return self
@@ -84,11 +87,20 @@ async def test_a_name_is_resolved_once_and_told() -> None:
     assert isinstance(resolved.detail, DnsDetail)
     assert resolved.detail.system
     assert resolved.detail.system_addresses == ("192.0.2.1", "2001:db8::1")
+    assert resolved.detail.resolvers == ("192.0.2.53", "2001:db8::53")  # as the C library asks, policy or not
     for kind in (Kind.ICMP, Kind.TCP, Kind.HTTP):
         assert {row.address for row in climbed.of(kind)} == {"192.0.2.1", "2001:db8::1"}
         assert all(
             target.addresses and target.host == "web.example" for _, target in climbed.probes[kind].asked
         )
+
+
+async def test_the_nameservers_told_are_those_of_the_host_whatever_family_is_asked_for() -> None:
+    network = FakeNetwork(hosts={"web.example": ("192.0.2.1",)})
+    climbed = await Climbed(network, family=Family.IPV4)("web.example")
+    (resolved,) = climbed.of(Kind.DNS)
+    assert isinstance(resolved.detail, DnsDetail)
+    assert resolved.detail.resolvers == ("192.0.2.53", "2001:db8::53")
 
 
 async def test_a_name_that_fails_ends_the_climb() -> None:

@@ -15,6 +15,7 @@ import dns.message
 import dns.rcode
 import dns.rrset
 import pytest
+from probemesh_agent.net.nameservers import read_resolv_conf
 from probemesh_shared.model import DnsDetail, DnsSpec, Measurement, Options, Target
 from probemesh_shared.words import DnsTransport, FailureKind, Origin, Outcome, Stage
 
@@ -122,6 +123,7 @@ async def test_answer_with_ttl_flags_and_the_system_s_word_beside_it(bench: Benc
     (record,) = told.answers
     assert (record.name, record.type, record.ttl_s, record.value) == ("localhost", "A", 77, "192.0.2.9")
     assert told.system and told.system_addresses == ("127.0.0.1",) and told.system_failure is None
+    assert told.resolvers == tuple(map(str, read_resolv_conf(Path("/etc/resolv.conf")).servers))
     assert (len(server.asked) == 2 and server.asked[0].id != server.asked[1].id) or len(server.asked) == 2
     assert all(one.rtt_ms is not None for one in row.samples)
 

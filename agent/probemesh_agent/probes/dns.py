@@ -232,7 +232,14 @@ class _DnsExchange:
         failure = said.failure if not found else None
         if failure is not None:
             self.log.add(f"the host's own resolver: {failure.detail}")
-        return replace(detail, system=True, system_addresses=tuple(found), system_failure=failure)
+        own = self._env.network.nameservers(replace(self._spec.options, family=Family.BOTH))
+        return replace(
+            detail,
+            system=True,
+            system_addresses=tuple(found),
+            system_failure=failure,
+            resolvers=own.hosts,
+        )
 
     async def abandon(self) -> None:
         if self._system is not None:

@@ -1095,6 +1095,7 @@ class DnsDetail(_message.Message):
     ANSWERS_FIELD_NUMBER: _builtins.int
     SYSTEM_ADDRESSES_FIELD_NUMBER: _builtins.int
     SYSTEM_FAILURE_FIELD_NUMBER: _builtins.int
+    RESOLVERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     record_type: _builtins.str
     system: _builtins.bool
@@ -1109,6 +1110,8 @@ class DnsDetail(_message.Message):
     def system_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def system_failure(self) -> Global___Failure: ...
+    @_builtins.property
+    def resolvers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -1122,10 +1125,11 @@ class DnsDetail(_message.Message):
         answers: _abc.Iterable[Global___DnsRecord] | None = ...,
         system_addresses: _abc.Iterable[_builtins.str] | None = ...,
         system_failure: Global___Failure | None = ...,
+        resolvers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_rcode", b"_rcode", "_server", b"_server", "_system_failure", b"_system_failure", "_transport", b"_transport", "rcode", b"rcode", "server", b"server", "system_failure", b"system_failure", "transport", b"transport"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rcode", b"_rcode", "_server", b"_server", "_system_failure", b"_system_failure", "_transport", b"_transport", "answers", b"answers", "flags", b"flags", "name", b"name", "rcode", b"rcode", "record_type", b"record_type", "server", b"server", "system", b"system", "system_addresses", b"system_addresses", "system_failure", b"system_failure", "transport", b"transport"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rcode", b"_rcode", "_server", b"_server", "_system_failure", b"_system_failure", "_transport", b"_transport", "answers", b"answers", "flags", b"flags", "name", b"name", "rcode", b"rcode", "record_type", b"record_type", "resolvers", b"resolvers", "server", b"server", "system", b"system", "system_addresses", b"system_addresses", "system_failure", b"system_failure", "transport", b"transport"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__rcode: _TypeAlias = _typing.Literal["rcode"]  # noqa: Y015
     _WhichOneofArgType__rcode: _TypeAlias = _typing.Literal["_rcode", b"_rcode"]  # noqa: Y015
