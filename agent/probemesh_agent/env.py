@@ -79,7 +79,7 @@ class Nameservers:
     @property
     def hosts(self) -> tuple[str, ...]:
         """All of them, those too that the policy keeps us from: the C library asks them all the same."""
-        return tuple(one.host for one in (*self.addresses, *self.refused))
+        return (*(one.host for one in self.addresses), *(one.host for one in self.refused))
 
 
 @dataclass(frozen=True, slots=True)
