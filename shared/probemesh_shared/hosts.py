@@ -1,11 +1,13 @@
 """Host names and address literals as people type them, in one canonical spelling.
 
-Names become lower-case A-labels without a trailing dot; IPv4 only as four plain decimal numbers
-(``0x7f.1`` and ``2130706433`` are refused: ``getaddrinfo`` would read them as 127.0.0.1); IPv6 compressed
-as RFC 5952 has it, with its ``%scope`` where it has one.
+Names become lower-case A-labels (IDNA 2008 as UTS 46 prepares it, which is what the system's resolver and
+browsers do) without a trailing dot; IPv4 four plain decimal numbers, read as ``inet_aton`` reads it
+(``0x7f.1``, ``2130706433`` and ``0177.1`` are 127.0.0.1: that is what would be dialled, so that is what is
+shown); IPv6 compressed as RFC 5952 has it, with its ``%scope`` where it has one.
 """
 
 import re
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 
 from probemesh_shared.errors import InvalidRequest
@@ -14,8 +16,8 @@ from probemesh_shared.escape import escape
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\Z")
 _SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}\Z")
 _NUMERIC_LABEL = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)\Z")
-#: Letters that IDNA 2003 and 2008 read differently: which name is meant is not ours to guess.
-_DEVIATIONS = frozenset("ßẞς\u200c\u200d")
+#: A number so small is a port that was meant, not the address 0.0.0.80.
+_PORT_LIKE = 65535
 
 
 def canonical_host(text: str) -> str:
@@ -104,24 +106,63 @@ def address_of_reverse(name: str) -> str | None:
         return None
 
 
+def read_ipv4(text: str) -> IPv4Address | None:
+    """As ``inet_aton`` of the C library: one to four numbers, decimal, octal (``0…``) or hexadecimal
+    (``0x…``), the last of which fills all the bytes that are left. None: it would be looked up as a name.
+
+    >>> str(read_ipv4("0x7f.1")), str(read_ipv4("010.1.258"))
+    ('127.0.0.1', '8.1.1.2')
+    """
+    numbers = [_number(part) for part in text.split(".")]
+    *leading, last = numbers
+    if len(numbers) > 4 or last is None or last >= 1 << (8 * (4 - len(leading))):
+        return None
+    value = last
+    for place, byte in enumerate(leading):
+        if byte is None or byte > 255:
+            return None
+        value |= byte << (8 * (3 - place))
+    return IPv4Address(value)
+
+
+def _number(part: str) -> int | None:
+    """In C's spelling; None where it is none."""
+    base = 16 if part.startswith("0x") else 8 if part.startswith("0") and len(part) > 1 else 10
+    digits = part[2:] if base == 16 else part
+    if len(digits) > 40 or not re.fullmatch(_DIGITS[base], digits):
+        return None
+    return int(digits, base)
+
+
+_DIGITS = {8: "[0-7]+", 10: "[0-9]+", 16: "[0-9a-f]+"}
+
+
 def _ipv4(name: str) -> str:
-    try:
-        return str(IPv4Address(name))
-    except ValueError:
+    if name.isdigit() and int(name) <= _PORT_LIKE:
         raise InvalidRequest(
-            f"'{escape(name, 80)}' is not an IPv4 address",
-            "write four decimal numbers from 0 to 255, without leading zeros: 192.0.2.1",
-        ) from None
+            f"'{escape(name, 80)}' could be a port or the address 0.0.{int(name) >> 8}.{int(name) & 255}",
+            "write HOST:PORT, or the address with its dots",
+        )
+    address = read_ipv4(name)
+    if address is None:
+        raise InvalidRequest(
+            f"'{escape(name, 80)}' is not an IPv4 address", "write four numbers from 0 to 255: 192.0.2.1"
+        )
+    return str(address)
 
 
 def _to_ascii(text: str) -> str:
-    shown = escape(text, 80)
-    if any(char in _DEVIATIONS for char in text):
-        raise InvalidRequest(
-            f"the host name '{shown}' means two different names, depending on the version of IDNA",
-            "write it as its A-label (xn--…)",
-        )
+    import idna  # its tables are large, and few names need them
+
     try:
-        return text.encode("idna").decode("ascii")
-    except UnicodeError:
-        raise InvalidRequest(f"the host name '{shown}' cannot be written as A-labels (IDNA)") from None
+        prepared: str = idna.uts46_remap(text, std3_rules=False, transitional=False)
+        return ".".join(_a_label(label, idna.alabel) for label in prepared.split("."))
+    except (idna.IDNAError, UnicodeError) as error:
+        why = escape(str(error), 120)
+        raise InvalidRequest(
+            f"the host name '{escape(text, 80)}' cannot be written as A-labels (IDNA 2008): {why}"
+        ) from None
+
+
+def _a_label(label: str, encode: Callable[[str], bytes]) -> str:
+    return label if label.isascii() else encode(label).decode("ascii")

@@ -246,6 +246,7 @@ def _detail(detail: Detail | None, parse: ParseCertificate) -> DetailJson | None
                 "size": detail.size,
                 "duplicates": detail.duplicates,
                 "late": detail.late,
+                "answered_by": list(detail.answered_by),
             }
         case TcpDetail():
             banner, banner_hex = _bytes(detail.banner)

@@ -86,9 +86,10 @@ class CertificateJson(TypedDict):
 
 class IcmpDetailJson(TypedDict):
     method: str
-    size: int | None
+    size: Annotated[int | None, "payload bytes"]
     duplicates: int
-    late: int
+    late: Annotated[int, "answers that came after their attempt's timeout, while others were waited for"]
+    answered_by: Annotated[list[str], "addresses that answered in the target's place"]
 
 
 class TcpDetailJson(TypedDict):

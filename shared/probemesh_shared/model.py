@@ -86,7 +86,10 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class IcmpSpec:
+    """``sizes`` are payload bytes, each measured in a row of its own; without any it is ``options.size``."""
+
     options: Options = Options()
+    sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +214,7 @@ class IcmpDetail:
     size: int | None = None  # payload bytes
     duplicates: int = 0
     late: int = 0  # answers after their attempt's timeout
+    answered_by: tuple[str, ...] = ()  # addresses that answered in the target's place, at most eight
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def build(target, **options):
         ("udp://h:53", {}, LadderSpec()),
         (
             "db",
-            {"kinds": ["icmp"], "size": 100, "dont_fragment": True},
+            {"kinds": ["icmp"], "size": "100", "dont_fragment": True},
             IcmpSpec(Options(size=100, dont_fragment=True)),
         ),
         ("db:1", {"kinds": ["tcp"], "ipv6": True, "count": 1}, TcpSpec(Options(family=Family.IPV6, count=1))),
@@ -91,7 +91,7 @@ def test_several_kinds_are_several_specs_each_once():
     ("target", "asked", "words"),
     [
         ("db:1", {"payload": "x"}, "--payload belongs to the kind udp"),
-        ("db:1", {"kinds": ["tcp"], "size": 1}, "--size belongs to the kind icmp and udp"),
+        ("db:1", {"kinds": ["tcp"], "size": "1"}, "--size belongs to the kind icmp and udp"),
         ("db:1", {"sni": "x"}, "--sni belongs"),
         ("db", {"kinds": ["tcp"]}, "tcp needs a port"),
         ("db", {"kinds": ["http"]}, "http needs a URL or a port"),
@@ -126,3 +126,21 @@ def test_the_deadline_grows_with_what_is_asked():
 def test_payloads():
     assert parse_bytes("hex: 00 0a", "--payload") == b"\x00\n"
     assert parse_bytes("grün", "--payload") == "grün".encode()
+
+
+def test_several_sizes_are_a_sweep():
+    assert build("db", kinds=["icmp"], size="56,1000-1500:200") == (
+        IcmpSpec(sizes=(56, 1000, 1200, 1400, 1500)),
+    )
+    assert build("db", kinds=["icmp"], size="0-100") == (IcmpSpec(sizes=tuple(range(0, 101, 10))),)
+
+
+@pytest.mark.parametrize("size", ["", "x", "-1", "65508", "9-5", "5:2", "1-2:x", "0-65507:1", "1,,2", "٣"])
+def test_sizes_that_cannot_be(size):
+    with pytest.raises(InvalidRequest, match="--size"):
+        build("db", kinds=["icmp"], size=size)
+
+
+def test_udp_takes_one_size():
+    with pytest.raises(InvalidRequest, match="belong to the kind icmp"):
+        build("udp://h:9", size="10,20")

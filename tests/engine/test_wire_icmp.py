@@ -76,13 +76,26 @@ def test_an_error_queue_entry_is_read():
 @pytest.mark.parametrize(
     ("line", "ipv6", "expected"),
     [
-        ("64 bytes from 192.0.2.1: icmp_seq=3 ttl=61 time=0.045 ms", False, PingReply(3, 61, 0.045, False)),
-        ("64 bytes from 192.0.2.1: icmp_seq=1 ttl=61 time=0.1 ms (DUP!)", False, PingReply(1, 61, 0.1, True)),
-        ("12 bytes from 192.0.2.1: icmp_seq=1 ttl=61", False, PingReply(1, 61, None, False)),
+        (
+            "64 bytes from 192.0.2.1: icmp_seq=3 ttl=61 time=0.045 ms",
+            False,
+            PingReply(3, 61, 0.045, False, "192.0.2.1"),
+        ),
+        (
+            "64 bytes from 192.0.2.1: icmp_seq=1 ttl=61 time=0.1 ms (DUP!)",
+            False,
+            PingReply(1, 61, 0.1, True, "192.0.2.1"),
+        ),
+        (
+            "64 bytes from 192.0.2.9: icmp_seq=1 ttl=61 time=0.1 ms (DIFFERENT ADDRESS!)",
+            False,
+            PingReply(1, 61, 0.1, False, "192.0.2.9"),
+        ),
+        ("12 bytes from 192.0.2.1: icmp_seq=1 ttl=61", False, PingReply(1, 61, None, False, "192.0.2.1")),
         (
             "[1700000000.123456] 64 bytes from ::1: icmp_seq=1 ttl=64 time=0.02 ms",
             True,
-            PingReply(1, 64, 0.02, False),
+            PingReply(1, 64, 0.02, False, "::1"),
         ),
         (
             "From 192.0.2.9 icmp_seq=2 Packet filtered",

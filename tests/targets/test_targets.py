@@ -1,10 +1,12 @@
 """TARGET: every spelling, its canonical text, and what is refused with which words."""
 
+import socket
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from probemesh_shared.errors import InvalidRequest
-from probemesh_shared.hosts import address_of_reverse, reverse_name
+from probemesh_shared.hosts import address_of_reverse, read_ipv4, reverse_name
 from probemesh_shared.model import PortRange, Target
 from probemesh_shared.targets import (
     count_ports,
@@ -92,8 +94,37 @@ GOOD = [
         Target("dns:0.192.in-addr.arpa/PTR", "0.192.in-addr.arpa", kind=Kind.DNS, record_type="PTR"),
     ),
     ("müller.example:80", Target("xn--mller-kva.example:80", "xn--mller-kva.example", P((80, 80)))),
+    ("straße.example", Target("xn--strae-oqa.example", "xn--strae-oqa.example")),
+    ("_dmarc.Bücher。example", Target("_dmarc.xn--bcher-kva.example", "_dmarc.xn--bcher-kva.example")),
     ("１９２.0.2.1", Target("192.0.2.1", "192.0.2.1")),
+    ("0x7f.1", Target("127.0.0.1", "127.0.0.1")),
+    ("0X7F000001:80", Target("127.0.0.1:80", "127.0.0.1", P((80, 80)))),
+    ("2130706433", Target("127.0.0.1", "127.0.0.1")),
+    ("127.1:22", Target("127.0.0.1:22", "127.0.0.1", P((22, 22)))),
+    ("010.0.0.1", Target("8.0.0.1", "8.0.0.1")),
+    ("http://0300.0.0.0x9/", Target("http://192.0.0.9/", "192.0.0.9", P((80, 80)), Kind.HTTP, "/")),
+    ("[::ffff:7f00:1]:80", Target("[::ffff:127.0.0.1]:80", "::ffff:127.0.0.1", P((80, 80)))),
 ]
+
+
+NUMBER = st.one_of(
+    st.integers(0, 1 << 33).map(str),
+    st.integers(0, 1 << 33).map(hex),
+    st.integers(0, 1 << 33).map(lambda n: f"0{n:o}"),
+    st.integers(0, 300).map(str),
+    st.sampled_from(["0x", "08", "00", "0x0g", "", "1e3", "+1", "0b1"]),
+)
+
+
+@given(st.lists(NUMBER, min_size=1, max_size=5).map(".".join))
+def test_an_ipv4_literal_is_read_as_the_system_reads_it(text):
+    try:
+        rows = socket.getaddrinfo(text, None, socket.AF_INET, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
+        expected = rows[0][4][0] if text else None
+    except OSError:
+        expected = None
+    found = read_ipv4(text)
+    assert (str(found) if found else None) == expected
 
 
 @pytest.mark.parametrize(("text", "expected"), GOOD, ids=[text for text, _ in GOOD])
@@ -154,10 +185,12 @@ BAD = [
     ("a" * 64, "longer than 63"),
     ("a." * 127 + "aa", "longer than 253"),
     ("a" * 3000, "longer than 2048"),
-    ("0x7f.1", "not an IPv4"),
-    ("2130706433", "not an IPv4"),
-    ("127.1", "not an IPv4"),
-    ("010.0.0.1", "not an IPv4"),
+    ("80", "a port or the address 0.0.0.80"),
+    ("4294967296", "not an IPv4"),
+    ("08.0.0.1", "not an IPv4"),
+    ("0x.1", "not an IPv4"),
+    ("1.2.3.4.5", "not an IPv4"),
+    ("1.2.65536", "not an IPv4"),
     ("256.0.0.1", "not an IPv4"),
     ("[::1", "cannot be read"),
     ("[h]:80", "cannot be read"),
@@ -165,7 +198,8 @@ BAD = [
     ("[::1]:", "port is missing"),
     ("fe80::1%", "interface"),
     ("fe80::1%a/b", "contains a /"),
-    ("straße.example", "two different names"),
+    ("☃.example", "IDNA 2008"),
+    ("-é.example", "IDNA 2008"),
 ]
 
 

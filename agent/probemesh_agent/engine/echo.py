@@ -100,6 +100,10 @@ class EchoSocket:
         packed = socket.inet_aton(address[0])
         return struct.pack("=HH4s8x", socket.AF_INET, 0, packed), packed
 
+    def host_of(self, packed: bytes) -> str:
+        """The literal of an address as :data:`Reply` has it."""
+        return socket.inet_ntop(socket.AF_INET6 if self.ipv6 else socket.AF_INET, packed)
+
     def load(self, out: Outgoing, items: Sequence[Item], first: int) -> None:
         """Puts requests to ``items``, numbered from ``first``, into ``out``."""
         count = len(items)

@@ -30,6 +30,7 @@ from probemesh_agent.engine.volley import ANSWERED, GIVEN_UP, NUMBERS, OPEN, Num
 _SENDINGS = 2  # crowds handed to the sender at once
 _BATCHES = 16  # read at one go, before others have a turn
 _TRY_AGAIN = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
+_MOST_STRANGERS = 8  # addresses kept that answered in the target's place
 _CLOCK_SLACK_MS = 1.0  # a round trip by stamps that is longer than by our clock means that a clock was set
 # Python 3.11 looks an enumeration's member up in a quarter of a microsecond
 _OK, _KERNEL, _USER = Outcome.OK, Timing.KERNEL, Timing.USER
@@ -247,6 +248,7 @@ class Line:
             position = sequence - first
             item = its[position]
             if item.packed != source:
+                self._stranger(item, source)
                 continue
             if states[sequence] != OPEN:
                 self._too_many(item, states[sequence] == ANSWERED)
@@ -307,6 +309,12 @@ class Line:
             failure = failures.from_errno(Stage.SEND, entry.errno, at_once=True)
         if failure is not None:
             self.end(volley, [position], failures.outcome_of(failure), failure)
+
+    def _stranger(self, item: Item, source: bytes) -> None:
+        """Who answered our very packet, and is not who was asked."""
+        detail, host = item.detail, self._echo.host_of(source)
+        if isinstance(detail, IcmpDetail) and host not in detail.answered_by:
+            item.detail = replace(detail, answered_by=(*detail.answered_by, host)[:_MOST_STRANGERS])
 
     @staticmethod
     def _too_many(item: Item, is_answered: bool) -> None:

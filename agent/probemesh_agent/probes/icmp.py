@@ -1,9 +1,14 @@
-"""ICMP echo, by a ping socket, a raw socket or the system's ``ping``, whichever is allowed first."""
+"""ICMP echo, by a ping socket, a raw socket or the system's ``ping``, whichever is allowed first.
+
+Several sizes are measured side by side, each in rows of its own. A sample counts where the target itself
+answered; who answered in its place is told."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import replace
 
-from probemesh_shared.model import IcmpSpec, Measurement, Options, Spec, Target
+from probemesh_shared.model import IcmpDetail, IcmpSpec, Measurement, Options, Spec, Target
 from probemesh_shared.words import FailureKind, Kind
 
 from probemesh_agent.engine.icmp import IcmpDriver
@@ -11,6 +16,9 @@ from probemesh_agent.engine.item import Item
 from probemesh_agent.env import ProbeEnv
 from probemesh_agent.probes.packets import PacketRun
 from probemesh_agent.probes.pingprogram import PingRuns, is_available
+
+#: Batches that may wait for a slow reader.
+_WAITING = 64
 
 
 class IcmpRun(PacketRun):
@@ -26,6 +34,16 @@ class IcmpRun(PacketRun):
             ported=False,
         )
         self._program = PingRuns(options, env)
+
+    def _row(self, item: Item) -> Measurement:
+        row = super()._row(item)
+        if not isinstance(row.detail, IcmpDetail) or not row.detail.answered_by:
+            return row
+        told = f"answered by {', '.join(row.detail.answered_by)} and not by {row.address}"
+        failure = row.failure
+        if failure is not None and failure.kind is FailureKind.TIMEOUT:
+            failure = replace(failure, detail=f"{failure.detail} from the target; {told}")
+        return replace(row, failure=failure, log=(*row.log, told))
 
     async def settle(self, batch: Sequence[Item]) -> None:
         barred = [item for item in batch if _is_barred(item)]
@@ -44,7 +62,47 @@ class IcmpProbe:
         self, spec: Spec, targets: Sequence[Target], env: ProbeEnv
     ) -> AsyncIterator[Sequence[Measurement]]:
         assert isinstance(spec, IcmpSpec)
-        return IcmpRun(spec.options, env).rows(targets)
+        if len(spec.sizes) > 1:
+            return _sweep(spec, targets, env)
+        size = spec.sizes[0] if spec.sizes else spec.options.size
+        return IcmpRun(replace(spec.options, size=size), env).rows(targets)
+
+
+async def _sweep(
+    spec: IcmpSpec, targets: Sequence[Target], env: ProbeEnv
+) -> AsyncGenerator[Sequence[Measurement], None]:
+    """All sizes at once: the silence of one costs the others nothing."""
+    out: asyncio.Queue[Sequence[Measurement] | None] = asyncio.Queue(_WAITING)
+
+    async def one(size: int) -> None:
+        rows = IcmpRun(replace(spec.options, size=size), env).rows(targets)
+        async with contextlib.aclosing(rows):
+            async for batch in rows:
+                await out.put(batch)
+
+    async def every() -> None:
+        async with asyncio.TaskGroup() as group:
+            for size in dict.fromkeys(spec.sizes):
+                group.create_task(one(size))
+        await out.put(None)
+
+    work = asyncio.create_task(every())
+    work.add_done_callback(lambda done: _stop(done, out))
+    try:
+        while (batch := await out.get()) is not None:
+            yield batch
+        await work
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+
+def _stop(work: "asyncio.Task[None]", out: "asyncio.Queue[Sequence[Measurement] | None]") -> None:
+    """A fault of one size must not leave the reader waiting: what is queued makes room for the end."""
+    if not work.cancelled() and work.exception() is not None:
+        while not out.empty():
+            out.get_nowait()
+        out.put_nowait(None)
 
 
 def _is_barred(item: Item) -> bool:

@@ -19,6 +19,7 @@ from probemesh_agent.wire.pingtext import PingError, PingReply, read_line
 PING_PROGRAM = "ping-program"
 _AT_ONCE = 16
 _LEAST_INTERVAL_S = 0.2  # what ping allows those without privilege
+_MOST_STRANGERS = 8  # addresses kept that answered in the target's place
 _MOST_LINES = 10_000
 
 
@@ -85,16 +86,23 @@ class Reading:
     ipv6: bool
     answers: dict[int, PingReply | PingError] = field(default_factory=dict)
     duplicates: int = 0
+    strangers: list[str] = field(default_factory=list)
 
     def read(self, line: str) -> None:
         """One line. The first word on a sequence number stands."""
         found = read_line(line, self.ipv6)
         if found is None or not 1 <= found.sequence <= self.options.count:
             return
-        if isinstance(found, PingReply) and found.is_duplicate:
+        if isinstance(found, PingReply) and not self._is_target(found.sender):
+            if found.sender not in self.strangers and len(self.strangers) < _MOST_STRANGERS:
+                self.strangers.append(found.sender)
+        elif isinstance(found, PingReply) and found.is_duplicate:
             self.duplicates += 1
         elif not isinstance(self.answers.get(found.sequence), PingReply):
             self.answers[found.sequence] = found
+
+    def _is_target(self, sender: str) -> bool:
+        return sender.partition("%")[0] == self.item.host.partition("%")[0]
 
     def finish(self, complaint: str, *, is_cut: bool = False) -> None:
         """What is missing was silence (``is_cut``: or not waited for); with nothing but a complaint the
@@ -104,7 +112,7 @@ class Reading:
             self.item.failure = failures.unsupported(Stage.SEND, f"the ping program says: {words}")
             return
         size = 56 if self.options.size is None else self.options.size
-        self.item.detail = IcmpDetail(PING_PROGRAM, size, self.duplicates)
+        self.item.detail = IcmpDetail(PING_PROGRAM, size, self.duplicates, answered_by=tuple(self.strangers))
         self.item.launched = self.options.count
         spacing_ms = max(self.options.interval_s, _LEAST_INTERVAL_S) * 1e3
         for seq in range(self.options.count):

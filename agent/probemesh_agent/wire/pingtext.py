@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 _REPLY = re.compile(
-    r"\d+ bytes from \S+?:? icmp_seq=(?P<seq>\d+)(?: ident=\d+)? (?:ttl|hlim)=(?P<ttl>\d+)"
+    r"\d+ bytes from (?P<who>\S+?):? icmp_seq=(?P<seq>\d+)(?: ident=\d+)? (?:ttl|hlim)=(?P<ttl>\d+)"
     r"(?: time=(?P<time>[\d.]+) ms)?(?P<dup>.*\(DUP!\))?"
 )
 _ERROR = re.compile(r"From (?P<who>\S+?):? icmp_seq=(?P<seq>\d+) (?P<words>.+)")
@@ -44,6 +44,7 @@ class PingReply:
     ttl: int
     rtt_ms: float | None
     is_duplicate: bool
+    sender: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,8 @@ def read_line(line: str, ipv6: bool) -> PingReply | PingError | None:
     if found := _REPLY.fullmatch(line) or _REPLY.match(line):
         time = found["time"]
         duplicate = found["dup"] is not None
-        return PingReply(int(found["seq"]), int(found["ttl"]), float(time) if time else None, duplicate)
+        rtt_ms = float(time) if time else None
+        return PingReply(int(found["seq"]), int(found["ttl"]), rtt_ms, duplicate, found["who"])
     if found := _ERROR.fullmatch(line):
         for words, icmp_type, code in _WORDS_V6 if ipv6 else _WORDS_V4:
             if found["words"].startswith(words):

@@ -38,7 +38,9 @@ Ipv6 = Annotated[bool, typer.Option("-6", help="IPv6 only")]
 Source = Annotated[str | None, typer.Option(metavar="ADDR|IFACE", help="Send from this address or interface")]
 Dscp = Annotated[int | None, typer.Option(metavar="0-63", help="DSCP of what is sent")]
 Ttl = Annotated[int | None, typer.Option(metavar="1-255", help="TTL or hop limit")]
-Size = Annotated[int | None, typer.Option(metavar="BYTES", help="icmp, udp: payload size")]
+Size = Annotated[
+    str | None, typer.Option(metavar="BYTES", help="icmp, udp: payload size; icmp: several, 56,1000-1500:100")
+]
 DontFragment = Annotated[bool, typer.Option("--dont-fragment", help="icmp, udp: set DF")]
 # udp
 Payload = Annotated[str | None, typer.Option(metavar="TEXT|hex:…", help="udp: what to send")]

@@ -7,6 +7,7 @@ from probemesh_shared.escape import escape
 from probemesh_shared.model import (
     DnsDetail,
     HttpDetail,
+    IcmpDetail,
     Measurement,
     PortRange,
     TargetResult,
@@ -116,10 +117,22 @@ def _rung_cell(rows: Sequence[Measurement]) -> Cell:
             Cell(f"– {worst}", "dim") if worst in NOT_MEASURED else Cell(f"✕ {_bad_text(rows, worst)}", "bad")
         )
     text = _good_text(good[0])
+    if sizes := _sizes_text(rows, good):
+        return Cell(f"{text} {sizes}", "warn" if len(good) < len(rows) else "")
     tried = [row for row in rows if row.outcome not in NOT_MEASURED]
     if len(good) < len(tried):
         return Cell(f"{text} ({len(good)} of {len(tried)} addresses)", "warn")
     return Cell(text)
+
+
+def _sizes_text(rows: Sequence[Measurement], good: Sequence[Measurement]) -> str:
+    """Which of several payload sizes were answered, at one address or another."""
+    asked = {row.detail.size for row in rows if isinstance(row.detail, IcmpDetail)} - {None}
+    held = {row.detail.size for row in good if isinstance(row.detail, IcmpDetail)} - {None}
+    if len(asked) < 2:
+        return ""
+    largest = max(size for size in held if size is not None)
+    return f"({len(held)} of {len(asked)} sizes, up to {largest} bytes)"
 
 
 def _bad_text(rows: Sequence[Measurement], outcome: Outcome) -> str:

@@ -14,7 +14,7 @@ from probemesh_shared.words import Family, Kind
 
 from probemesh_controller.cli.specs.dns import DnsAsked
 from probemesh_controller.cli.specs.http import HttpAsked
-from probemesh_controller.cli.specs.icmp import IcmpAsked
+from probemesh_controller.cli.specs.icmp import IcmpAsked, parse_sizes
 from probemesh_controller.cli.specs.tcp import TcpAsked
 from probemesh_controller.cli.specs.tls import TlsAsked
 from probemesh_controller.cli.specs.udp import UdpAsked
@@ -64,7 +64,7 @@ class Asked:
     source: str | None = None
     dscp: int | None = None
     ttl: int | None = None
-    size: int | None = None
+    size: str | None = None
     dont_fragment: bool = False
     icmp: IcmpAsked = field(default_factory=IcmpAsked)
     dns: DnsAsked = field(default_factory=DnsAsked)
@@ -88,6 +88,9 @@ def build_specs(asked: Asked, targets: Sequence[Target]) -> tuple[Spec, ...]:
             raise InvalidRequest(f"{name} belongs to the kind {belongs}", f"add --kind {_BELONGS[name][0]}")
     if not kinds:
         return (LadderSpec(options),)
+    if asked.size is not None and "," in asked.size.replace("-", ",") and Kind.UDP in kinds:
+        several = f"several sizes ({escape(asked.size, 40)})"
+        raise InvalidRequest(f"{several} belong to the kind icmp", "give udp one")
     return tuple(_spec(kind, asked, options) for kind in kinds)
 
 
@@ -106,7 +109,6 @@ def _options(asked: Asked) -> Options:
     within("--timeout", asked.timeout, 0.05, 60)
     within("--dscp", asked.dscp, 0, 63)
     within("--ttl", asked.ttl, 1, 255)
-    within("--size", asked.size, 0, 65507)
     if asked.ipv4 and asked.ipv6:
         raise InvalidRequest("-4 and -6 exclude each other", "give neither to try both families")
     return Options(
@@ -117,9 +119,15 @@ def _options(asked: Asked) -> Options:
         source=asked.source,
         dscp=asked.dscp,
         ttl=asked.ttl,
-        size=asked.size,
+        size=_size(asked),
         dont_fragment=asked.dont_fragment,
     )
+
+
+def _size(asked: Asked) -> int | None:
+    """The one size; several are a matter of the kind icmp."""
+    sizes = () if asked.size is None else parse_sizes(asked.size)
+    return sizes[0] if len(sizes) == 1 else None
 
 
 def _given(asked: Asked) -> list[str]:
@@ -164,7 +172,7 @@ def _check_fit(kind: Kind, target: Target) -> None:
 def _spec(kind: Kind, asked: Asked, options: Options) -> Spec:
     match kind:
         case Kind.ICMP:
-            return asked.icmp.spec(options)
+            return asked.icmp.spec(options, () if asked.size is None else parse_sizes(asked.size))
         case Kind.DNS:
             return asked.dns.spec(options)
         case Kind.TCP:
