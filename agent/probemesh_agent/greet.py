@@ -8,18 +8,16 @@ from dataclasses import replace
 
 from probemesh_shared.failures import outcome_of
 from probemesh_shared.model import Measurement, Options, Sample, Target, TcpDetail, TlsDetail
-from probemesh_shared.words import Kind, Outcome, Timing
+from probemesh_shared.words import Kind, Outcome, StartTls, Timing
 
-from probemesh_agent.env import Address, ProbeEnv, ProbeFailed, Stream
+from probemesh_agent.env import Address, ProbeEnv, ProbeFailed, ProbeLog, Stream
 from probemesh_agent.porttable import Manner, protocol_of
+from probemesh_agent.probes.starttls import upgrade
 
 #: How long a server of an unknown port may take to speak, and one that is known to.
 QUIET_S = 0.5
 GREETING_S = 3.0
 BANNER_LIMIT = 256
-
-#: PostgreSQL's SSLRequest: length 8, code 1234.5679 (protocol documentation, "Message Formats").
-SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 
 
 async def listen(
@@ -87,14 +85,12 @@ async def postgres(
     except ProbeFailed as failed:
         return (_noted(row, f"a further connection, for an SSLRequest, failed: {failed.failure.detail}"),)
     try:
-        await stream.write(SSL_REQUEST, _until(env, options.timeout_s))
-        answer = await stream.read(1, _until(env, min(GREETING_S, options.timeout_s)))
-        if answer == b"S":
-            return row, await _handshake(env, options, target, row, stream)
-        said = {b"N": "no TLS here", b"": "closed"}.get(answer, "not PostgreSQL's answer")
-        return (_noted(row, f"SSLRequest: {said}"),)
+        log, until = ProbeLog(), _until(env, min(GREETING_S, options.timeout_s))
+        await upgrade(stream, StartTls.POSTGRES, until, log)
+        return row, await _handshake(env, options, target, row, stream)
     except ProbeFailed as failed:
-        return (_noted(row, f"SSLRequest: {failed.failure.detail}"),)
+        said = failed.failure.detail
+        return (_noted(row, said if said.startswith("SSLRequest") else f"SSLRequest: {said}"),)
     finally:
         await stream.close()
 

@@ -6,7 +6,7 @@ banner; printers (9100), FastCGI (9000) and the like print or run what they are 
 
 from enum import StrEnum
 
-from probemesh_shared.words import Kind
+from probemesh_shared.words import Kind, StartTls
 
 
 class Manner(StrEnum):
@@ -55,12 +55,31 @@ _GREETINGS: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xfd", "telnet"),
     (b"@RSYNCD:", "rsync"),
 )
+#: Where TLS is asked for in the clear.
+_STARTTLS: dict[int, StartTls] = {
+    port: protocol
+    for protocol, ports in (
+        (StartTls.SMTP, (25, 587, 2525)),
+        (StartTls.IMAP, (143,)),
+        (StartTls.POP3, (110,)),
+        (StartTls.FTP, (21,)),
+        (StartTls.LDAP, (389, 3268)),
+        (StartTls.POSTGRES, _POSTGRES),
+        (StartTls.MYSQL, (3306,)),
+    )
+    for port in ports
+}
 _MYSQL_PROTOCOLS = (0x0A, 0x09, 0xFF)  # handshake v10, v9, or an error instead of one
 
 
 def manner_of(port: int) -> Manner:
     """The manner by number alone; unknown ports are ``quiet``."""
     return _MANNERS.get(port, Manner.QUIET)
+
+
+def starttls_of(port: int) -> StartTls | None:
+    """The protocol by which a server on this port is asked for TLS, by number alone."""
+    return _STARTTLS.get(port)
 
 
 def rungs_above(manner: Manner, said: str | None) -> tuple[Kind, ...]:

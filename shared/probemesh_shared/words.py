@@ -128,6 +128,19 @@ class DnsTransport(StrEnum):
     TCP = "tcp"
 
 
+class StartTls(StrEnum):
+    """How a server is asked for TLS in the clear; ``auto``: by its port."""
+
+    AUTO = "auto"
+    SMTP = "smtp"
+    IMAP = "imap"
+    POP3 = "pop3"
+    FTP = "ftp"
+    LDAP = "ldap"
+    POSTGRES = "postgres"
+    MYSQL = "mysql"
+
+
 class AgentState(StrEnum):
     CONNECTED = "connected"
     LOST = "lost"

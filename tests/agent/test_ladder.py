@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 from agent_tests_fakes import OWN, REFUSED, TIMED_OUT, FakeNetwork, FakeProbe, env_of
 from probemesh_agent import porttable
-from probemesh_agent.greet import SSL_REQUEST
 from probemesh_agent.ladder import LadderProbe
 from probemesh_agent.porttable import Manner
+from probemesh_agent.wire.starttls import SSL_REQUEST
 from probemesh_shared.model import (
     DnsDetail,
     Failure,
