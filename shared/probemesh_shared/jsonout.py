@@ -303,6 +303,7 @@ def _tls(detail: TlsDetail, parse: ParseCertificate) -> TlsDetailJson:
         "tcp_ms": _ms(detail.tcp_ms),
         "handshake_ms": _ms(detail.handshake_ms),
         "alert": detail.alert,
+        "starttls": detail.starttls,
     }
 
 

@@ -19,6 +19,7 @@ from probemesh_shared.words import (
     Outcome,
     PlaceKind,
     Stage,
+    StartTls,
     Timing,
     Verdict,
 )
@@ -143,6 +144,7 @@ class TlsDetailJson(TypedDict):
     tcp_ms: Ms | None
     handshake_ms: Ms | None
     alert: str | None
+    starttls: Annotated[StartTls | None, "how TLS was asked for in the clear"]
 
 
 class HttpPhasesJson(TypedDict):

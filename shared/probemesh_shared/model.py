@@ -20,6 +20,7 @@ from probemesh_shared.words import (
     Outcome,
     PlaceKind,
     Stage,
+    StartTls,
     Timing,
     Verdict,
 )
@@ -121,6 +122,7 @@ class DnsSpec:
 class TlsSpec:
     options: Options = Options()
     server_name: str | None = None  # SNI and name to verify; default: the target's host
+    starttls: StartTls | None = None  # ask for TLS in the clear first
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +285,7 @@ class TlsDetail:
     tcp_ms: float | None = None
     handshake_ms: float | None = None
     alert: str | None = None
+    starttls: StartTls | None = None  # what TLS was asked for by
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from probemesh_shared.model import Failure, Options, TlsDetail
-from probemesh_shared.words import FailureKind
+from probemesh_shared.words import FailureKind, StartTls
 
 from probemesh_agent.env import CertificateInvalid, ProbeEnv, ProbeFailed, ProbeLog, Stream, TlsFacts
 from probemesh_agent.net.literals import parse_literal
 from probemesh_agent.net.ranges import strip_scope
 from probemesh_agent.net.tls import alert_of
 from probemesh_agent.probes.attempts import Unit
+from probemesh_agent.probes.starttls import protocol_for, upgrade
 
 #: OpenSSL's reasons, and alerts of the peer, that an older version or a weaker cipher may cure.
 _TOO_STRICT = frozenset(
@@ -105,6 +106,7 @@ class Handshaker:
     server_name: str
     detail: TlsDetail = field(default_factory=TlsDetail)
     judging: bool = True
+    starttls: StartTls | None = None  # asked for in the clear, before the handshake
 
     def __post_init__(self) -> None:
         self.detail = replace(self.detail, server_name=self.server_name)
@@ -138,8 +140,11 @@ class Handshaker:
     ) -> tuple[Stream, TlsFacts]:
         address, port = self.unit.address, self.unit.port
         context = self.contexts.get(judging)
+        protocol = protocol_for(self.starttls, port) if self.starttls is not None else None
         stream = await self.env.network.connect(address, port, self.options, deadline)
         try:
+            if protocol is not None:
+                await upgrade(stream, protocol, deadline, self.log)
             facts = await stream.start_tls(context, self.server_name, deadline)
         except BaseException:
             await stream.close()
@@ -152,6 +157,7 @@ class Handshaker:
             alpn=facts.alpn,
             chain=facts.chain,
             verified=verified,
+            starttls=protocol,
             tcp_ms=stream.facts.connect_ms if first else self.detail.tcp_ms,
             handshake_ms=facts.handshake_ms if first else self.detail.handshake_ms,
             alert=None,

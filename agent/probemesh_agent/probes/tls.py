@@ -38,7 +38,7 @@ class TlsProbe:
         def opened(unit: Unit) -> Exchange:
             log = ProbeLog()
             name = name_to_verify(unit, spec.server_name)
-            return _TlsExchange(Handshaker(unit, options, env, contexts, log, name))
+            return _TlsExchange(Handshaker(unit, options, env, contexts, log, name, starttls=spec.starttls))
 
         rate = env.pacing.connects_per_s
         rows = RichRun(self.kind, options, env, plan, opened, rate).rows(targets)

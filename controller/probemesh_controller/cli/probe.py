@@ -51,6 +51,7 @@ def probe(
     transport: options.Transport = None,
     # tls
     sni: options.Sni = None,
+    starttls: options.Starttls = None,
     # http
     method: options.Method = None,
     header: options.Headers = None,
@@ -93,7 +94,7 @@ def probe(
             dns=DnsAsked(server=server, record_type=record_type, transport=transport),
             tcp=TcpAsked(),
             udp=UdpAsked(payload=payload, expect=expect),
-            tls=TlsAsked(sni=sni),
+            tls=TlsAsked(sni=sni, starttls=starttls),
             http=HttpAsked(
                 method=method, headers=header or (), expect_status=expect_status, expect_body=expect_body
             ),

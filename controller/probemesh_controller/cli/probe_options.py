@@ -50,6 +50,14 @@ Server = Annotated[str | None, typer.Option(metavar="HOST[:PORT]", help="dns: na
 RecordType = Annotated[str | None, typer.Option("--type", metavar="TYPE", help="dns: record type")]
 Transport = Annotated[str | None, typer.Option(metavar="udp|tcp", help="dns: transport")]
 # tls
+Starttls = Annotated[
+    str | None,
+    typer.Option(
+        "--starttls",
+        metavar="PROTO",
+        help="tls: ask in the clear first: smtp, imap, pop3, ftp, ldap, postgres, mysql or auto (by port)",
+    ),
+]
 Sni = Annotated[str | None, typer.Option(metavar="NAME", help="tls, http: name to ask for and verify")]
 # http
 Method = Annotated[str | None, typer.Option(metavar="METHOD", help="http: request method  [GET]")]

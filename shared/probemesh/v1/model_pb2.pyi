@@ -264,6 +264,35 @@ DNS_TRANSPORT_UDP: DnsTransport.ValueType  # 1
 DNS_TRANSPORT_TCP: DnsTransport.ValueType  # 2
 Global___DnsTransport: _TypeAlias = DnsTransport  # noqa: Y015
 
+class _StartTls:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StartTlsEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StartTls.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    START_TLS_UNSPECIFIED: _StartTls.ValueType  # 0
+    START_TLS_AUTO: _StartTls.ValueType  # 1
+    START_TLS_SMTP: _StartTls.ValueType  # 2
+    START_TLS_IMAP: _StartTls.ValueType  # 3
+    START_TLS_POP3: _StartTls.ValueType  # 4
+    START_TLS_FTP: _StartTls.ValueType  # 5
+    START_TLS_LDAP: _StartTls.ValueType  # 6
+    START_TLS_POSTGRES: _StartTls.ValueType  # 7
+    START_TLS_MYSQL: _StartTls.ValueType  # 8
+
+class StartTls(_StartTls, metaclass=_StartTlsEnumTypeWrapper): ...
+
+START_TLS_UNSPECIFIED: StartTls.ValueType  # 0
+START_TLS_AUTO: StartTls.ValueType  # 1
+START_TLS_SMTP: StartTls.ValueType  # 2
+START_TLS_IMAP: StartTls.ValueType  # 3
+START_TLS_POP3: StartTls.ValueType  # 4
+START_TLS_FTP: StartTls.ValueType  # 5
+START_TLS_LDAP: StartTls.ValueType  # 6
+START_TLS_POSTGRES: StartTls.ValueType  # 7
+START_TLS_MYSQL: StartTls.ValueType  # 8
+Global___StartTls: _TypeAlias = StartTls  # noqa: Y015
+
 class _AgentState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -593,7 +622,9 @@ class TlsSpec(_message.Message):
 
     OPTIONS_FIELD_NUMBER: _builtins.int
     SERVER_NAME_FIELD_NUMBER: _builtins.int
+    STARTTLS_FIELD_NUMBER: _builtins.int
     server_name: _builtins.str
+    starttls: Global___StartTls.ValueType
     @_builtins.property
     def options(self) -> Global___Options: ...
     def __init__(
@@ -601,14 +632,20 @@ class TlsSpec(_message.Message):
         *,
         options: Global___Options | None = ...,
         server_name: _builtins.str | None = ...,
+        starttls: Global___StartTls.ValueType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_server_name", b"_server_name", "options", b"options", "server_name", b"server_name"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_server_name", b"_server_name", "_starttls", b"_starttls", "options", b"options", "server_name", b"server_name", "starttls", b"starttls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_server_name", b"_server_name", "options", b"options", "server_name", b"server_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_server_name", b"_server_name", "_starttls", b"_starttls", "options", b"options", "server_name", b"server_name", "starttls", b"starttls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__server_name: _TypeAlias = _typing.Literal["server_name"]  # noqa: Y015
     _WhichOneofArgType__server_name: _TypeAlias = _typing.Literal["_server_name", b"_server_name"]  # noqa: Y015
+    _WhichOneofReturnType__starttls: _TypeAlias = _typing.Literal["starttls"]  # noqa: Y015
+    _WhichOneofArgType__starttls: _TypeAlias = _typing.Literal["_starttls", b"_starttls"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__server_name) -> _WhichOneofReturnType__server_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__starttls) -> _WhichOneofReturnType__starttls | None: ...
 
 Global___TlsSpec: _TypeAlias = TlsSpec  # noqa: Y015
 
@@ -1173,6 +1210,7 @@ class TlsDetail(_message.Message):
     TCP_MS_FIELD_NUMBER: _builtins.int
     HANDSHAKE_MS_FIELD_NUMBER: _builtins.int
     ALERT_FIELD_NUMBER: _builtins.int
+    STARTTLS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     cipher: _builtins.str
     alpn: _builtins.str
@@ -1183,6 +1221,7 @@ class TlsDetail(_message.Message):
     tcp_ms: _builtins.float
     handshake_ms: _builtins.float
     alert: _builtins.str
+    starttls: Global___StartTls.ValueType
     @_builtins.property
     def chain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     def __init__(
@@ -1199,10 +1238,11 @@ class TlsDetail(_message.Message):
         tcp_ms: _builtins.float | None = ...,
         handshake_ms: _builtins.float | None = ...,
         alert: _builtins.str | None = ...,
+        starttls: Global___StartTls.ValueType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_alert", b"_alert", "_alpn", b"_alpn", "_cipher", b"_cipher", "_handshake_ms", b"_handshake_ms", "_server_name", b"_server_name", "_tcp_ms", b"_tcp_ms", "_verified", b"_verified", "_verify_code", b"_verify_code", "_verify_error", b"_verify_error", "_version", b"_version", "alert", b"alert", "alpn", b"alpn", "cipher", b"cipher", "handshake_ms", b"handshake_ms", "server_name", b"server_name", "tcp_ms", b"tcp_ms", "verified", b"verified", "verify_code", b"verify_code", "verify_error", b"verify_error", "version", b"version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alert", b"_alert", "_alpn", b"_alpn", "_cipher", b"_cipher", "_handshake_ms", b"_handshake_ms", "_server_name", b"_server_name", "_starttls", b"_starttls", "_tcp_ms", b"_tcp_ms", "_verified", b"_verified", "_verify_code", b"_verify_code", "_verify_error", b"_verify_error", "_version", b"_version", "alert", b"alert", "alpn", b"alpn", "cipher", b"cipher", "handshake_ms", b"handshake_ms", "server_name", b"server_name", "starttls", b"starttls", "tcp_ms", b"tcp_ms", "verified", b"verified", "verify_code", b"verify_code", "verify_error", b"verify_error", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alert", b"_alert", "_alpn", b"_alpn", "_cipher", b"_cipher", "_handshake_ms", b"_handshake_ms", "_server_name", b"_server_name", "_tcp_ms", b"_tcp_ms", "_verified", b"_verified", "_verify_code", b"_verify_code", "_verify_error", b"_verify_error", "_version", b"_version", "alert", b"alert", "alpn", b"alpn", "chain", b"chain", "cipher", b"cipher", "handshake_ms", b"handshake_ms", "server_name", b"server_name", "tcp_ms", b"tcp_ms", "verified", b"verified", "verify_code", b"verify_code", "verify_error", b"verify_error", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alert", b"_alert", "_alpn", b"_alpn", "_cipher", b"_cipher", "_handshake_ms", b"_handshake_ms", "_server_name", b"_server_name", "_starttls", b"_starttls", "_tcp_ms", b"_tcp_ms", "_verified", b"_verified", "_verify_code", b"_verify_code", "_verify_error", b"_verify_error", "_version", b"_version", "alert", b"alert", "alpn", b"alpn", "chain", b"chain", "cipher", b"cipher", "handshake_ms", b"handshake_ms", "server_name", b"server_name", "starttls", b"starttls", "tcp_ms", b"tcp_ms", "verified", b"verified", "verify_code", b"verify_code", "verify_error", b"verify_error", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alert: _TypeAlias = _typing.Literal["alert"]  # noqa: Y015
     _WhichOneofArgType__alert: _TypeAlias = _typing.Literal["_alert", b"_alert"]  # noqa: Y015
@@ -1214,6 +1254,8 @@ class TlsDetail(_message.Message):
     _WhichOneofArgType__handshake_ms: _TypeAlias = _typing.Literal["_handshake_ms", b"_handshake_ms"]  # noqa: Y015
     _WhichOneofReturnType__server_name: _TypeAlias = _typing.Literal["server_name"]  # noqa: Y015
     _WhichOneofArgType__server_name: _TypeAlias = _typing.Literal["_server_name", b"_server_name"]  # noqa: Y015
+    _WhichOneofReturnType__starttls: _TypeAlias = _typing.Literal["starttls"]  # noqa: Y015
+    _WhichOneofArgType__starttls: _TypeAlias = _typing.Literal["_starttls", b"_starttls"]  # noqa: Y015
     _WhichOneofReturnType__tcp_ms: _TypeAlias = _typing.Literal["tcp_ms"]  # noqa: Y015
     _WhichOneofArgType__tcp_ms: _TypeAlias = _typing.Literal["_tcp_ms", b"_tcp_ms"]  # noqa: Y015
     _WhichOneofReturnType__verified: _TypeAlias = _typing.Literal["verified"]  # noqa: Y015
@@ -1234,6 +1276,8 @@ class TlsDetail(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__handshake_ms) -> _WhichOneofReturnType__handshake_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__server_name) -> _WhichOneofReturnType__server_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__starttls) -> _WhichOneofReturnType__starttls | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tcp_ms) -> _WhichOneofReturnType__tcp_ms | None: ...
     @_typing.overload

@@ -43,6 +43,7 @@ _BELONGS = {
     "--transport": (Kind.DNS,),
     # tls
     "--sni": (Kind.TLS, Kind.HTTP),
+    "--starttls": (Kind.TLS,),
     # http
     "--method": (Kind.HTTP,),
     "--header": (Kind.HTTP,),
