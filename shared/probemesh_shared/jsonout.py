@@ -12,9 +12,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from probemesh_shared import stats
+from probemesh_shared.consistency import AspectView, consistency
 from probemesh_shared.jsonshape import (
     AgentJson,
     AgentsJson,
+    AspectJson,
     CertificateJson,
     DetailJson,
     DnsDetailJson,
@@ -27,6 +29,7 @@ from probemesh_shared.jsonshape import (
     SampleJson,
     TlsDetailJson,
     TokenJson,
+    ValueGroupJson,
     VantageJson,
 )
 from probemesh_shared.model import (
@@ -64,6 +67,7 @@ def result_to_json(
         "started_at": time_text(result.started_ns),
         "vantages": [_vantage(vantage, parse_certificate) for vantage in result.vantages],
         "findings": [finding_to_json(finding) for finding in result.findings],
+        "consistency": [aspect_to_json(view) for view in consistency(result)],
         "summary": {
             "reached": counts.reached,
             "failed": counts.failed,
@@ -100,6 +104,13 @@ def finding_to_json(finding: Finding) -> FindingJson:
         "alternatives": list(finding.alternatives),
         "next_test": finding.next_test,
     }
+
+
+def aspect_to_json(view: AspectView) -> AspectJson:
+    groups: list[ValueGroupJson] = [
+        {"value": group.value, "vantages": list(group.vantages)} for group in view.groups
+    ]
+    return {"aspect": view.aspect, "port": view.port, "groups": groups, "agreed": view.agreed}
 
 
 def dumps(value: Any, indent: int | None = 2) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypedDict
 
 from probemesh_shared.words import (
     AgentState,
+    Aspect,
     Confidence,
     Direction,
     DnsTransport,
@@ -255,6 +256,20 @@ class SummaryJson(TypedDict):
     total: int
 
 
+class ValueGroupJson(TypedDict):
+    value: Annotated[str, "as it came; a remote end's text"]
+    vantages: Annotated[list[str], "who was told so; a vantage point may be in several groups"]
+
+
+class AspectJson(TypedDict):
+    """Who was told what of one aspect of the target."""
+
+    aspect: Aspect
+    port: int | None
+    groups: Annotated[list[ValueGroupJson], "the largest first"]
+    agreed: Annotated[bool, "nobody was told what others were not; overlapping sets of addresses agree"]
+
+
 class ResultJson(TypedDict):
     """``meshctl probe -o json``: one object for one TARGET, an array for several."""
 
@@ -263,6 +278,7 @@ class ResultJson(TypedDict):
     started_at: Time
     vantages: list[VantageJson]
     findings: list[FindingJson]
+    consistency: list[AspectJson]
     summary: SummaryJson
 
 

@@ -193,6 +193,10 @@ class Verdict(StrEnum):
     NOT_ADDRESSABLE = "not-addressable"
     TLS_FAILS = "tls-fails"
     ANSWER_UNEXPECTED = "answer-unexpected"
+    NAMES_DIFFER = "names-differ"
+    CERTIFICATE_DIFFERS = "certificate-differs"
+    ANSWER_DIFFERS = "answer-differs"
+    SLOW_FROM = "slow-from"
     UNDETERMINED = "undetermined"
     # what alternatives may name
     FORWARD_DROP = "forward-drop"
@@ -212,3 +216,23 @@ class Verdict(StrEnum):
     VANTAGE_IMPAIRED = "vantage-impaired"
     ADDRESS_BROKEN = "address-broken"
     SERVICE_UNRESPONSIVE = "service-unresponsive"
+    SPLIT_HORIZON = "split-horizon"
+    DNS_INTERCEPT = "dns-intercept"
+    TLS_INTERCEPT = "tls-intercept"
+    SEVERAL_BACKENDS = "several-backends"
+
+
+class Aspect(StrEnum):
+    """What vantage points are compared by, in the order in which it is shown."""
+
+    IPV4_ADDRESSES = "ipv4-addresses"
+    IPV6_ADDRESSES = "ipv6-addresses"
+    RECORDS = "records"
+    CERTIFICATE = "certificate"
+    STATUS = "status"
+    LOCATION = "location"
+    BODY = "body"
+    SERVER = "server"
+    BANNER = "banner"
+    DATAGRAM = "datagram"
+    FAMILY_RTT = "family-rtt"

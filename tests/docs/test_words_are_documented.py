@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from probemesh_shared.words import FailureKind, Origin, Outcome, Stage, Timing
+from probemesh_shared.words import Aspect, FailureKind, Origin, Outcome, Stage, Timing
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "measurements.md").read_text()
 
@@ -13,6 +13,6 @@ def test_has_a_row(word: str) -> None:
     assert f"| `{word}` |" in PAGE
 
 
-@pytest.mark.parametrize("word", [*Stage, *Origin, *Timing])
+@pytest.mark.parametrize("word", [*Stage, *Origin, *Timing, *Aspect])
 def test_is_named(word: str) -> None:
     assert f"`{word}`" in PAGE

@@ -19,6 +19,7 @@ from probemesh_shared.outcomes import RUNGS, certificate_verified, rungs, summar
 from probemesh_shared.targets import count_ports, merge_ports
 from probemesh_shared.words import NOT_MEASURED, FailureKind, Kind, Outcome
 
+from probemesh_controller.render.compared import differing_lines
 from probemesh_controller.render.findings import findings_lines
 from probemesh_controller.render.text import Cell, columns, counted, ms_text, paint
 
@@ -37,6 +38,9 @@ def _result(result: TargetResult, width: int, color: bool, strict: bool) -> str:
     found = findings_lines(result.findings, width, color)
     if found:
         lines += ["", *found]
+    differing = differing_lines(result, width, color)
+    if differing:
+        lines += ["", *differing]
     return "\n".join([*lines, "", summary_line(result, color, strict)])
 
 

@@ -1,4 +1,4 @@
-"""``-o wide``: a row a measurement, then findings and summary."""
+"""``-o wide``: a row a measurement, then findings, who saw what, and summary."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ from probemesh_shared.escape import escape
 from probemesh_shared.model import TargetResult
 from probemesh_shared.words import NOT_MEASURED, Outcome
 
+from probemesh_controller.render.compared import consistency_table
 from probemesh_controller.render.findings import findings_lines
 from probemesh_controller.render.rows import Row, rows
 from probemesh_controller.render.table import summary_line
@@ -39,6 +40,8 @@ def render(results: Sequence[TargetResult], width: int, color: bool = False, str
         found = findings_lines(result.findings, width, color)
         lines = [paint(escape(result.target.text), "bold", color), "", *table]
         lines += ["", *found] if found else []
+        compared = consistency_table(result, color)
+        lines += ["", *compared] if compared else []
         parts.append("\n".join([*lines, "", summary_line(result, color, strict)]))
     return "\n\n".join(parts) + "\n"
 
