@@ -6,12 +6,14 @@ its sockets are closed.
 """
 
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from probemesh_shared.model import Failure, Measurement, Options, Pacing, Spec, Target
 from probemesh_shared.words import Family, Kind
+
+from probemesh_agent.lag import waited_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,7 @@ class ProbeEnv:
     clock: Clock
     deadline: float
     pacing: Pacing = Pacing()
+    lag_ns: Callable[[], int] = waited_ns  # what the calling thread has waited for a processor so far
     capabilities: frozenset[str] = frozenset()
 
 

@@ -42,6 +42,7 @@ OUTCOME_OF: Mapping[FailureKind, Outcome] = MappingProxyType(
         _K.UNSUPPORTED: _O.UNSUPPORTED,
         _K.LOCAL_FILTER: _O.PROHIBITED,
         _K.LOCAL_RESOURCE: _O.LOCAL_RESOURCE,
+        _K.AGENT_STARVED: _O.VOID,
         _K.AGENT_LOST: _O.AGENT_LOST,
         _K.CANCELLED: _O.CANCELLED,
         _K.DEADLINE: _O.UNMEASURED,

@@ -99,6 +99,7 @@ class FailureKind(StrEnum):
     UNSUPPORTED = "unsupported"  # this agent cannot do that
     LOCAL_FILTER = "local-filter"  # EPERM from our own send
     LOCAL_RESOURCE = "local-resource"  # descriptors, buffers, ports
+    AGENT_STARVED = "agent-starved"  # the agent got no processor for so long that its silence says nothing
     AGENT_LOST = "agent-lost"
     CANCELLED = "cancelled"
     DEADLINE = "deadline"  # the run's deadline came before the attempt

@@ -26,6 +26,8 @@ from probemesh_agent.env import Address, ProbeEnv, ProbeFailed, ProbeLog, Resolu
 TARGETS_AT_ONCE = 64
 UNITS_AT_ONCE = 32
 _WAITING = 256
+#: From this share of an attempt on, waiting for a processor is what was measured; and less than this is noise.
+_LAG_SHARE, _LAG_MS = 0.25, 10.0
 
 _logger = logging.getLogger(__name__)
 
@@ -213,12 +215,13 @@ class RichRun:
         return clock.monotonic() < self.env.deadline
 
     async def _sample(self, exchange: Exchange, seq: int, began: float) -> Sample:
-        now = self.env.clock.monotonic()
+        now, lag_ns = self.env.clock.monotonic(), self.env.lag_ns()
         offset_ms = (now - began) * 1e3
         try:
             told = await exchange.attempt(min(now + self.options.timeout_s, self.env.deadline))
         except ProbeFailed as failed:
             told = Attempted(None, self._in_words(failed.failure, now))
+        told = self._unless_starved(told, (self.env.lag_ns() - lag_ns) / 1e6, exchange.log)
         if told.failure is None:
             return Sample(
                 seq,
@@ -231,6 +234,23 @@ class RichRun:
         exchange.log.add(f"attempt {seq + 1}: {told.failure.detail}")
         outcome = failures.outcome_of(told.failure)
         return Sample(seq, offset_ms, told.rtt_ms, outcome, told.failure)
+
+    def _unless_starved(self, told: Attempted, waited_ms: float, log: ProbeLog) -> Attempted:
+        """What this agent's own wait for a processor touched is left out rather than told wrong: a round trip
+        by our own clock becomes unknown, and silence says nothing."""
+        waited = f"this agent waited {waited_ms:.0f} ms for a processor"
+        if told.failure is not None:
+            much = waited_ms >= self.options.timeout_s * 1e3 * _LAG_SHARE
+            if told.failure.kind is not FailureKind.TIMEOUT or not much:
+                return told
+            detail = f"no answer was seen, but {waited} meanwhile"
+            starved = Failure(told.failure.stage, FailureKind.AGENT_STARVED, Origin.AGENT, detail)
+            return replace(told, failure=starved)
+        by_us = told.rtt_ms is not None and told.timing is Timing.USER
+        if not by_us or waited_ms < max(_LAG_MS, (told.rtt_ms or 0.0) * _LAG_SHARE):
+            return told
+        log.add(f"reached; its time is not told: {waited}")
+        return replace(told, rtt_ms=None)
 
     def _in_words(self, failure: Failure, began: float) -> Failure:
         """Silence is told by the time-out that was asked for: what was left of it when the last wait began is

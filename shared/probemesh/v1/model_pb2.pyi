@@ -172,6 +172,7 @@ class _FailureKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FailureKi
     FAILURE_KIND_CANCELLED: _FailureKind.ValueType  # 25
     FAILURE_KIND_DEADLINE: _FailureKind.ValueType  # 26
     FAILURE_KIND_INTERNAL: _FailureKind.ValueType  # 27
+    FAILURE_KIND_AGENT_STARVED: _FailureKind.ValueType  # 28
 
 class FailureKind(_FailureKind, metaclass=_FailureKindEnumTypeWrapper): ...
 
@@ -203,6 +204,7 @@ FAILURE_KIND_AGENT_LOST: FailureKind.ValueType  # 24
 FAILURE_KIND_CANCELLED: FailureKind.ValueType  # 25
 FAILURE_KIND_DEADLINE: FailureKind.ValueType  # 26
 FAILURE_KIND_INTERNAL: FailureKind.ValueType  # 27
+FAILURE_KIND_AGENT_STARVED: FailureKind.ValueType  # 28
 Global___FailureKind: _TypeAlias = FailureKind  # noqa: Y015
 
 class _Origin:
