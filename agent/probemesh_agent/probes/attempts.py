@@ -26,7 +26,7 @@ from probemesh_agent.env import Address, ProbeEnv, ProbeFailed, ProbeLog, Resolu
 TARGETS_AT_ONCE = 64
 UNITS_AT_ONCE = 32
 _WAITING = 256
-#: From this share of an attempt on, waiting for a processor is what was measured; and less than this is noise.
+#: From this share of an attempt on, waiting for a processor is what was measured; less than this is noise.
 _LAG_SHARE, _LAG_MS = 0.25, 10.0
 
 _logger = logging.getLogger(__name__)
