@@ -195,8 +195,8 @@ class ProbeEnv:
     clock: Clock
     deadline: float
     pacing: Pacing = Pacing()
-    lag_ns: Callable[[], int] = waited_ns  # what the calling thread has waited for a processor so far
     capabilities: frozenset[str] = frozenset()
+    lag_ns: Callable[[], int] = waited_ns  # what the calling thread has waited for a processor so far
 
 
 class Probe(Protocol):
