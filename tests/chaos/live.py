@@ -285,6 +285,14 @@ class LiveMesh:
     def probe(self, *arguments: str) -> Client:
         return Client(self, ("probe", *arguments, "-o", "json"))
 
+    def runs(self) -> set[str]:
+        """The first TARGET of every run that was begun."""
+        store = SqliteStore(self.state / "controller" / "store.sqlite")
+        try:
+            return {run.targets[0] for run in store.runs(1000)}
+        finally:
+            store.close()
+
     def stored(self, first_target: str) -> dict[str, list[tuple[int, str]]]:
         """What is committed of the run over a TARGET that no other run had: as :meth:`Told.rows`, by
         agent."""

@@ -9,10 +9,10 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from probemesh_shared import failures
-from probemesh_shared.model import Options
+from probemesh_shared.model import Failure, Options
 from probemesh_shared.words import Family, Stage
 
 from probemesh_agent import kernel
@@ -22,6 +22,8 @@ from probemesh_agent.engine.schedule import Shortage
 from probemesh_agent.engine.sockets import CannotOpen, recipe
 from probemesh_agent.wire import icmp
 
+#: ``errno`` of the failure where this process may have no ICMP socket at all: another program may.
+NO_SOCKET = ("ENOSYS", "EACCES")
 PING_SOCKET, RAW_SOCKET = "ping-socket", "raw-socket"
 #: Requests that leave with one system call, at most.
 CROWD = 1024
@@ -248,7 +250,7 @@ def _open(family: Family, options: Options) -> tuple[socket.socket, str]:
     protocol = socket.IPPROTO_ICMPV6 if family is Family.IPV6 else socket.IPPROTO_ICMP
     if not IS_AVAILABLE:
         detail = "the packet engine knows the message layouts of 64-bit Linux only"
-        raise CannotOpen(failures.unsupported(Stage.SEND, detail))
+        raise CannotOpen(_barred(detail, "ENOSYS"))
     refused: list[str] = []
     for kind, method in ((socket.SOCK_DGRAM, PING_SOCKET), (socket.SOCK_RAW, RAW_SOCKET)):
         try:
@@ -266,7 +268,12 @@ def _open(family: Family, options: Options) -> tuple[socket.socket, str]:
         f"no ICMP socket is allowed here ({', '.join(refused)}); "
         "widen net.ipv4.ping_group_range or give CAP_NET_RAW"
     )
-    raise CannotOpen(failures.unsupported(Stage.SEND, detail))
+    raise CannotOpen(_barred(detail, "EACCES"))
+
+
+def _barred(detail: str, number: str) -> Failure:
+    """``errno`` tells this from a source or an option that cannot be had, which no other way would mend."""
+    return replace(failures.unsupported(Stage.SEND, detail), errno=number)
 
 
 def _settle(sock: socket.socket, family: Family, method: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from probemesh_shared.model import IcmpDetail, IcmpSpec, Measurement, Options, Spec, Target
 from probemesh_shared.words import FailureKind, Kind
 
+from probemesh_agent.engine.echo import NO_SOCKET
 from probemesh_agent.engine.icmp import IcmpDriver
 from probemesh_agent.engine.item import Item
 from probemesh_agent.env import ProbeEnv
@@ -107,4 +108,4 @@ def _stop(work: "asyncio.Task[None]", out: "asyncio.Queue[Sequence[Measurement] 
 
 def _is_barred(item: Item) -> bool:
     failure = item.samples[0].failure if item.samples else None
-    return failure is not None and failure.kind is FailureKind.UNSUPPORTED
+    return failure is not None and failure.kind is FailureKind.UNSUPPORTED and failure.errno in NO_SOCKET
