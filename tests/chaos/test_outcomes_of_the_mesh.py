@@ -1,4 +1,4 @@
-"""What only the mesh can say of a vantage point, whatever it was measuring: ``agent-lost`` and ``cancelled``."""
+"""What only the mesh can say, whatever was measured: ``agent-lost`` and ``cancelled``."""
 
 import signal
 
