@@ -1,14 +1,15 @@
 """An agent as its host feels it: memory and processor time while idle, time until ready, memory after work.
 
-A ``mesh-agent run`` in a child process, linked over mutual TLS to a controller's end in this one. Memory is
-from ``/proc/PID/smaps_rollup``, processor time from ``/proc/PID/stat``. ``--json`` prints rows for
-``bench/run.py``.
+A ``mesh-agent run`` from a wheel, in a child process, linked over mutual TLS to a controller's end in this
+one. Memory is from ``/proc/PID/smaps_rollup``, processor time from ``/proc/PID/stat``. ``--json`` prints rows
+for ``bench/run.py``.
 """
 
 import asyncio
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -124,8 +125,19 @@ def _row(what: str, ours: float, unit: str, budget: float) -> dict[str, object]:
     return {"what": what, "ours": round(ours, 3), "unit": unit, "budget": budget, "at_most": True}
 
 
+def install_wheel(folder: Path) -> None:
+    """What the children import is the wheel, as hosts have it, not the source tree."""
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    tree = Path(__file__).resolve().parent.parent
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", folder, tree], check=True)
+    (wheel,) = folder.glob("*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", folder / "site", wheel], check=True)
+    os.environ["PYTHONPATH"] = str(folder / "site")
+
+
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
+        install_wheel(Path(folder))
         rows = asyncio.run(measure(Path(folder)))
     if "--json" in sys.argv:
         print(json.dumps(rows))
