@@ -1,12 +1,14 @@
 """Certificates that came as DER, read where they are shown. Every byte of them is a stranger's."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 
+from probemesh_shared.chains import UNKNOWN, issuer_missing
 from probemesh_shared.jsonshape import CertificateJson
 
 
@@ -46,8 +48,9 @@ def parse_certificate(der: bytes) -> CertificateJson:
 _CHAIN = {
     18: "self-signed",
     19: "signed by a root that is not trusted",
-    20: "issued by somebody unknown",
-    21: "without its chain",
+    2: UNKNOWN,
+    20: UNKNOWN,
+    21: UNKNOWN,
     23: "revoked",
     24: "signed by what is no authority",
     26: "made for another purpose",
@@ -57,13 +60,24 @@ _OTHER_NAME = {62: "not valid for the name asked for", 64: "not valid for the ad
 _NAMES_SHOWN = 4
 
 
+#: OpenSSL met a certificate whose issuer it could not find.
+_ISSUER_MISSING = frozenset({2, 20, 21})
+
+
 def certificate_problems(
-    leaf: bytes | None, verify_code: int | None, server_name: str | None, at_ns: int
+    leaf: bytes | None,
+    verify_code: int | None,
+    server_name: str | None,
+    at_ns: int,
+    *,
+    sent: Sequence[bytes] = (),
+    known: Sequence[bytes] = (),
 ) -> tuple[str, ...]:
     """Everything that is wrong with a certificate that did not verify: its chain, its dates, its names.
 
     OpenSSL stops at the first: chain, then names, then dates. ``at_ns`` (Unix) is when it was seen,
-    ``server_name`` whom it was to speak for. Never raises; never empty.
+    ``server_name`` whom it was to speak for, ``sent`` what came after the leaf, ``known`` the chains of those
+    for whom it verified. Never raises; never empty.
     """
     code = verify_code or 0
     found = [_CHAIN[code]] if code in _CHAIN else []
@@ -71,6 +85,8 @@ def certificate_problems(
     if read is None or read["error"] is not None or read["not_before"] is None or read["not_after"] is None:
         by_code = {**_DATES, **_OTHER_NAME}
         return tuple(found) or (by_code.get(code, _by_number(code)),)
+    if leaf is not None and code in _ISSUER_MISSING:
+        found = [issuer_missing(leaf, sent, known)]
     seen = _time(datetime.fromtimestamp(at_ns / 1e9, UTC))
     if seen > read["not_after"]:
         found.append(f"expired on {read['not_after'][:10]}")

@@ -1,5 +1,12 @@
-"""Scenarios in brief form, ``VANTAGE KIND ADDRESS[:PORT] HOW [xATTEMPTS]`` → the results a run would give."""
+"""Scenarios in brief form, ``VANTAGE KIND ADDRESS[:PORT] HOW [xATTEMPTS] [KEY=VALUE]…`` → the results a run
+would give.
 
+KEY: ``rtt`` (ms), ``resolves`` and ``by`` (addresses by the host's own resolver, which asks whom),
+``answers`` and ``type`` (records of the server asked; TTLs differ on purpose), ``cert`` (any word: its DER),
+``body``, ``location``, ``server`` (HTTP; the Date differs on purpose), ``banner``, ``datagram``. ``_`` is a
+blank."""
+
+import itertools
 import re
 import tomllib
 from collections import defaultdict
@@ -10,6 +17,9 @@ from typing import Any
 from probemesh_shared.failures import from_icmp, outcome_of
 from probemesh_shared.model import (
     AgentInfo,
+    Detail,
+    DnsDetail,
+    DnsRecord,
     Failure,
     HttpDetail,
     IcmpError,
@@ -18,7 +28,9 @@ from probemesh_shared.model import (
     Sample,
     Target,
     TargetResult,
+    TcpDetail,
     TlsDetail,
+    UdpDetail,
     Vantage,
 )
 from probemesh_shared.outcomes import vantage_outcome
@@ -52,6 +64,10 @@ FAILURES: dict[str, tuple[Stage, FailureKind, Origin]] = {
     "answer-closed": (Stage.HTTP, _K.CLOSED, _O.TARGET),
     "too-big": (Stage.SEND, _K.TOO_BIG, _O.PATH),
 }
+
+
+#: For what must not count as a difference.
+_DIFFERENT = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -95,18 +111,50 @@ def failure_of(how: str, address: str | None) -> Failure | None:
     return Failure(*FAILURES[how], how) if how in FAILURES else None
 
 
-def detail_of(kind: Kind, how: str) -> HttpDetail | TlsDetail | None:
+def detail_of(kind: Kind, how: str, more: dict[str, str], failure: Failure | None) -> Detail | None:
     word, _, number = how.partition(":")
-    tls = TlsDetail(verified=False, verify_code=int(number)) if word == "unverified" else None
-    tls = TlsDetail(verified=True) if word == "verified" else tls
+    chain = (more["cert"].encode(),) if "cert" in more else ()
+    tls = TlsDetail(chain=chain, verified=False, verify_code=int(number)) if word == "unverified" else None
+    tls = TlsDetail(chain=chain, verified=True) if word == "verified" else tls
     if kind is Kind.HTTP:
-        return HttpDetail(status=int(number) if word == "status" else 200, tls=tls)
-    return tls
+        return http_detail(int(number) if word == "status" else int(more.get("status", 200)), tls, more)
+    if kind is Kind.DNS:
+        return dns_detail(how, more, failure)
+    if "banner" in more:
+        return TcpDetail(more["banner"].encode(), more.get("protocol"))
+    return UdpDetail("open", bytes.fromhex(more["datagram"])) if "datagram" in more else tls
+
+
+def http_detail(status: int, tls: TlsDetail | None, more: dict[str, str]) -> HttpDetail:
+    body = more["body"].encode() if "body" in more else None
+    headers = (("Date", f"{next(_DIFFERENT)} Nov"), ("Server", more.get("server", "nginx")))
+    size = None if body is None else len(body)
+    return HttpDetail(
+        status=status, headers=headers, tls=tls, body=body, body_size=size, location=more.get("location")
+    )
+
+
+def dns_detail(how: str, more: dict[str, str], failure: Failure | None) -> DnsDetail | None:
+    by = (more["by"],) if "by" in more else ()
+    if "resolves" in more or (by and "server" not in more and "answers" not in more):
+        found = tuple(more["resolves"].split(",")) if "resolves" in more else ()
+        return DnsDetail(
+            "web.internal", "A+AAAA", True, system_addresses=found, system_failure=failure, resolvers=by
+        )
+    if "answers" not in more and "server" not in more:
+        return None
+    kind = more.get("type", "A")
+    values = [value.replace("_", " ") for value in more["answers"].split(",")] if "answers" in more else []
+    records = tuple(DnsRecord("web.internal", kind, next(_DIFFERENT), value) for value in values)
+    rcode = "NXDOMAIN" if how == "nxdomain" else "SERVFAIL" if how == "servfail" else "NOERROR"
+    return DnsDetail("web.internal", kind, server=more["server"], rcode=rcode, answers=records)
 
 
 def measurement(line: str, target: Target) -> tuple[str, Measurement]:
     """One row; ``ok``, ``verified`` and ``unverified:CODE`` held."""
-    name, kind_word, where, how, *times = line.split()
+    name, kind_word, where, how, *rest = line.split()
+    more = dict(word.split("=", 1) for word in rest if "=" in word)
+    times = [word for word in rest if "=" not in word]
     kind = Kind(kind_word)
     address, port = split_address(where)
     failure = failure_of(how, address)
@@ -114,8 +162,10 @@ def measurement(line: str, target: Target) -> tuple[str, Measurement]:
     assert failure is not None or how.partition(":")[0] in held, f"unknown word {how}"
     outcome = outcome_of(failure) if failure else Outcome.OK
     count = int(times[0].removeprefix("x")) if times else 3
-    samples = tuple(Sample(i, i * 200.0, None if failure else 1.5, outcome, failure) for i in range(count))
-    row = Measurement(kind, 0, target.text, address, port, outcome, 1, samples, failure, detail_of(kind, how))
+    rtt = None if failure else float(more.get("rtt", 1.5))
+    samples = tuple(Sample(i, i * 200.0, rtt, outcome, failure) for i in range(count))
+    detail = detail_of(kind, how, more, failure)
+    row = Measurement(kind, 0, target.text, address, port, outcome, 1, samples, failure, detail)
     return name, row
 
 

@@ -11,11 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from probemesh_controller.diagnosis import diagnose, with_findings
 from probemesh_shared.model import AgentInfo, TargetResult, Vantage
+from probemesh_shared.outcomes import exit_code
 from probemesh_shared.words import Confidence, Outcome, Verdict
 
 from tests.diagnosis.scenario import FAILURES, Scenario, load, read_result, vantage
 
 SCENARIOS = load()
+INFORMATIONAL = {
+    Verdict.NAMES_DIFFER,
+    Verdict.CERTIFICATE_DIFFERS,
+    Verdict.ANSWER_DIFFERS,
+    Verdict.SLOW_FROM,
+}
 AGENTS = ("berlin-1", "berlin-2", "tokyo-1", "virginia-1")
 NOT_LOOKED = ("denied", "unsupported", "descriptors", "deadline")
 
@@ -205,3 +212,71 @@ def test_the_package_reaches_for_no_clock_loop_or_socket() -> None:
             elif isinstance(node, ast.ImportFrom):
                 names = [node.module or ""]
             assert not {name.partition(".")[0] for name in names} & banned, path
+
+
+#: Ways to be answered, of which none is a failure; what differs is told, and changes nothing else.
+ANSWERED = st.dictionaries(
+    st.sampled_from(AGENTS),
+    st.tuples(
+        st.sampled_from(("10.0.0.7", "192.0.2.7", "192.0.2.7,192.0.2.8", "198.51.100.7")),
+        st.sampled_from(("200", "302", "403")),
+        st.sampled_from(("one", "two", "three")),
+        st.sampled_from(("1", "2", "50", "400")),
+    ),
+    min_size=1,
+)
+
+
+def answered(ways: dict[str, tuple[str, str, str, str]]) -> tuple[TargetResult, tuple[AgentInfo, ...]]:
+    rows = []
+    for name, (resolves, status, word, rtt) in ways.items():
+        rows += [
+            f"{name} dns - ok resolves={resolves} by=10.0.0.53",
+            f"{name} tcp 192.0.2.7:443 ok rtt={rtt}",
+            f"{name} tls 192.0.2.7:443 verified cert={word}",
+            f"{name} http 192.0.2.7:443 ok status={status} body={word}",
+        ]
+    return read_result({"target": "web.internal:443", "rows": rows})
+
+
+@given(ANSWERED, st.randoms())
+def test_differences_change_no_outcome_and_do_not_depend_on_order(
+    ways: dict[str, tuple[str, str, str, str]], mixed: random.Random
+) -> None:
+    result, agents = answered(ways)
+    (findings,) = diagnose([result], agents)
+    assert {one.verdict for one in findings} <= INFORMATIONAL
+    assert all(one.confidence is not Confidence.CERTAIN for one in findings)
+    assert diagnose([shuffled(result, mixed)], agents) == (findings,)
+    judged = with_findings([result], agents)
+    assert exit_code(judged, True) == exit_code([result], True) == 0
+
+
+@given(ANSWERED)
+def test_a_difference_takes_two_and_a_majority_is_not_blamed(
+    ways: dict[str, tuple[str, str, str, str]],
+) -> None:
+    result, agents = answered(ways)
+    (findings,) = diagnose([result], agents)
+    for finding in findings:
+        assert len(ways) > 1
+        named = {one.text.partition(":")[0] for one in finding.evidence}
+        assert set(finding.scope.sources) <= named and len(named) > 1
+        assert len(finding.scope.sources) < len(ways) or "majority" in finding.summary
+    certificates = {word for _, _, word, _ in ways.values()}
+    assert (len(certificates) > 1) == any(one.verdict is Verdict.CERTIFICATE_DIFFERS for one in findings)
+
+
+@given(ANSWERED, st.sampled_from(AGENTS))
+def test_who_is_told_what_another_is_told_makes_no_new_difference(
+    ways: dict[str, tuple[str, str, str, str]], name: str
+) -> None:
+    """A twin of one vantage point may turn a tie into a majority, or show that a page is not made anew: it
+    never brings a verdict about names, certificates or statuses that was not there."""
+    model = ways.get(name) or next(iter(ways.values()))
+    verdicts = (Verdict.NAMES_DIFFER, Verdict.CERTIFICATE_DIFFERS)
+    found = []
+    for told in (ways, {**ways, "zurich-1": model}):
+        result, agents = answered(told)
+        found.append({one.verdict for one in diagnose([result], agents)[0]} & set(verdicts))
+    assert found[0] == found[1]

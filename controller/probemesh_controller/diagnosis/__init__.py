@@ -10,13 +10,17 @@ from dataclasses import replace
 from probemesh_shared.model import AgentInfo, Finding, TargetResult
 from probemesh_shared.words import Confidence, Verdict
 
+from probemesh_controller.diagnosis.answers_differ import answers_differ_rule
+from probemesh_controller.diagnosis.certificates_differ import certificates_differ_rule
 from probemesh_controller.diagnosis.facts import Facts, gather
 from probemesh_controller.diagnosis.families import family_rule
+from probemesh_controller.diagnosis.names_differ import names_differ_rule
 from probemesh_controller.diagnosis.names_rule import name_rule
 from probemesh_controller.diagnosis.observations import observe, source_of
 from probemesh_controller.diagnosis.own import lost_rule, not_addressable_rule, own_host_rule
 from probemesh_controller.diagnosis.reach import reach_rule
 from probemesh_controller.diagnosis.service import certificate_rule, service_rule
+from probemesh_controller.diagnosis.slow import quick_sources, slow_rule
 
 Rule = Callable[[Facts], Iterable[Finding]]
 
@@ -27,6 +31,10 @@ RULES: tuple[Rule, ...] = (
     service_rule,
     family_rule,
     certificate_rule,
+    names_differ_rule,
+    certificates_differ_rule,
+    answers_differ_rule,
+    slow_rule,
     own_host_rule,
     not_addressable_rule,
     lost_rule,
@@ -47,6 +55,10 @@ _FIRST = (
     Verdict.FAMILY_BROKEN,
     Verdict.ADDRESS_BROKEN,
     Verdict.CERTIFICATE_INVALID,
+    Verdict.CERTIFICATE_DIFFERS,
+    Verdict.NAMES_DIFFER,
+    Verdict.ANSWER_DIFFERS,
+    Verdict.SLOW_FROM,
     Verdict.ICMP_ECHO_FILTERED,
     Verdict.SOURCE_OUTPUT_FILTER,
     Verdict.SOURCE_NO_ROUTE,
@@ -88,9 +100,11 @@ def diagnose(
     ]
     observed = [observe(result, mine) for result, mine in zip(results, sources, strict=True)]
     healthy = frozenset(one.source for rows in observed for one in rows if one.held and one.address)
+    quick = [quick_sources(rows) for rows in observed]
     found = []
-    for result, mine, rows in zip(results, sources, observed, strict=True):
-        facts = gather(result, rows, mine, healthy)
+    for index, (result, mine, rows) in enumerate(zip(results, sources, observed, strict=True)):
+        elsewhere = frozenset[str]().union(*quick[:index], *quick[index + 1 :])
+        facts = gather(result, rows, mine, healthy, elsewhere)
         found.append(tuple(sorted((f for rule in RULES for f in rule(facts)), key=_order)))
     return tuple(found)
 

@@ -81,7 +81,8 @@ class NameFacts:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything rules may look at. ``healthy`` are sources that reached anything at all in the run."""
+    """Everything rules may look at. ``healthy`` are sources that reached anything at all in the run,
+    ``quick`` those that are as fast as others to another of its targets."""
 
     target: Target
     sources: Mapping[str, Source]
@@ -90,6 +91,7 @@ class Facts:
     questions: tuple[Question, ...]
     names: NameFacts
     healthy: frozenset[str] = frozenset()
+    quick: frozenset[str] = frozenset()
 
     def is_target(self, sender: str | None) -> bool:
         """The sender is one of the addresses that were probed."""
@@ -219,6 +221,7 @@ def gather(
     observations: tuple[Observation, ...],
     sources: Iterable[Source],
     healthy: frozenset[str],
+    quick: frozenset[str] = frozenset(),
 ) -> Facts:
     """All facts of one TARGET. Ping asks a question only where nothing above it was asked, or where a vantage
     point was judged by it (it was asked for by kind)."""
@@ -232,4 +235,5 @@ def gather(
         questions=_questions(observations, judged or not (above or result.target.ports)),
         names=_names(result.target, observations),
         healthy=healthy,
+        quick=quick,
     )

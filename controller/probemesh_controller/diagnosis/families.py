@@ -96,7 +96,10 @@ def _finding(
     target = facts.target.host
     what = f"{dead.address} of {target}" if dead.address else f"{target} over {_WORDS[dead.family]}"
     rival = "its other addresses answer" if dead.address else f"{_other(dead.family)} works"
-    summary = f"{what}{label} is dead from {names(dead.sources)} ({saw(bad[0])}) where {rival}"
+    fails = "fails" if bad[0].kind in (Kind.TLS, Kind.HTTP) else "is dead"
+    everybody = len(dead.sources) > 1 and not dead.works
+    who = f"all who tried it, {names(dead.sources)}" if everybody else names(dead.sources)
+    summary = f"{what}{label} {fails} from {who} ({saw(bad[0])}) where {rival}"
     if dead.works:
         summary += f"; it works from {names(dead.works)}"
     return Finding(

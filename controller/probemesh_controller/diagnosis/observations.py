@@ -23,6 +23,7 @@ from probemesh_shared.model import (
     Vantage,
 )
 from probemesh_shared.outcomes import is_own_fault, rung_order
+from probemesh_shared.said import Said, said
 from probemesh_shared.words import NOT_MEASURED, FailureKind, Family, Kind, Origin, Outcome, Stage
 
 
@@ -72,7 +73,10 @@ class Observation:
     verified: bool | None = None
     verify_code: int | None = None
     leaf: bytes | None = None  # DER
+    sent: tuple[bytes, ...] = ()  # DER, what came after the leaf
     server_name: str | None = None
+    said: tuple[Said, ...] = ()
+    rtts: tuple[float, ...] = ()  # ms, of samples that were answered
     at_ns: int = 0  # by the clock of the vantage point
 
     @property
@@ -183,7 +187,10 @@ def _observe_row(vantage: Vantage, row: Measurement, own: frozenset[str], identi
         verified=tls.verified if tls else None,
         verify_code=tls.verify_code if tls else None,
         leaf=tls.chain[0] if tls and tls.chain else None,
+        sent=tls.chain[1:] if tls else (),
         server_name=tls.server_name if tls else None,
+        said=tuple(said(row)),
+        rtts=tuple(one.rtt_ms for one in row.samples if one.outcome is Outcome.OK and one.rtt_ms is not None),
         at_ns=row.started_ns,
     )
 

@@ -4,7 +4,6 @@ wrongly."""
 from collections import defaultdict
 from collections.abc import Iterator
 
-from probemesh_shared.hosts import bracketed
 from probemesh_shared.model import Evidence, Finding, Place, Scope
 from probemesh_shared.words import Confidence, Kind, PlaceKind, Verdict
 
@@ -12,7 +11,16 @@ from probemesh_controller.diagnosis.drafts import confidence_of, scope_of
 from probemesh_controller.diagnosis.facts import Facts, Group, Question
 from probemesh_controller.diagnosis.observations import Manner, Observation
 from probemesh_controller.diagnosis.reach import selective
-from probemesh_controller.diagnosis.wording import agree, asked_host, bounded, evidence, names, saw, what
+from probemesh_controller.diagnosis.wording import (
+    agree,
+    asked_host,
+    bounded,
+    evidence,
+    look_at_certificate,
+    names,
+    saw,
+    what,
+)
 
 
 def service_rule(facts: Facts) -> Iterator[Finding]:
@@ -65,19 +73,23 @@ def certificate_rule(facts: Facts) -> Iterator[Finding]:
     """A certificate that did not verify, by port and by all that is wrong with it; those for whom it did
     verify stand against."""
     failing: defaultdict[tuple[int, str], list[Observation]] = defaultdict(list)
+    known = tuple(sorted({der for one in facts.observations if one.verified for der in one.sent}))
     for one in facts.observations:
         if one.verified is False:
-            failing[one.port or 0, _problems(one)].append(one)
+            failing[one.port or 0, _problems(one, known)].append(one)
     for (port, why), rows in sorted(failing.items()):
         good = [one for one in facts.observations if one.verified and (one.port or 0) == port]
         yield _certificate(facts, port, why, rows, good)
 
 
-def _problems(one: Observation) -> str:
+def _problems(one: Observation, known: tuple[bytes, ...]) -> str:
     # reading certificates costs a large import, which only this finding needs
     from probemesh_shared.certificates import certificate_problems
 
-    return ", ".join(certificate_problems(one.leaf, one.verify_code, one.server_name, one.at_ns))
+    said = certificate_problems(
+        one.leaf, one.verify_code, one.server_name, one.at_ns, sent=one.sent, known=known
+    )
+    return ", ".join(said)
 
 
 def _certificate(
@@ -86,6 +98,11 @@ def _certificate(
     sources = tuple(sorted({one.source for one in rows}))
     sees = agree(sources, "sees", "see")
     summary = f"the certificate of {facts.target.host} is {why}, as {names(sources)} {sees} it"
+    lookers = {
+        one.source for one in facts.observations if one.verified is not None and (one.port or 0) == port
+    }
+    if len(lookers) > len(sources):
+        summary += f" ({len(sources)} of {len(lookers)} who looked)"
     leaves = {one.leaf for one in (*rows, *good) if one.leaf}
     if good:
         summary += f"; it verifies at {names(sorted({one.source for one in good}))}"
@@ -98,16 +115,8 @@ def _certificate(
         summary=summary,
         place=Place(PlaceKind.TARGET_SERVICE, rows[0].address),
         evidence=_certificate_evidence(rows, good, why),
-        next_test=_look_at(facts, port, rows[0]),
+        next_test=look_at_certificate(facts, port, rows[0]),
     )
-
-
-def _look_at(facts: Facts, port: int, one: Observation) -> str:
-    where = f"{bracketed(facts.target.host)}:{port or 443}"
-    name = one.server_name or facts.target.host
-    literal = ":" in name or name.rpartition(".")[2].isdecimal()
-    flag = "" if literal else f" -servername {name}"
-    return f"openssl s_client -connect {where}{flag} -showcerts </dev/null"
 
 
 def _certificate_evidence(rows: list[Observation], good: list[Observation], why: str) -> tuple[Evidence, ...]:

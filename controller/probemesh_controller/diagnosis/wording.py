@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from probemesh_shared.hosts import bracketed
 from probemesh_shared.icmpcodes import meaning
 from probemesh_shared.model import Evidence, IcmpError
 from probemesh_shared.targets import parse_server
@@ -65,6 +66,19 @@ def asked_host(facts: Facts, question: Question) -> str:
     return min(addresses, default=facts.target.host)
 
 
+def asked_at(facts: Facts, port: int) -> str:
+    """``port 443 of web.internal``, ``web.internal``."""
+    return f"port {port} of {facts.target.host}" if port else facts.target.host
+
+
+def look_at_certificate(facts: Facts, port: int, one: Observation) -> str:
+    where = f"{bracketed(facts.target.host)}:{port or 443}"
+    name = one.server_name or facts.target.host
+    literal = ":" in name or name.rpartition(".")[2].isdecimal()
+    flag = "" if literal else f" -servername {name}"
+    return f"openssl s_client -connect {where}{flag} -showcerts </dev/null"
+
+
 def icmp_text(icmp: IcmpError) -> str:
     """``communication administratively prohibited (ICMP 3/13) from 10.0.0.1``."""
     found = meaning(icmp.family, icmp.type, icmp.code)
@@ -124,6 +138,15 @@ def evidence(supporting: Iterable[Observation], against: Iterable[Observation] =
             port = f":{one.port}" if one.port is not None and one.address else ""
             text = f"{one.source}: {one.kind}{where.rstrip()}{port}: {saw(one)}"
             found.setdefault(one.id, Evidence(one.id, supports, text))
+    return bounded(found.values())
+
+
+def evidence_with(rows: Iterable[tuple[Observation, bool, str]]) -> tuple[Evidence, ...]:
+    """The same with words of the rule's own: (observation, whether it supports, what it saw)."""
+    found: dict[str, Evidence] = {}
+    for one, supports, text in sorted(rows, key=lambda row: (not row[1], row[0].id)):
+        where = f"{one.source}: {one.kind} {one.address or ''}".rstrip()
+        found.setdefault(one.id, Evidence(one.id, supports, f"{where}: {text}"))
     return bounded(found.values())
 
 

@@ -1,0 +1,105 @@
+"""Rule for services that all reach and that answer differently: HTTP, records of DNS, banners, datagrams.
+
+What failed is not compared here: that some get an error where others do not is ``source-selective``."""
+
+from collections.abc import Iterator, Sequence
+
+from probemesh_shared.consistency import is_made_anew, parts_by
+from probemesh_shared.hosts import bracketed
+from probemesh_shared.model import Finding, Place, Scope
+from probemesh_shared.words import Aspect, Confidence, PlaceKind, Verdict
+
+from probemesh_controller.diagnosis.differ import (
+    Told,
+    address_in_common,
+    evidence_of,
+    has_majority,
+    listed,
+    minority,
+    pooled,
+    told,
+)
+from probemesh_controller.diagnosis.facts import Facts
+
+#: Of HTTP the first that differs is said: where the status differs, so does all that follows.
+_HTTP = (Aspect.STATUS, Aspect.LOCATION, Aspect.BODY)
+#: These change by themselves more often than not.
+_VOLATILE = frozenset({Aspect.BODY, Aspect.BANNER, Aspect.DATAGRAM})
+_NOUNS = {
+    Aspect.STATUS: "HTTP status",
+    Aspect.LOCATION: "redirects",
+    Aspect.BODY: "HTTP bodies",
+    Aspect.RECORDS: "records",
+    Aspect.BANNER: "banners",
+    Aspect.DATAGRAM: "datagrams",
+}
+_Groups = list[list[Told]]
+
+
+def answers_differ_rule(facts: Facts) -> Iterator[Finding]:
+    """At most one finding about HTTP a port, and one of each other aspect."""
+    said: set[int] = set()
+    for aspect in (*_HTTP, Aspect.RECORDS, Aspect.BANNER, Aspect.DATAGRAM):
+        for port, rows in told(facts, aspect).items():
+            if aspect in _HTTP and port in said:
+                continue
+            groups = _differing(aspect, rows)
+            if groups:
+                said.add(port)
+                yield _finding(facts, aspect, port, groups)
+
+
+def _differing(aspect: Aspect, rows: Sequence[Told]) -> _Groups:
+    """Vantage points that were told one thing in common agree. Servers of a zone are asked one by one."""
+
+    def who(row: Told) -> tuple[str, str]:
+        return row.who if aspect is Aspect.RECORDS else (row.source, "")
+
+    if is_made_anew(aspect, parts_by((who(row), row.said) for row in rows)):
+        return []
+    groups = pooled(rows, who)
+    return groups if len(groups) > 1 else []
+
+
+def _finding(facts: Facts, aspect: Aspect, port: int, groups: _Groups) -> Finding:
+    host = facts.target.host
+    transport = "udp" if aspect is Aspect.DATAGRAM else "tcp"
+    where = f"{transport} port {port} of {host}" if port else host
+    certain = aspect is Aspect.RECORDS or address_in_common(groups)
+    tie = "" if has_majority(groups) else "; no answer has a majority"
+    return Finding(
+        verdict=Verdict.ANSWER_DIFFERS,
+        scope=Scope(minority(groups), (facts.target.text,), transport if port else None, port or None),
+        confidence=Confidence.LIKELY if certain and aspect not in _VOLATILE else Confidence.POSSIBLE,
+        summary=f"{where} answers differently ({_NOUNS[aspect]}): {listed(groups, _text)}{tie}",
+        place=Place(PlaceKind.TARGET_SERVICE) if port else None,
+        evidence=evidence_of(groups, lambda row: _text([row])),
+        alternatives=_alternatives(aspect),
+        next_test=_next(facts, aspect, port, groups),
+    )
+
+
+def _alternatives(aspect: Aspect) -> tuple[Verdict, ...]:
+    if aspect is Aspect.RECORDS:
+        return Verdict.SPLIT_HORIZON, Verdict.DNS_INTERCEPT, Verdict.SEVERAL_BACKENDS
+    return (Verdict.SEVERAL_BACKENDS,)
+
+
+def _text(group: Sequence[Told]) -> str:
+    values = sorted({row.said.text[:120] for row in group})
+    by = sorted({row.said.by for row in group if row.said.by})
+    rest = f" and {len(values) - 2} more" if len(values) > 2 else ""
+    source = f" (by {', '.join(by[:2])})" if by else ""
+    return f"{', '.join(values[:2])}{rest}{source}"
+
+
+def _next(facts: Facts, aspect: Aspect, port: int, groups: _Groups) -> str:
+    """The same once more by those who differ, from one address: a pool shows itself by repetition."""
+    chosen = ",".join(dict.fromkeys([groups[-1][0].source, groups[0][0].source]))
+    address = groups[0][0].seen.address
+    if aspect is Aspect.RECORDS or address is None:
+        return f"meshctl probe {facts.target.text} --from {chosen} --count 10"
+    if aspect in _HTTP:
+        return f"meshctl probe {facts.target.text} --from {chosen} -o json  # does it change by itself?"
+    scheme = "udp://" if aspect is Aspect.DATAGRAM else ""
+    return f"meshctl probe {scheme}{bracketed(address)}:{port} --from {chosen} --count 10"

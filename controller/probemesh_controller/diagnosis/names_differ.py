@@ -1,0 +1,141 @@
+"""Rule for a name that comes to different addresses, by resolver: a pool that rotates is told from a name
+that means different things at different places, as far as that can be told."""
+
+from collections.abc import Sequence
+from ipaddress import ip_address, ip_network
+
+from probemesh_shared.consistency import parts_by, pools
+from probemesh_shared.model import Finding, Scope
+from probemesh_shared.said import NOTHING
+from probemesh_shared.words import Aspect, Confidence, Family, Verdict
+
+from probemesh_controller.diagnosis.differ import (
+    Told,
+    evidence_of,
+    has_majority,
+    listed,
+    minority,
+    pooled,
+    sources,
+    told,
+)
+from probemesh_controller.diagnosis.facts import Facts
+
+#: What no public name should come to, and what a sinkhole answers. Documentation networks are public here.
+_LOCAL = tuple(
+    map(
+        ip_network,
+        (
+            "0.0.0.0/8",
+            "10.0.0.0/8",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "::/127",
+            "fc00::/7",
+            "fe80::/10",
+        ),
+    )
+)
+_FAMILIES = ((Aspect.IPV4_ADDRESSES, Family.IPV4), (Aspect.IPV6_ADDRESSES, Family.IPV6))
+_Groups = list[list[Told]]
+
+
+def names_differ_rule(facts: Facts) -> tuple[Finding, ...]:
+    """One finding, or one a family where the families divide the vantage points differently."""
+    found = [(family, groups) for aspect, family in _FAMILIES if (groups := _differing(facts, aspect))]
+    if len(found) == 2 and _partition(found[0][1]) == _partition(found[1][1]):
+        four, six = found[0][1], found[1][1]
+        return (_finding(facts, None, [a + b for a, b in zip(four, six, strict=True)]),)
+    return tuple(_finding(facts, family, groups) for family, groups in found)
+
+
+def _partition(groups: _Groups) -> list[frozenset[tuple[str, str]]]:
+    return [frozenset(row.who for row in group) for group in groups]
+
+
+def _differing(facts: Facts, aspect: Aspect) -> _Groups:
+    rows = [row for port in told(facts, aspect).values() for row in port]
+    groups = pooled(rows, lambda row: row.who)
+    if len(groups) < 2 or (_confidence(groups) is Confidence.POSSIBLE and _only_beside(rows)):
+        return []
+    return groups
+
+
+def _only_beside(rows: Sequence[Told]) -> bool:
+    """The hosts' own resolvers agree, and so do the servers that were named: that the one says other
+    addresses than the other is what a CDN does all day."""
+    sides = ([row for row in rows if row.said.own is own] for own in (True, False))
+    return all(len(pools(parts_by((row.who, row.said) for row in side))) < 2 for side in sides)
+
+
+def _values(group: Sequence[Told]) -> list[str]:
+    return sorted({part for row in group for part in row.said.parts if part != NOTHING})
+
+
+def _confidence(groups: _Groups) -> Confidence:
+    """Private here and public there, or nothing here and something there, is more than rotation."""
+    kinds = {_kind(_values(group)) for group in groups}
+    return Confidence.LIKELY if len(kinds - {"mixed"}) > 1 else Confidence.POSSIBLE
+
+
+def _kind(values: Sequence[str]) -> str:
+    if not values:
+        return "nothing"
+    local = {_is_local(value) for value in values}
+    return "mixed" if len(local) > 1 else "local" if local.pop() else "public"
+
+
+def _is_local(text: str) -> bool:
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    return any(address in network for network in _LOCAL)
+
+
+def _finding(facts: Facts, family: Family | None, groups: _Groups) -> Finding:
+    sure = _confidence(groups)
+    pool = (Verdict.SEVERAL_BACKENDS,) if sure is Confidence.POSSIBLE else ()
+    word = f" over {family.value.replace('ip', 'IP')}" if family else ""
+    tie = "" if has_majority(groups) else "; no answer has a majority"
+    return Finding(
+        verdict=Verdict.NAMES_DIFFER,
+        scope=Scope(minority(groups), (facts.target.text,), family=family),
+        confidence=sure,
+        summary=f"{facts.target.host} comes{word} to {listed(groups, _text)}{tie}",
+        evidence=evidence_of(groups, lambda row: f"{row.said.text}{_by([row])}"),
+        alternatives=(*pool, Verdict.SPLIT_HORIZON, Verdict.DNS_INTERCEPT),
+        next_test=_next(facts, groups),
+    )
+
+
+def _text(group: Sequence[Told]) -> str:
+    values = _values(group)
+    shown = ", ".join(values[:3]) + (f" and {len(values) - 3} more" if len(values) > 3 else "")
+    return f"{shown or 'nothing: ' + group[0].said.text}{_by(group)}"
+
+
+def _by(group: Sequence[Told]) -> str:
+    who = sorted({row.said.by for row in group if row.said.by})
+    rest = f" and {len(who) - 2} more" if len(who) > 2 else ""
+    return f" (by {', '.join(who[:2])}{rest})" if who else ""
+
+
+def _next(facts: Facts, groups: _Groups) -> str:
+    """The resolver of the ones, asked by the others: does the answer go with it, or with the place?"""
+    host = facts.target.host
+    asked = groups[-1][0]
+    server = (asked.said.by or "").partition(" ")[2].partition(",")[0]
+    others = [name for name in sources(groups[0]) if name != asked.source]
+    kind = "AAAA" if asked.said.aspect is Aspect.IPV6_ADDRESSES else "A"
+    if not server or not others or _is_loopback(server):
+        return f"meshctl probe dns:{host}/{kind} --from {','.join(minority(groups)[:3])}"
+    at = f"[{server}]" if ":" in server else server
+    return f"meshctl probe dns:{host}/{kind}@{at} --from {others[0]}  # the resolver of {asked.source}"
+
+
+def _is_loopback(server: str) -> bool:
+    return server.startswith("127.") or server == "::1"

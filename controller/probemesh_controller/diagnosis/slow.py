@@ -1,0 +1,144 @@
+"""Rule for vantage points from which a target is slow, beside the others, at the same address.
+
+Distance is no fault, and a finding says so by its confidence: ``possible``, unless the same vantage point
+is as fast as the others to another target of the run."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from probemesh_shared.model import Evidence, Finding, Scope
+from probemesh_shared.outcomes import rung_order
+from probemesh_shared.words import Confidence, Kind, Verdict
+
+from probemesh_controller.diagnosis.drafts import family_of
+from probemesh_controller.diagnosis.facts import Facts
+from probemesh_controller.diagnosis.observations import Observation
+from probemesh_controller.diagnosis.wording import asked_at, evidence_with, names
+
+ENOUGH_SAMPLES = 3
+RATIO = 3.0
+#: Milliseconds above the others; where the time holds work of ours and of the server, more.
+FLOOR_MS = 20.0
+WORK_FLOOR_MS = 100.0
+#: Median absolute deviations, scaled to a standard deviation.
+_DEVIATIONS = 6 * 1.4826
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """One vantage point at one address: its median beside that of the others, in ms. ``slow`` is judged."""
+
+    seen: Observation
+    mine_ms: float
+    others_ms: float
+    others: tuple[Observation, ...]
+    slow: bool
+
+
+def lags(observations: Iterable[Observation]) -> tuple[Lag, ...]:
+    """Every vantage point that was sampled enough, at every address that another one was sampled at too."""
+    at: defaultdict[tuple[int, str, int, str], dict[str, Observation]] = defaultdict(dict)
+    for one in observations:
+        if one.held and one.address is not None and len(one.rtts) >= ENOUGH_SAMPLES:
+            key = rung_order(one.kind), one.transport, one.port or 0, one.address
+            at[key].setdefault(one.source, one)
+    return tuple(lag for _, rows in sorted(at.items()) for lag in _compared(rows))
+
+
+def _compared(rows: Mapping[str, Observation]) -> Iterator[Lag]:
+    medians = {source: _median(one.rtts) for source, one in rows.items()}
+    for source, one in rows.items():
+        rest = [medians[other] for other in rows if other != source]
+        if rest:
+            others = tuple(rows[other] for other in rows if other != source)
+            middle = _median(rest)
+            slow = _is_slow(one.kind, medians[source], middle, rest)
+            yield Lag(one, medians[source], middle, others, slow)
+
+
+def _is_slow(kind: Kind, mine: float, middle: float, rest: Sequence[float]) -> bool:
+    spread = _median(abs(one - middle) for one in rest)
+    floor = WORK_FLOOR_MS if kind in (Kind.TLS, Kind.HTTP) else FLOOR_MS
+    return mine >= RATIO * middle and mine - middle >= max(floor, _DEVIATIONS * spread)
+
+
+def quick_sources(observations: Iterable[Observation]) -> frozenset[str]:
+    """Who was compared with others at this target, and was not slow."""
+    found = lags(observations)
+    slow = {lag.seen.source for lag in found if lag.slow}
+    return frozenset(lag.seen.source for lag in found) - slow
+
+
+def slow_rule(facts: Facts) -> Iterator[Finding]:
+    """For each vantage point the lowest rung at which it shows; those of one rung and confidence together."""
+    lowest: dict[str, tuple[int, str, int]] = {}
+    rows: defaultdict[tuple[int, str, int, bool], list[Lag]] = defaultdict(list)
+    for lag in lags(facts.observations):
+        one = lag.seen
+        quick = one.source in facts.quick
+        if not lag.slow or (len(lag.others) < 2 and not quick):
+            continue
+        rung = rung_order(one.kind), one.transport, one.port or 0
+        if lowest.setdefault(one.source, rung)[0] == rung[0]:
+            rows[(*rung, quick)].append(lag)
+    for (_, _, port, quick), found in sorted(rows.items()):
+        yield _finding(facts, port, quick, found)
+
+
+def _finding(facts: Facts, port: int, quick: bool, found: Sequence[Lag]) -> Finding:
+    worst: dict[str, Lag] = {}
+    for lag in sorted(found, key=lambda lag: lag.others_ms - lag.mine_ms):
+        worst.setdefault(lag.seen.source, lag)
+    slow = tuple(sorted(worst))
+    seen = worst[slow[0]].seen
+    others = {one.source for lag in worst.values() for one in lag.others}
+    against = sorted(others - set(slow) or others)
+    sure = quick and all(len(lag.others) > 1 for lag in found)
+    return Finding(
+        verdict=Verdict.SLOW_FROM,
+        scope=Scope(
+            slow, (facts.target.text,), seen.transport, port or None, family_of(lag.seen for lag in found)
+        ),
+        confidence=Confidence.LIKELY if sure else Confidence.POSSIBLE,
+        summary=_summary(facts, port, quick, worst, against),
+        evidence=_evidence(found, slow),
+        alternatives=() if quick else (Verdict.VANTAGE_IMPAIRED,),
+        next_test=f"meshctl probe icmp:{facts.target.host} --from {slow[0]},{against[0]} --count 20",
+    )
+
+
+def _summary(facts: Facts, port: int, quick: bool, worst: Mapping[str, Lag], against: Sequence[str]) -> str:
+    slow = sorted(worst)
+    first = worst[slow[0]]
+    told = names([f"{name} ({_ms(worst[name].mine_ms)})" for name in slow])
+    kind = "ping" if first.seen.kind is Kind.ICMP else first.seen.kind.value
+    near = "as fast as others to another target of this run"
+    note = near if quick else "which may be far away: no fault in itself"
+    return (
+        f"{asked_at(facts, port)} is slow from {told}, {note}: {kind}, medians of {ENOUGH_SAMPLES} answers"
+        f" or more at the same address, against {_ms(first.others_ms)} from {names(against)}"
+    )
+
+
+def _evidence(found: Iterable[Lag], slow: Iterable[str]) -> tuple[Evidence, ...]:
+    """Those who are slow by themselves, whichever address, and the others against it."""
+    rows = {lag.seen.id: (lag.seen, lag.seen.source in slow) for lag in found}
+    for lag in found:
+        for one in lag.others:
+            rows.setdefault(one.id, (one, one.source in slow))
+    return evidence_with((one, mine, _median_text(one)) for one, mine in rows.values())
+
+
+def _median_text(one: Observation) -> str:
+    return f"median {_ms(_median(one.rtts))} of {len(one.rtts)}"
+
+
+def _median(values: Iterable[float]) -> float:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def _ms(value: float) -> str:
+    return f"{value:.1f} ms" if value < 100 else f"{value:.0f} ms"
