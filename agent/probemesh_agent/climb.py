@@ -6,10 +6,12 @@ that resolving gave is tried on each rung, and climbs on by itself as soon as it
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from probemesh_shared.expectations import Judge, wants_banner
 from probemesh_shared.model import DnsSpec as _DnsSpec
 from probemesh_shared.model import (
+    Expectation,
     HttpSpec,
     IcmpSpec,
     LadderSpec,
@@ -22,13 +24,14 @@ from probemesh_shared.model import (
     TlsSpec,
     UdpSpec,
 )
-from probemesh_shared.words import Family, Kind, Outcome
+from probemesh_shared.outcomes import RUNGS
+from probemesh_shared.words import NOT_MEASURED, Family, Kind, Outcome
 
-from probemesh_agent import greet, rows
+from probemesh_agent import expecting, greet, rows
 from probemesh_agent.env import Address, Probe, ProbeEnv
 from probemesh_agent.porttable import Manner, manner_of, rungs_above
 
-Emit = Callable[[Sequence[Measurement]], Awaitable[None]]
+Emit = Callable[[Sequence[Measurement]], Awaitable[object]]
 
 #: Kinds that a target's own spelling asks for, and that are no rung above a connect.
 _OWN_KINDS: dict[Kind, type[_DnsSpec] | type[UdpSpec] | type[IcmpSpec]] = {
@@ -43,7 +46,10 @@ _ANY_BUT_SERVER_ERROR = (PortRange(200, 499),)
 
 @dataclass(frozen=True, slots=True)
 class Climb:
-    """What one climb needs. ``emit`` may wait: that is how back-pressure reaches the probes."""
+    """What one climb needs. ``emit`` may wait: that is how back-pressure reaches the probes.
+
+    Every row goes through :meth:`_tell`, which judges it by what is expected; a rung that held and is not as
+    expected is broken, and nothing is climbed above a failure that was expected."""
 
     probes: Mapping[Kind, Probe]
     env: ProbeEnv
@@ -51,20 +57,57 @@ class Climb:
     index: int
     target: Target
     emit: Emit
+    judge: Judge = field(default_factory=lambda: Judge(()))
+    judged: set[Expectation] = field(default_factory=set)
+    reached: set[Kind] = field(default_factory=set)
 
     async def run(self) -> None:
-        """Climbs until a rung breaks or none is left."""
+        """Climbs until a rung breaks or none is left; what is expected and met no rung is told as such."""
         own = _OWN_KINDS.get(self.target.kind) if self.target.kind is not None else None
         if own is not None and self.target.kind is not None:
-            await self._rung(self.target.kind, own(self.spec.options), self.target, self.emit)
+            await self._rung(self.target.kind, own(self.spec.options), self.target, self._tell)
+        else:
+            await self._climb()
+        if self.judge:
+            await self._tell_unjudged()
+
+    async def _tell(self, batch: Sequence[Measurement]) -> list[bool]:
+        """Which rows hold: they did when measured, and are as expected."""
+        if not self.judge:
+            await self.emit(batch)
+            return [row.outcome is Outcome.OK for row in batch]
+        told = [self.judge.judged(row) for row in batch]
+        for row in batch:
+            if row.outcome not in NOT_MEASURED:
+                self.judged.update(self.judge.applying(row))
+        self.reached.update(row.kind for row in told if row.outcome is Outcome.OK)
+        await self.emit(told)
+        return [
+            before.outcome is after.outcome is Outcome.OK for before, after in zip(batch, told, strict=True)
+        ]
+
+    async def _tell_unjudged(self) -> None:
+        """What nobody judged must not look like what was met. Only the first is told: they have one cause."""
+        missing = next((one for one in self.spec.options.expect if one not in self.judged), None)
+        top = {self.target.kind} if self.target.kind in _OWN_KINDS else {Kind.TCP} if self._ported else RUNGS
+        if missing is None or not self.reached.intersection(top):
             return
+        kind, failure = expecting.unjudged(missing)
+        now = self.env.clock.wall_ns()
+        await self.emit([rows.not_probed(kind, self.index, self.target, None, None, failure, now)])
+
+    @property
+    def _ported(self) -> bool:
+        return bool(ports_of(self.target))
+
+    async def _climb(self) -> None:
         addresses = await self._resolve()
         if not addresses:
             return
         base = replace(self.target, addresses=tuple(address.host for address in addresses))
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._rung(Kind.ICMP, IcmpSpec(self.spec.options), base, self.emit))
-            if ports_of(self.target):
+            group.create_task(self._rung(Kind.ICMP, IcmpSpec(self.spec.options), base, self._tell))
+            if self._ported:
                 group.create_task(self._connect(base, addresses))
 
     async def _resolve(self) -> tuple[Address, ...]:
@@ -81,15 +124,14 @@ class Climb:
             rows.refused_row(kind, self.index, target, refused, port, started_ns)
             for refused in resolution.refused
         )
-        if found:
-            await self.emit(found)
-        return resolution.addresses
+        as_expected = await self._tell(found) if found else [True]
+        return () if resolution.names_asked and not as_expected[0] else resolution.addresses
 
     async def _connect(self, base: Target, addresses: tuple[Address, ...]) -> None:
         ports = ports_of(base)
         base = replace(base, ports=ports)
         if is_scan(ports):
-            await self._rung(Kind.TCP, TcpSpec(self.spec.options), base, self.emit)
+            await self._rung(Kind.TCP, TcpSpec(self.spec.options), base, self._tell)
             return
         by_host = {address.host: address for address in addresses}
         async with asyncio.TaskGroup() as group:
@@ -104,34 +146,33 @@ class Climb:
                     if row.outcome is Outcome.OK and address is not None:
                         group.create_task(self._above(base, address, row))
                     else:
-                        await self.emit([row])
+                        await self._tell([row])
 
             await self._rung(Kind.TCP, TcpSpec(self.spec.options), base, above)
 
     async def _once(self, base: Target, address: Address) -> None:
         row = await greet.connect_once(self.env, self.spec.options, self.index, base, address)
-        await self.emit([row])
+        await self._tell([row])
 
     async def _above(self, base: Target, address: Address, row: Measurement) -> None:
         """What follows one open port on one address. The TCP row is told once its banner is known."""
         port = base.ports[0].first
-        at = replace(base, addresses=(address.host,))
-        if base.kind is Kind.HTTP:
-            await self.emit([row])
-            await self._kinds(at, (Kind.TLS, Kind.HTTP) if base.secure else (Kind.HTTP,), guessed=False)
-            return
         manner = manner_of(port)
-        if base.kind is Kind.TCP:
-            await self.emit([row])
-        elif manner is Manner.POSTGRES:
+        at = replace(base, addresses=(address.host,))
+        guessing = base.kind is None
+        if guessing and manner is Manner.POSTGRES:
             for answer in await greet.postgres(self.env, self.spec.options, at, address, row):
-                await self.emit([answer])
-        else:
-            if manner in (Manner.QUIET, Manner.SPEAKS_FIRST):
-                row = await greet.listen(self.env, self.spec.options, address, row, manner)
-            await self.emit([row])
-            said = row.detail.banner_protocol if isinstance(row.detail, TcpDetail) else None
-            await self._kinds(at, rungs_above(manner, said), guessed=True)
+                if not all(await self._tell([answer])):
+                    return
+            return
+        speaks = guessing and manner in (Manner.QUIET, Manner.SPEAKS_FIRST)
+        if speaks or wants_banner(self.spec.options.expect):
+            row = await greet.listen(self.env, self.spec.options, address, row, manner)
+        if not all(await self._tell([row])) or base.kind is Kind.TCP:
+            return
+        said = row.detail.banner_protocol if isinstance(row.detail, TcpDetail) and guessing else None
+        asked = (Kind.TLS, Kind.HTTP) if base.secure else (Kind.HTTP,)
+        await self._kinds(at, rungs_above(manner, said) if guessing else asked, guessed=guessing)
 
     async def _kinds(self, at: Target, kinds: Sequence[Kind], *, guessed: bool) -> None:
         """Climbs ``kinds`` in order on one address and stops where one does not hold."""
@@ -140,11 +181,10 @@ class Climb:
         for kind in kinds:
             held: list[bool] = []
 
-            async def judge(batch: Sequence[Measurement], held: list[bool] = held) -> None:
-                held.extend(row.outcome is Outcome.OK for row in batch)
-                await self.emit(batch)
+            async def tell(batch: Sequence[Measurement], held: list[bool] = held) -> None:
+                held.extend(await self._tell(batch))
 
-            await self._rung(kind, self._spec_above(kind, guessed), at, judge)
+            await self._rung(kind, self._spec_above(kind, guessed), at, tell)
             if not any(held):
                 return
 

@@ -7,6 +7,7 @@ handed in.
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
+from probemesh_shared.expectations import Judge
 from probemesh_shared.model import LadderSpec, Measurement, Spec, Target
 from probemesh_shared.words import Kind
 
@@ -32,7 +33,8 @@ class LadderProbe:
     async def run(
         self, spec: Spec, targets: Sequence[Target], env: ProbeEnv
     ) -> AsyncGenerator[Sequence[Measurement], None]:
-        """As the seam says: every target yields, batches come as rungs complete."""
+        """As the seam says: every target yields, batches come as rungs complete. Expectations that cannot be
+        read are refused before (:mod:`probemesh_agent.expecting`)."""
         if not isinstance(spec, LadderSpec):
             raise TypeError(f"not a ladder: {type(spec).__name__}")
         out: asyncio.Queue[_Item] = asyncio.Queue(WAITING)
@@ -50,10 +52,11 @@ class LadderProbe:
         self, spec: LadderSpec, targets: Sequence[Target], env: ProbeEnv, out: "asyncio.Queue[_Item]"
     ) -> None:
         waiting = iter(enumerate(targets))
+        judge = Judge(spec.options.expect, ladder=True)
 
         async def climber() -> None:
             for index, target in waiting:
-                await Climb(self._probes, env, spec, index, target, out.put).run()
+                await Climb(self._probes, env, spec, index, target, out.put, judge).run()
 
         try:
             async with asyncio.TaskGroup() as group:

@@ -217,13 +217,21 @@ class Runner:
             batcher.add([rows.unsupported(kind, i, target, now) for i, target in enumerate(job.targets)])
             return
         env = ProbeEnv(self._network, self._clock, deadline, job.pacing, self._capabilities)
-        batches = probe.run(job.spec, job.targets, env)
+        batches = _batches(probe, kind, job, env)
         try:
             async for batch in batches:
                 batcher.add(batch)
                 await lane.room()
         finally:
             await _close(batches)
+
+
+def _batches(probe: Probe, kind: Kind, job: Job, env: ProbeEnv) -> AsyncIterator[Sequence[Measurement]]:
+    if not job.spec.options.expect:
+        return probe.run(job.spec, job.targets, env)
+    from probemesh_agent.expecting import measured  # only where something is expected
+
+    return measured(probe, kind, job.spec, job.targets, env)
 
 
 async def _close(batches: AsyncIterator[Sequence[Measurement]]) -> None:

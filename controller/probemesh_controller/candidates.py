@@ -9,8 +9,10 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from probemesh_shared import failures
+from probemesh_shared.failures import outcome_of
 from probemesh_shared.model import AgentInfo, Failure, Measurement, Options, Spec, Target
-from probemesh_shared.words import FailureKind, Kind, Origin, Outcome, Stage
+from probemesh_shared.words import FailureKind, Kind, Origin, Stage
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -70,6 +72,12 @@ def address(
     return Addressed(tuple(ready), tuple(indices), tuple(refused))
 
 
+def unsupported(spec: Spec, targets: tuple[Target, ...], detail: str, now_ns: int) -> tuple[Measurement, ...]:
+    """Rows for a spec that is not sent to an agent because it cannot do what is asked."""
+    failure = failures.unsupported(Stage.SEND, detail)
+    return tuple(_row(spec, target, index, failure, now_ns) for index, target in enumerate(targets))
+
+
 def _fill(target: Target, prober: AgentInfo, fleet: tuple[AgentInfo, ...]) -> tuple[Target, Failure | None]:
     named = next((agent for agent in fleet if agent.name == target.agent), None)
     if named is None:
@@ -104,7 +112,7 @@ def _row(spec: Spec, target: Target, index: int, failure: Failure, now_ns: int) 
         target=target.text,
         address=None,
         port=port,
-        outcome=Outcome.UNMEASURED,
+        outcome=outcome_of(failure),
         started_ns=now_ns,
         failure=failure,
         log=(f"{failure.detail}; family {options.family}",),

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.escape import escape
 from probemesh_shared.model import AgentInfo, Measurement, Target
+from probemesh_shared.session.frames import EXPECT
 from probemesh_shared.words import AgentState, Outcome
 
 from probemesh_controller.api import PlannedVantage, RunRequest
-from probemesh_controller.candidates import address
+from probemesh_controller.candidates import address, unsupported
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 MAX_TARGETS = 4096
@@ -104,6 +105,16 @@ def _since(last_seen_ns: int | None, now_ns: int) -> str:
 def _parts(request: RunRequest, agent: AgentInfo, fleet: tuple[AgentInfo, ...], now_ns: int) -> list[Part]:
     parts = []
     for spec_index, spec in enumerate(request.specs):
+        if spec.options.expect and EXPECT not in agent.capabilities:
+            refused = unsupported(spec, request.targets, _too_old(agent), now_ns)
+            parts.append(Part(agent.id, agent.name, spec_index, (), (), refused))
+            continue
         ready = address(spec, request.targets, agent, fleet, now_ns)
         parts.append(Part(agent.id, agent.name, spec_index, ready.targets, ready.indices, ready.refused))
     return parts
+
+
+def _too_old(agent: AgentInfo) -> str:
+    """It would measure, and never look at what is expected."""
+    version = escape(agent.version or "an older version", 40)
+    return f"{agent.name} runs {version}, which knows no expectations: upgrade it, or ask without --expect"

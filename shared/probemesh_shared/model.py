@@ -100,12 +100,10 @@ class TcpSpec:
 
 @dataclass(frozen=True, slots=True)
 class UdpSpec:
-    """A datagram of ``payload`` (default: empty); any answer counts unless ``expect`` must be contained in
-    it."""
+    """A datagram of ``payload`` (default: empty); any answer counts, but for ``options.expect``."""
 
     options: Options = Options()
     payload: bytes | None = None
-    expect: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +125,13 @@ class TlsSpec:
 
 @dataclass(frozen=True, slots=True)
 class HttpSpec:
-    """``expect_status`` are inclusive ranges, empty: 200-399. Redirects are reported, not followed."""
+    """``expect_status`` are inclusive ranges, empty: 200-399; a ``status`` expectation comes before them.
+    Redirects are reported, not followed."""
 
     options: Options = Options()
     method: str = "GET"
     headers: tuple[tuple[str, str], ...] = ()
     expect_status: tuple[PortRange, ...] = ()
-    expect_body: str | None = None  # must be contained in the first 1 MiB of the body
     server_name: str | None = None
 
 

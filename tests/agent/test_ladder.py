@@ -9,6 +9,7 @@ from probemesh_agent import porttable
 from probemesh_agent.ladder import LadderProbe
 from probemesh_agent.porttable import Manner
 from probemesh_agent.wire.starttls import SSL_REQUEST
+from probemesh_shared.expectations import parse_expectations
 from probemesh_shared.model import (
     DnsDetail,
     Failure,
@@ -31,10 +32,14 @@ class Climbed:
     """One climb of ``text`` with fakes; ``broken`` by kind."""
 
     def __init__(
-        self, network: FakeNetwork | None = None, family: Family = Family.BOTH, **broken: Broken
+        self,
+        network: FakeNetwork | None = None,
+        family: Family = Family.BOTH,
+        expect: tuple[str, ...] = (),
+        **broken: Broken,
     ) -> None:
         self.network = network or FakeNetwork()
-        self.options = Options(family, timeout_s=1.0)
+        self.options = Options(family, timeout_s=1.0, expect=parse_expectations(expect))
         self.probes = {kind: FakeProbe(kind, broken.get(kind.value, lambda h, p: None)) for kind in RUNGS}
         self.rows: list[Measurement] = []
 
@@ -292,3 +297,63 @@ def test_manners(port: int, manner: str) -> None:
 )
 def test_greetings(banner: bytes, port: int, protocol: str | None) -> None:
     assert porttable.protocol_of(banner, port) == protocol
+
+
+# --- what is expected -----------------------------------------------------------------------------------
+
+
+async def test_a_rung_that_is_not_as_expected_ends_the_climb() -> None:
+    climbed = await Climbed(FakeNetwork(says=[b"SSH-2.0-x"]), expect=("banner=SSH-1",))("192.0.2.1:8080")
+    assert climbed.kinds == [Kind.ICMP, Kind.TCP]
+    (row,) = climbed.of(Kind.TCP)
+    assert row.outcome is Outcome.ANSWER_UNEXPECTED and row.failure is not None
+    assert "expected SSH-1 in it" in row.failure.detail
+
+
+async def test_a_failure_that_is_expected_holds_and_nothing_is_climbed_above_it() -> None:
+    climbed = await Climbed(expect=("state=closed",), tcp=always(REFUSED))("192.0.2.1:443")
+    (row,) = climbed.of(Kind.TCP)
+    assert (row.outcome, row.failure) == (Outcome.OK, None)
+    assert climbed.kinds == [Kind.ICMP, Kind.TCP]
+
+
+async def test_a_name_that_has_other_addresses_is_not_climbed() -> None:
+    network = FakeNetwork(hosts={"web.example": ("192.0.2.1",)})
+    climbed = await Climbed(network, expect=("address=192.0.2.2",))("web.example:80")
+    assert climbed.kinds == [Kind.DNS]
+    assert climbed.rows[0].outcome is Outcome.ANSWER_UNEXPECTED
+    held = await Climbed(network, expect=("address=192.0.2.1",))("web.example:80")
+    assert held.kinds == [Kind.ICMP, Kind.DNS, Kind.TCP, Kind.HTTP]
+
+
+@pytest.mark.parametrize(
+    ("target", "says", "expect", "kind"),
+    [
+        ("192.0.2.1:22", [b"SSH-2.0-x"], "status=200", Kind.HTTP),
+        ("192.0.2.1:80,443", [], "status=200", Kind.HTTP),
+        ("web.example:443", [], "rcode=NXDOMAIN", Kind.DNS),
+    ],
+)
+async def test_what_no_rung_could_be_judged_by_is_told_as_unsupported(
+    target: str, says: list[bytes], expect: str, kind: Kind
+) -> None:
+    network = FakeNetwork(hosts={"web.example": ("192.0.2.1",)}, says=says)
+    climbed = await Climbed(network, expect=(expect,))(target)
+    last = climbed.rows[-1]
+    assert (last.kind, last.outcome, last.port) == (kind, Outcome.UNSUPPORTED, None)
+    assert last.failure is not None and f"--kind {kind}" in last.failure.detail
+
+
+async def test_where_the_climb_broke_below_nothing_more_is_told() -> None:
+    climbed = await Climbed(expect=("status=200",), tcp=always(REFUSED))("192.0.2.1:80")
+    assert climbed.kinds == [Kind.ICMP, Kind.TCP]
+    own = await Climbed(FakeNetwork(own=frozenset({"192.0.2.1"})), expect=("status=200",))("192.0.2.1:80")
+    assert {row.outcome for row in own.rows} == {Outcome.UNMEASURED}
+
+
+async def test_a_banner_that_is_expected_is_waited_for_where_none_would_be_read() -> None:
+    network = FakeNetwork(says=[b"SSH-2.0-x"])
+    climbed = await Climbed(network, expect=("banner=SSH-2",))("tcp://192.0.2.1:80")
+    assert climbed.of(Kind.TCP)[0].outcome is Outcome.OK
+    silent = await Climbed(expect=("banner=SSH-2",))("tcp://192.0.2.1:80")
+    assert silent.of(Kind.TCP)[0].outcome is Outcome.ANSWER_UNEXPECTED

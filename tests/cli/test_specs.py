@@ -18,11 +18,11 @@ from probemesh_controller.cli.specs.values import parse_bytes
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.model import (
     DnsSpec,
+    Expectation,
     HttpSpec,
     IcmpSpec,
     LadderSpec,
     Options,
-    PortRange,
     TcpSpec,
     TlsSpec,
     UdpSpec,
@@ -60,7 +60,11 @@ def build(target, **options):
             IcmpSpec(Options(size=100, dont_fragment=True)),
         ),
         ("db:1", {"kinds": ["tcp"], "ipv6": True, "count": 1}, TcpSpec(Options(family=Family.IPV6, count=1))),
-        ("udp://h:53", {"payload": "hex:00ff", "expect": "ok"}, UdpSpec(payload=b"\x00\xff", expect=b"ok")),
+        (
+            "udp://h:53",
+            {"payload": "hex:00ff", "expect": ["ok"]},
+            UdpSpec(Options(expect=(Expectation("answer", "ok"),)), b"\x00\xff"),
+        ),
         (
             "dns:a.b",
             {"server": "[::1]:53", "record_type": "mx", "transport": "tcp"},
@@ -69,12 +73,11 @@ def build(target, **options):
         ("h:443", {"kinds": ["tls"], "sni": "web"}, TlsSpec(server_name="web")),
         (
             "http://h/",
-            {"method": "head", "headers": ["X-A: b"], "expect_status": "200,301-308", "expect_body": "x"},
+            {"method": "head", "headers": ["X-A: b"], "expect_status": "301-308,200", "expect_body": "x"},
             HttpSpec(
+                Options(expect=(Expectation("status", "200,301-308"), Expectation("body", "x"))),
                 method="HEAD",
                 headers=(("X-A", "b"),),
-                expect_body="x",
-                expect_status=(PortRange(200, 200), PortRange(301, 308)),
             ),
         ),
     ],
@@ -144,3 +147,48 @@ def test_sizes_that_cannot_be(size):
 def test_udp_takes_one_size():
     with pytest.raises(InvalidRequest, match="belong to the kind icmp"):
         build("udp://h:9", size="10,20")
+
+
+EXPECTED = [
+    ("https://h/", {}, ["status=200", "rtt-max=20ms"], LadderSpec, ["status", "rtt-max"]),
+    ("h:22", {}, ["banner=SSH"], LadderSpec, ["banner"]),
+    ("web", {}, ["address=192.0.2.1"], LadderSpec, ["address"]),
+    ("dns:a.b", {}, ["rcode=NXDOMAIN"], LadderSpec, ["rcode"]),
+    ("h:443", {"kinds": ["tls"]}, ["tls-version=1.2+"], TlsSpec, ["tls-version"]),
+    ("udp://h:53", {}, ["pong"], LadderSpec, ["answer"]),
+    ("udp://h:53", {}, ["state=open"], LadderSpec, ["state"]),
+    ("udp://h:53", {}, ["a=b"], LadderSpec, ["answer"]),
+]
+
+
+@pytest.mark.parametrize(("target", "options", "texts", "spec", "keys"), EXPECTED)
+def test_what_is_expected_travels_in_the_spec_and_names_no_kind(target, options, texts, spec, keys):
+    (built,) = build(target, expect=texts, **options)
+    assert type(built) is spec
+    assert [one.key for one in built.options.expect] == keys
+
+
+def test_each_of_several_kinds_is_given_what_belongs_to_it():
+    tls, icmp = build("h:443", kinds=["tls", "icmp"], expect=["alpn=h2", "rtt-max=1s"])
+    assert [one.key for one in tls.options.expect] == ["alpn", "rtt-max"]
+    assert [one.key for one in icmp.options.expect] == ["rtt-max"]
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "text", "words", "hint"),
+    [
+        ("h:443", {"kinds": ["tcp"]}, "status=200", "belongs to the kind http", "add --kind http"),
+        ("h:443", {}, "rcode=NXDOMAIN", "belongs to the kind dns", "add --kind dns"),
+        ("web", {}, "status=200", "belongs to the kind http", "add --kind http"),
+        ("web", {}, "tls-version=1.3", "kind tls and http", "add --kind tls or --kind http"),
+        ("dns:a", {}, "banner=x", "belongs to the kind tcp", "add --kind tcp"),
+        ("h:443", {}, "pong", "has no value", "KEY=VALUE"),
+        ("h:443", {}, "stauts=200", "no expectation 'stauts'", "did you mean 'status'?"),
+        ("udp://h:53", {}, "stat=open", "no expectation 'stat'", "did you mean 'state'?"),
+        ("udp://h:53", {}, "state=shut", "there is no 'shut'", "state=closed"),
+    ],
+)
+def test_an_expectation_that_nothing_could_be_judged_by_is_refused(target, options, text, words, hint):
+    with pytest.raises(InvalidRequest, match=words) as refused:
+        build(target, expect=[text], **options)
+    assert hint in refused.value.hint

@@ -5,12 +5,14 @@ import errno
 import socket
 import time
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from probemesh_agent.engine import Engine
 from probemesh_agent.engine.echo import EchoSocket
 from probemesh_shared import stats
+from probemesh_shared.expectations import parse_expectations
 from probemesh_shared.model import (
     IcmpSpec,
     Options,
@@ -81,9 +83,9 @@ async def test_a_datagram_is_answered_and_stamped_by_the_kernel(engine: Engine, 
         loop.add_reader(echo, lambda: echo.sendto(*(lambda got: (got[0] + b"!", got[1]))(echo.recvfrom(100))))
         try:
             port = echo.getsockname()[1]
-            spec = UdpSpec(TWICE, b"ping", b"ping!")
+            spec = UdpSpec(replace(TWICE, expect=parse_expectations(["answer=ping!", "answer=in"])), b"ping")
             (row,) = await run_kind(Kind.UDP, spec, [target(host, port)], env_of(engine))
-            other = UdpSpec(TWICE, b"ping", b"pong")
+            other = UdpSpec(replace(TWICE, expect=parse_expectations(["answer=pong"])), b"ping")
             (wrong,) = await run_kind(Kind.UDP, other, [target(host, port)], env_of(engine))
         finally:
             loop.remove_reader(echo)

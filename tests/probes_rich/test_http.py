@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 import trustme
-from probemesh_shared.model import HttpDetail, HttpSpec, Measurement, PortRange
+from probemesh_shared.expectations import parse_expectations
+from probemesh_shared.model import HttpDetail, HttpSpec, Measurement, Options, PortRange
 from probemesh_shared.words import FailureKind, Outcome, Stage
 
 from tests.probes_rich.rich_bench import QUICK, Bench, at, reset, saying, server_context, serving
@@ -60,6 +61,10 @@ async def test_each_sample_is_a_request(bench: Bench) -> None:
     assert all(one.rtt_ms and one.rtt_ms > 0 for one in row.samples)
 
 
+def expecting(*texts: str) -> Options:
+    return replace(QUICK, expect=parse_expectations(texts))
+
+
 async def test_status_and_body_that_were_not_expected(bench: Bench) -> None:
     async with serving(saying(b"HTTP/1.1 500 Oh no\r\nContent-Length: 0\r\n\r\n")) as port:
         row = await bench.one(HttpSpec(QUICK), at(port))
@@ -69,9 +74,9 @@ async def test_status_and_body_that_were_not_expected(bench: Bench) -> None:
         wanted = await bench.one(HttpSpec(QUICK, expect_status=(PortRange(500, 503),)), at(port))
         assert wanted.outcome is Outcome.OK
     async with serving(saying(OK)) as port:
-        row = await bench.one(HttpSpec(QUICK, expect_body="hell"), at(port))
+        row = await bench.one(HttpSpec(expecting("body=hell")), at(port))
         assert row.outcome is Outcome.OK
-        row = await bench.one(HttpSpec(QUICK, expect_body="heaven"), at(port))
+        row = await bench.one(HttpSpec(expecting("body=heaven")), at(port))
         assert row.failure is not None and row.failure.kind is FailureKind.BODY_UNEXPECTED
 
 

@@ -39,7 +39,7 @@ class Question:
     """What is sent, and what the answer must contain (None: any answer will do)."""
 
     payload: bytes
-    expect: bytes | None = None
+    expect: tuple[bytes, ...] = ()  # all of them in one answer
 
 
 class UdpDriver:
@@ -195,7 +195,7 @@ class UdpAttempt:
         expect = self.driver.question.expect
         failure: Failure | None = None
         outcome = Outcome.OK
-        if expect is not None and expect not in answer:
+        if not all(part in answer for part in expect):
             detail = f"an answer of {len(answer)} bytes without what was expected"
             failure = Failure(Stage.RECEIVE, FailureKind.ANSWER_UNEXPECTED, Origin.TARGET, detail)
             outcome = failures.outcome_of(failure)

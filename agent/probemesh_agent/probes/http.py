@@ -11,6 +11,8 @@ from typing import Any
 
 import h11
 from probemesh_shared import failures
+from probemesh_shared.expectations import http_expectations
+from probemesh_shared.expectations.values import spell_ranges
 from probemesh_shared.hosts import bracketed
 from probemesh_shared.model import (
     Failure,
@@ -27,6 +29,7 @@ from probemesh_shared.words import FailureKind, Kind, Origin, Stage
 from probemesh_agent.env import ProbeEnv, ProbeFailed, ProbeLog, Stream
 from probemesh_agent.probes.attempts import Attempted, Exchange, Plan, RichRun, Unit, plan_by_address
 from probemesh_agent.probes.handshake import Contexts, Handshaker, name_to_verify
+from probemesh_agent.probes.httpbody import judge_body
 from probemesh_agent.version import version
 
 _HEADERS_MOST = 16 * 1024
@@ -88,6 +91,7 @@ class _HttpExchange:
     def __init__(self, spec: HttpSpec, unit: Unit, env: ProbeEnv, contexts: Contexts) -> None:
         self.log = ProbeLog()
         self._spec, self._unit, self._env = spec, unit, env
+        self._expected = http_expectations(spec.options.expect)
         self._handshaker: Handshaker | None = None
         if unit.target.secure:
             name = name_to_verify(unit, spec.server_name)
@@ -162,16 +166,12 @@ class _HttpExchange:
     def _judge(self, answer: _Answer) -> Failure | None:
         spec = self._spec
         status = answer.status or 0
-        ranges = spec.expect_status or _DEFAULT_STATUS
+        ranges = self._expected.status or spec.expect_status or _DEFAULT_STATUS
         if not any(one.first <= status <= one.last for one in ranges):
-            wanted = ",".join(_range_text(one) for one in ranges)
+            wanted = spell_ranges(ranges)
             detail = f"status {status}, expected {wanted}"
             return Failure(Stage.HTTP, FailureKind.STATUS_UNEXPECTED, Origin.TARGET, detail)
-        if spec.expect_body is not None and spec.expect_body.encode() not in answer.body:
-            within = "its first 1 MiB" if answer.cut else f"its {len(answer.body)} bytes"
-            detail = f"the body does not contain what was expected, in {within}"
-            return Failure(Stage.HTTP, FailureKind.BODY_UNEXPECTED, Origin.TARGET, detail)
-        return None
+        return judge_body(self._expected, answer.body, answer.cut)
 
     def _note(
         self, answer: _Answer, stream: Stream, tls_ms: float | None, began: int, sent: int, ended: int
@@ -266,7 +266,3 @@ def _bad_answer(answer: _Answer, hint: int) -> Failure:
     else:
         detail = "what answered does not speak HTTP/1.1"
     return Failure(Stage.HTTP, FailureKind.BAD_ANSWER, Origin.TARGET, detail)
-
-
-def _range_text(one: PortRange) -> str:
-    return str(one.first) if one.first == one.last else f"{one.first}-{one.last}"

@@ -5,6 +5,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 
+from probemesh_shared.expectations import bytes_expected
 from probemesh_shared.model import Measurement, Spec, Target, UdpDetail, UdpSpec
 from probemesh_shared.words import Kind
 
@@ -24,7 +25,8 @@ class UdpProbe:
         assert isinstance(spec, UdpSpec)
         options = spec.options
         payload = spec.payload if spec.payload is not None else bytes(options.size or 0)
-        question = Question(payload, spec.expect)
+        needles = bytes_expected(options.expect) if options.expect else ()
+        question = Question(payload, tuple(needle.data for needle in needles))
         return PacketRun(
             self.kind,
             options,

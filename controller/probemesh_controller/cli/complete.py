@@ -44,6 +44,12 @@ def kinds(incomplete: str) -> list[str]:
     return ["icmp", "dns", "tcp", "udp", "tls", "http"]
 
 
+def expectations(incomplete: str) -> list[str]:
+    from probemesh_shared.expectations import KEYS
+
+    return [f"{key}=" for key in KEYS]
+
+
 def _known() -> tuple[list[str], list[str]]:
     from probemesh_controller import config
 

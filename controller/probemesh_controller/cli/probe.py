@@ -14,6 +14,8 @@ EXAMPLES = [
     ("meshctl probe web:22,80,8000-8100 --from all --limit 4", "a scan, from one agent of each site in turn"),
     ("meshctl probe dns:example.org/MX@192.0.2.53", "ask one name server"),
     ("meshctl probe agent:tokyo-1:22 --exclude self", "one agent from all the others"),
+    ("meshctl probe https://web/ --expect status=200 --expect rtt-max=20ms", "what the answer must be like"),
+    ("meshctl probe db:5432 --from site=dmz --expect-fail", "what must not be reached"),
     ("meshctl probe udp://ntp.internal:123 --payload hex:1b00 -o json", "for scripts"),
 ]
 MORE = """TARGET is HOST, HOST:PORT, [IPV6]:PORT, HOST:22,80,8000-8100, tcp://, udp://, http(s)://,
@@ -44,7 +46,6 @@ def probe(
     dont_fragment: options.DontFragment = False,
     # udp
     payload: options.Payload = None,
-    expect: options.Expect = None,
     # dns
     server: options.Server = None,
     record_type: options.RecordType = None,
@@ -55,8 +56,11 @@ def probe(
     # http
     method: options.Method = None,
     header: options.Headers = None,
+    # what is expected
+    expect: options.Expect = None,
     expect_status: options.ExpectStatus = None,
     expect_body: options.ExpectBody = None,
+    expect_fail: options.ExpectFail = False,
     # what is done with the results
     strict: options.Strict = False,
     output: options.Output = Format.TABLE,
@@ -90,14 +94,16 @@ def probe(
             ttl=ttl,
             size=size,
             dont_fragment=dont_fragment,
+            expect=expect or (),
+            expect_status=expect_status,
+            expect_body=expect_body,
+            expect_fail=expect_fail,
             icmp=IcmpAsked(),
             dns=DnsAsked(server=server, record_type=record_type, transport=transport),
             tcp=TcpAsked(),
-            udp=UdpAsked(payload=payload, expect=expect),
+            udp=UdpAsked(payload=payload),
             tls=TlsAsked(sni=sni, starttls=starttls),
-            http=HttpAsked(
-                method=method, headers=header or (), expect_status=expect_status, expect_body=expect_body
-            ),
+            http=HttpAsked(method=method, headers=header or ()),
         )
         wanted = ProbeAsked(tuple(target), asked, from_, exclude, limit, deadline, strict, output, ci)
         return await run_probe(wanted)

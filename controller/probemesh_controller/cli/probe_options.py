@@ -44,7 +44,6 @@ Size = Annotated[
 DontFragment = Annotated[bool, typer.Option("--dont-fragment", help="icmp, udp: set DF")]
 # udp
 Payload = Annotated[str | None, typer.Option(metavar="TEXT|hex:…", help="udp: what to send")]
-Expect = Annotated[str | None, typer.Option(metavar="TEXT|hex:…", help="udp: what the answer must contain")]
 # dns
 Server = Annotated[str | None, typer.Option(metavar="HOST[:PORT]", help="dns: name server to ask")]
 RecordType = Annotated[str | None, typer.Option("--type", metavar="TYPE", help="dns: record type")]
@@ -62,10 +61,22 @@ Sni = Annotated[str | None, typer.Option(metavar="NAME", help="tls, http: name t
 # http
 Method = Annotated[str | None, typer.Option(metavar="METHOD", help="http: request method  [GET]")]
 Headers = Annotated[list[str] | None, typer.Option(metavar="'N: V'", help="http: header; may be repeated")]
-ExpectStatus = Annotated[
-    str | None, typer.Option(metavar="200,301-308", help="http: status that is fine  [200-399]")
+# what is expected
+Expect = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="What the answer must be like; may be repeated: meshctl help expectations",
+        autocompletion=complete.expectations,
+    ),
 ]
-ExpectBody = Annotated[str | None, typer.Option(metavar="TEXT", help="http: what the body must contain")]
+ExpectStatus = Annotated[
+    str | None, typer.Option(metavar="200,301-308", help="http: the same as --expect status=  [200-399]")
+]
+ExpectBody = Annotated[str | None, typer.Option(metavar="TEXT", help="http: the same as --expect body=")]
+ExpectFail = Annotated[
+    bool, typer.Option("--expect-fail", help="It must not be reached: who does has failed")
+]
 # what is done with the results
 Strict = Annotated[bool, typer.Option("--strict", help="A certificate that does not verify is a failure")]
 Output = Annotated[

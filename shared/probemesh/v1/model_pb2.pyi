@@ -555,9 +555,7 @@ class UdpSpec(_message.Message):
 
     OPTIONS_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
-    EXPECT_FIELD_NUMBER: _builtins.int
     payload: _builtins.bytes
-    expect: _builtins.bytes
     @_builtins.property
     def options(self) -> Global___Options: ...
     def __init__(
@@ -565,19 +563,13 @@ class UdpSpec(_message.Message):
         *,
         options: Global___Options | None = ...,
         payload: _builtins.bytes | None = ...,
-        expect: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expect", b"_expect", "_payload", b"_payload", "expect", b"expect", "options", b"options", "payload", b"payload"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_payload", b"_payload", "options", b"options", "payload", b"payload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expect", b"_expect", "_payload", b"_payload", "expect", b"expect", "options", b"options", "payload", b"payload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_payload", b"_payload", "options", b"options", "payload", b"payload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__expect: _TypeAlias = _typing.Literal["expect"]  # noqa: Y015
-    _WhichOneofArgType__expect: _TypeAlias = _typing.Literal["_expect", b"_expect"]  # noqa: Y015
     _WhichOneofReturnType__payload: _TypeAlias = _typing.Literal["payload"]  # noqa: Y015
     _WhichOneofArgType__payload: _TypeAlias = _typing.Literal["_payload", b"_payload"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__expect) -> _WhichOneofReturnType__expect | None: ...
-    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__payload) -> _WhichOneofReturnType__payload | None: ...
 
 Global___UdpSpec: _TypeAlias = UdpSpec  # noqa: Y015
@@ -659,10 +651,8 @@ class HttpSpec(_message.Message):
     METHOD_FIELD_NUMBER: _builtins.int
     HEADERS_FIELD_NUMBER: _builtins.int
     EXPECT_STATUS_FIELD_NUMBER: _builtins.int
-    EXPECT_BODY_FIELD_NUMBER: _builtins.int
     SERVER_NAME_FIELD_NUMBER: _builtins.int
     method: _builtins.str
-    expect_body: _builtins.str
     server_name: _builtins.str
     @_builtins.property
     def options(self) -> Global___Options: ...
@@ -677,20 +667,14 @@ class HttpSpec(_message.Message):
         method: _builtins.str = ...,
         headers: _abc.Iterable[Global___Header] | None = ...,
         expect_status: _abc.Iterable[Global___PortRange] | None = ...,
-        expect_body: _builtins.str | None = ...,
         server_name: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expect_body", b"_expect_body", "_server_name", b"_server_name", "expect_body", b"expect_body", "options", b"options", "server_name", b"server_name"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_server_name", b"_server_name", "options", b"options", "server_name", b"server_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expect_body", b"_expect_body", "_server_name", b"_server_name", "expect_body", b"expect_body", "expect_status", b"expect_status", "headers", b"headers", "method", b"method", "options", b"options", "server_name", b"server_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_server_name", b"_server_name", "expect_status", b"expect_status", "headers", b"headers", "method", b"method", "options", b"options", "server_name", b"server_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__expect_body: _TypeAlias = _typing.Literal["expect_body"]  # noqa: Y015
-    _WhichOneofArgType__expect_body: _TypeAlias = _typing.Literal["_expect_body", b"_expect_body"]  # noqa: Y015
     _WhichOneofReturnType__server_name: _TypeAlias = _typing.Literal["server_name"]  # noqa: Y015
     _WhichOneofArgType__server_name: _TypeAlias = _typing.Literal["_server_name", b"_server_name"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__expect_body) -> _WhichOneofReturnType__expect_body | None: ...
-    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__server_name) -> _WhichOneofReturnType__server_name | None: ...
 
 Global___HttpSpec: _TypeAlias = HttpSpec  # noqa: Y015

@@ -8,6 +8,8 @@ from probemesh_shared.model import Job, Measurement
 #: Newest protocol spoken here, and the oldest still understood. A peer's hello carries its own two.
 PROTOCOL = 1
 MIN_PROTOCOL = 1
+#: The capability of an agent that judges ``Options.expect``: others would measure, and never look at it.
+EXPECT = "expect"
 
 
 class JobStatus(StrEnum):

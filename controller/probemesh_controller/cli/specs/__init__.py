@@ -3,16 +3,18 @@
 Each kind's own options are read in the module of that kind; what they have in common is read here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.escape import escape
+from probemesh_shared.expectations import of_kind
 from probemesh_shared.model import LadderSpec, Options, Spec, Target
 from probemesh_shared.names import did_you_mean
 from probemesh_shared.targets import count_ports
 from probemesh_shared.words import Family, Kind
 
 from probemesh_controller.cli.specs.dns import DnsAsked
+from probemesh_controller.cli.specs.expected import read_expectations
 from probemesh_controller.cli.specs.http import HttpAsked
 from probemesh_controller.cli.specs.icmp import IcmpAsked, parse_sizes
 from probemesh_controller.cli.specs.tcp import TcpAsked
@@ -36,7 +38,6 @@ _BELONGS = {
     "--dont-fragment": (Kind.ICMP, Kind.UDP),
     # udp
     "--payload": (Kind.UDP,),
-    "--expect": (Kind.UDP,),
     # dns
     "--server": (Kind.DNS,),
     "--type": (Kind.DNS,),
@@ -47,8 +48,6 @@ _BELONGS = {
     # http
     "--method": (Kind.HTTP,),
     "--header": (Kind.HTTP,),
-    "--expect-status": (Kind.HTTP,),
-    "--expect-body": (Kind.HTTP,),
 }
 
 
@@ -67,6 +66,10 @@ class Asked:
     ttl: int | None = None
     size: str | None = None
     dont_fragment: bool = False
+    expect: Sequence[str] = ()
+    expect_status: str | None = None  # the same as expect status=
+    expect_body: str | None = None
+    expect_fail: bool = False
     icmp: IcmpAsked = field(default_factory=IcmpAsked)
     dns: DnsAsked = field(default_factory=DnsAsked)
     tcp: TcpAsked = field(default_factory=TcpAsked)
@@ -77,9 +80,9 @@ class Asked:
 
 def build_specs(asked: Asked, targets: Sequence[Target]) -> tuple[Spec, ...]:
     """One spec a kind; the ladder where no kind is named or needed. Raises :class:`InvalidRequest`."""
-    options = _options(asked)
     given = _given(asked)
     kinds = _kinds(asked.kinds) or _needed(given, targets)
+    options = replace(_options(asked), expect=read_expectations(_expected(asked), kinds, targets))
     for target in targets:
         for kind in kinds:
             _check_fit(kind, target)
@@ -102,6 +105,11 @@ def default_deadline(asked: Asked) -> float:
         samples = f"{asked.count} samples {asked.interval:g} s apart"
         raise InvalidRequest(f"{samples} take longer than {LONGEST_S} s", "lower --count or --interval")
     return max(15.0, needed)
+
+
+def _expected(asked: Asked) -> list[str]:
+    aliases = {"status": asked.expect_status, "body": asked.expect_body}
+    return [*asked.expect, *(f"{key}={text}" for key, text in aliases.items() if text is not None)]
 
 
 def _options(asked: Asked) -> Options:
@@ -171,6 +179,7 @@ def _check_fit(kind: Kind, target: Target) -> None:
 
 
 def _spec(kind: Kind, asked: Asked, options: Options) -> Spec:
+    options = replace(options, expect=of_kind(options.expect, kind))
     match kind:
         case Kind.ICMP:
             return asked.icmp.spec(options, () if asked.size is None else parse_sizes(asked.size))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.escape import escape
-from probemesh_shared.model import HttpSpec, Options, PortRange
+from probemesh_shared.model import HttpSpec, Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,15 +14,11 @@ class HttpAsked:
 
     method: str | None = None
     headers: Sequence[str] = ()
-    expect_status: str | None = None
-    expect_body: str | None = None
 
     def given(self) -> dict[str, object]:
         return {
             "--method": self.method,
             "--header": self.headers or None,
-            "--expect-status": self.expect_status,
-            "--expect-body": self.expect_body,
         }
 
     def spec(self, options: Options, sni: str | None) -> HttpSpec:
@@ -33,8 +29,6 @@ class HttpAsked:
             options,
             method=method,
             headers=tuple(_header(text) for text in self.headers),
-            expect_status=_statuses(self.expect_status) if self.expect_status else (),
-            expect_body=self.expect_body,
             server_name=sni,
         )
 
@@ -47,16 +41,3 @@ def _header(text: str) -> tuple[str, str]:
     if any(ord(char) < 32 and char != "\t" for char in value) or "\x7f" in value:
         raise InvalidRequest(f"the header {name} has control characters in its value")
     return name, value.strip()
-
-
-def _statuses(text: str) -> tuple[PortRange, ...]:
-    spans = []
-    for item in text.split(","):
-        first, _, last = item.partition("-")
-        numbers = [int(word) if word.isascii() and word.isdigit() else 0 for word in (first, last or first)]
-        if not all(100 <= number <= 999 for number in numbers) or numbers[0] > numbers[1]:
-            raise InvalidRequest(
-                f"'{escape(item, 40)}' is no HTTP status or range", "for example 200,301-308"
-            )
-        spans.append(PortRange(*numbers))
-    return tuple(spans)

@@ -12,12 +12,10 @@ class UdpAsked:
     """As typed; None where an option was not given."""
 
     payload: str | None = None
-    expect: str | None = None
 
     def given(self) -> dict[str, object]:
-        return {"--payload": self.payload, "--expect": self.expect}
+        return {"--payload": self.payload}
 
     def spec(self, options: Options) -> UdpSpec:
         payload = None if self.payload is None else parse_bytes(self.payload, "--payload")
-        expect = None if self.expect is None else parse_bytes(self.expect, "--expect")
-        return UdpSpec(options, payload, expect)
+        return UdpSpec(options, payload)
