@@ -10,6 +10,7 @@ from typing import Any
 
 from typer.main import get_command
 
+from probemesh_controller.cli.expecting import page
 from probemesh_controller.cli.help import EXIT_CODES
 from probemesh_controller.cli.main import app
 
@@ -42,6 +43,7 @@ def render() -> str:
     for name, command, context in commands():
         help_text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
         parts.append(f"## {name}\n\n```text\n{help_text}\n```\n")
+    parts.append(f"## Expectations\n\n```text\n{page()}```\n")
     parts.append(f"## Exit codes\n\n```text\n{EXIT_CODES}```\n")
     return "\n".join(parts)
 

@@ -34,6 +34,7 @@ from probemesh_controller.api import (
     RunRequest,
     RunVantageEnded,
 )
+from probemesh_controller.turned import turned
 
 #: The name of the vantage point that is the laptop itself; it stands first.
 SELF = "self"
@@ -79,11 +80,20 @@ def _row_key(row: Measurement) -> tuple[int, int, str, bool, str, int]:
 class Assembly:
     """Feed it the events of a run (those of ``self`` too, in the same shapes), read the results at any time.
 
-    ``started_ns`` is the run's own start; without it that of the earliest measurement is shown.
+    ``started_ns`` is the run's own start; without it that of the earliest measurement is shown. With
+    ``expect_fail`` accounts are turned round, and ``strict`` says what counts as reached.
     """
 
-    def __init__(self, request: RunRequest, started_ns: int | None = None) -> None:
+    def __init__(
+        self,
+        request: RunRequest,
+        started_ns: int | None = None,
+        *,
+        expect_fail: bool = False,
+        strict: bool = False,
+    ) -> None:
         self._request = request
+        self._expect_fail, self._strict = expect_fail, strict
         self._started_ns = started_ns
         self._accounts: dict[str, _Account] = {name: _Account() for name in request.agents}
         self._planned = False
@@ -154,7 +164,8 @@ class Assembly:
     def _vantage(self, name: str, index: int, target: Target) -> Vantage:
         key = name, index
         if key not in self._cache:
-            self._cache[key] = self._judge(name, self._accounts[name], index, target)
+            told = self._judge(name, self._accounts[name], index, target)
+            self._cache[key] = turned(told, target, self._strict) if self._expect_fail else told
         return self._cache[key]
 
     def _judge(self, name: str, account: _Account, index: int, target: Target) -> Vantage:

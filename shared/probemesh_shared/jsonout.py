@@ -175,6 +175,7 @@ def _vantage(vantage: Vantage, parse: ParseCertificate) -> VantageJson:
         "failed_at": vantage.failed_at,
         "is_target": vantage.is_target,
         "reason": vantage.reason,
+        "expect_fail": vantage.expect_fail,
         "measurements": [_measurement(row, parse) for row in vantage.measurements],
     }
 

@@ -208,6 +208,7 @@ class VantageJson(TypedDict):
     failed_at: Annotated[Kind | None, "the kind of that rung"]
     is_target: Annotated[bool, "it owns the target's address, and counts nowhere"]
     reason: Annotated[str | None, "why it was not measured, for people"]
+    expect_fail: Annotated[bool, "turned round: ok is who did not reach the target"]
     measurements: list[MeasurementJson]
 
 

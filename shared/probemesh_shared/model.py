@@ -393,6 +393,7 @@ class Vantage:
     measurements: tuple[Measurement, ...] = ()
     is_target: bool = False
     reason: str | None = None  # why it was not measured, for people
+    expect_fail: bool = False  # turned round: ``ok`` is who did not reach it
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,10 @@ def _is_target(measurements: Sequence[Measurement]) -> bool:
     return any(map(is_own_address, measurements)) and not any(map(is_other, measurements))
 
 
+def _is_silent_ping(state: RungState) -> bool:
+    return state.kind is Kind.ICMP and state.outcome is not Outcome.ANSWER_UNEXPECTED
+
+
 def vantage_outcome(
     measurements: Sequence[Measurement], ladder: bool, *, ported: bool | None = None
 ) -> tuple[Outcome, Kind | None, bool]:
@@ -113,14 +117,15 @@ def vantage_outcome(
 
     The first rung that was measured and broke decides; without one, the first that was not measured; else
     ``ok``. In a ladder ping counts only where there is nothing above it: ``ported`` says so where the caller
-    knows (a connect may still be under way), else it is read off the kinds present.
+    knows (a connect may still be under way), else it is read off the kinds present. A ping that was answered
+    and is not as expected counts all the same.
     """
     if not measurements:
         return Outcome.UNMEASURED, None, False
     if _is_target(measurements):
         return Outcome.UNMEASURED, None, True
     above = ported if ported is not None else any(rung_order(row.kind) > 1 for row in measurements)
-    states = [s for s in rungs(measurements) if not (ladder and above and s.kind is Kind.ICMP)]
+    states = [s for s in rungs(measurements) if not (ladder and above and _is_silent_ping(s))]
     if not states:
         return Outcome.UNMEASURED, None, False
     not_ok = [state for state in states if state.outcome is not Outcome.OK]
@@ -143,11 +148,16 @@ def certificate_verified(vantage: Vantage) -> bool | None:
 
 
 def _reached(vantage: Vantage, strict: bool) -> bool:
+    if vantage.expect_fail:
+        return vantage.outcome is Outcome.OK
     return vantage.outcome is Outcome.OK and not (strict and certificate_verified(vantage) is False)
 
 
 def reached_any_port(vantage: Vantage, strict: bool = False) -> bool:
-    """It reached the target, or at least one port of a list with every rung that was climbed there."""
+    """It reached the target, or at least one port of a list with every rung that was climbed there. Where
+    failing is what was expected: it did."""
+    if vantage.expect_fail:
+        return vantage.outcome is Outcome.OK and not vantage.is_target
     if vantage.is_target or (strict and certificate_verified(vantage) is False):
         return False
     if vantage.outcome is Outcome.OK:

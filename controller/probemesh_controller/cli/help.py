@@ -4,7 +4,10 @@ import typer
 
 from probemesh_controller.cli.lazy import MeshGroup, help_text
 
-EXAMPLES = [("meshctl help exit-codes", "what a script may rely on")]
+EXAMPLES = [
+    ("meshctl help exit-codes", "what a script may rely on"),
+    ("meshctl help expectations", "every KEY of --expect"),
+]
 EXIT_CODES = """\
 Exit codes of meshctl, the first that applies:
 
@@ -18,6 +21,8 @@ Exit codes of meshctl, the first that applies:
 
 A certificate that does not verify is a finding and not a failure, unless --strict is given.
 A vantage point that is the target itself counts nowhere. Unmeasured is never "down".
+What is not as --expect says has failed. With --expect-fail it is turned round: 0 nobody reached it,
+1 everybody who looked did, 3 some did or some did not look.
 """
 
 app = typer.Typer(
@@ -37,3 +42,10 @@ def pages(context: typer.Context) -> None:
 @app.command("exit-codes", help="What the exit code of meshctl means.")
 def exit_codes() -> None:
     print(EXIT_CODES, end="")
+
+
+@app.command("expectations", help="Every KEY that --expect KEY=VALUE knows.")
+def expectations() -> None:
+    from probemesh_controller.cli.expecting import page
+
+    print(page(), end="")

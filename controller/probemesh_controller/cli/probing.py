@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from probemesh_shared.errors import InvalidRequest, NotFound
 from probemesh_shared.model import AgentInfo, Spec, Target, TcpSpec
@@ -22,6 +22,7 @@ from probemesh_controller.config import MeshContext
 from probemesh_controller.diagnosis import with_findings
 from probemesh_controller.render.text import counted
 from probemesh_controller.results import Assembly
+from probemesh_controller.turned import kept
 
 #: Servers that count a client that connects and leaves as an error, and lock it out in the end.
 LOCKS_OUT = {3306: "MySQL", 33060: "MySQL X"}
@@ -66,10 +67,13 @@ async def run_probe(asked: ProbeAsked) -> int:
 
 
 async def _measure(asked: ProbeAsked, mesh: Mesh, request: RunRequest, agents: Sequence[AgentInfo]) -> int:
-    assembly = Assembly(request, time.time_ns())
+    must_fail = asked.options.expect_fail
+    assembly = Assembly(request, time.time_ns(), expect_fail=must_fail, strict=asked.strict)
     table = asked.output in (Format.TABLE, Format.WIDE)
     interrupted = await run_shown(mesh, request, assembly, table=table, strict=asked.strict, ci=asked.ci)
     results = with_findings(assembly.results(), agents)
+    if must_fail:
+        results = tuple(replace(result, findings=kept(result.findings)) for result in results)
     print_results(results, asked.output, asked.strict, asked.ci)
     return exit_code(results, asked.strict, interrupted)
 

@@ -66,9 +66,11 @@ def summary_line(result: TargetResult, color: bool = False, strict: bool = False
     if counts.total == 0:
         return "nobody but the target itself was asked"
     it = "every port" if count_ports(result.target.ports) > 1 else "it"
-    parts = [f"{counts.reached} of {counted(counts.total, 'vantage point')} reached {it}"]
+    must_fail = any(vantage.expect_fail for vantage in result.vantages)
+    did = f"did not reach {it}, as expected" if must_fail else f"reached {it}"
+    parts = [f"{counts.reached} of {counted(counts.total, 'vantage point')} {did}"]
     if counts.failed:
-        parts.append(f"{counts.failed} failed")
+        parts.append(f"{counts.failed} {'did' if must_fail else 'failed'}")
     if counts.unmeasured:
         parts.append(f"{counts.unmeasured} not measured")
     style = "good" if counts.reached == counts.total else "bad" if not counts.reached else "warn"
@@ -79,6 +81,10 @@ def verdict_cell(vantage: Vantage, strict: bool = False) -> Cell:
     """✓ reached, ✕ failed, – not measured, ◦ the target's own end: a sign and a word."""
     if vantage.is_target:
         return Cell("◦ is the target", "dim")
+    if vantage.expect_fail and vantage.outcome is Outcome.OK:
+        return Cell("✓ fails as expected", "good")
+    if vantage.expect_fail and vantage.outcome is Outcome.ANSWER_UNEXPECTED:
+        return Cell("✕ reached", "bad")
     if vantage.outcome is Outcome.OK:
         if certificate_verified(vantage) is False:
             return Cell("✕ certificate", "bad") if strict else Cell("✓ ok, certificate invalid", "warn")
@@ -101,7 +107,7 @@ def _row(vantage: Vantage, kinds: Sequence[Kind], scan: bool, strict: bool) -> l
 
 def _scan_verdict(vantage: Vantage) -> Cell:
     ports = [row for row in vantage.measurements if row.port is not None and row.kind in (Kind.TCP, Kind.UDP)]
-    if not ports or vantage.is_target:
+    if not ports or vantage.is_target or vantage.expect_fail:
         return verdict_cell(vantage)
     opened = len({row.port for row in ports if _port_state(row) == "open"})
     total = len({row.port for row in ports})

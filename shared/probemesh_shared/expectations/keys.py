@@ -73,7 +73,7 @@ _ALL = (
         "answer",
         v.NEEDLE,
         {Kind.DNS: j.dns_answer, Kind.TCP: j.tcp_banner, Kind.UDP: INSIDE},
-        "dns: a value among the answers; tcp, udp: TEXT or hex: contained in what comes back",
+        "dns: a value among the answers; tcp, udp: TEXT or hex: in what comes back",
         "answer=192.0.2.1",
     ),
     Key(
