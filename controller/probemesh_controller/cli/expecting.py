@@ -13,8 +13,8 @@ failed just as expected (rcode=NXDOMAIN, state=closed, status=404) holds.
 _TAIL = f"""\
 TEXT is looked for as it is; hex:0d0a stands for bytes. There are no patterns. For udp:// a TEXT
 without a known KEY= is what the answer must contain. In a climb rtt-max, rtt-min and loss-max are
-judged on ping, connect and datagram, and only address on the host's own resolver; what no rung could
-be judged by is unsupported: name the kind (--kind dns). At most {MAX_EXPECTATIONS} expectations.
+judged on ping, connect and datagram, and address alone on the host's own resolver; what no rung
+could be judged by is unsupported: name the kind (--kind dns). At most {MAX_EXPECTATIONS} expectations.
 
 --expect-fail turns it round at the end: who reaches TARGET has failed, who is kept from it is ok.
 """
