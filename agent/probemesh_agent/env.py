@@ -14,6 +14,7 @@ from probemesh_shared.model import Failure, Measurement, Options, Pacing, Spec, 
 from probemesh_shared.words import Family, Kind
 
 from probemesh_agent.lag import waited_ns
+from probemesh_agent.net.namefiles import NameFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,9 @@ class Network(Protocol):
     def nameservers(self, options: Options) -> Nameservers:
         """The host's own. Its owner chose them, 127.0.0.53 included, so only an owner's own denial refuses
         them."""
+
+    def name_files(self) -> NameFiles:
+        """What this host has for names beside its name servers."""
 
     async def connect(self, address: Address, port: int, options: Options, deadline: float) -> Stream: ...
 

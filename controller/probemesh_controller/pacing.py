@@ -23,6 +23,7 @@ from probemesh_shared.model import (
     TlsSpec,
     UdpSpec,
 )
+from probemesh_shared.words import DnsTransport
 
 PACKETS_PER_S = 500.0
 CONNECTS_PER_S = 100.0
@@ -46,7 +47,10 @@ def demand(spec: Spec, target: Target) -> Demand:
     """An upper estimate for one address; a ladder may add one connection each for TLS and HTTP."""
     count, ports = spec.options.count, _ports(target)
     match spec:
-        case IcmpSpec() | DnsSpec():
+        case DnsSpec(transport=transport):
+            asked = count + spec.dnssec + spec.all_servers
+            return Demand(packets=asked) if transport is DnsTransport.UDP else Demand(connects=asked)
+        case IcmpSpec():
             return Demand(packets=count)
         case UdpSpec():
             return Demand(packets=count * ports)

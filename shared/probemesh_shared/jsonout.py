@@ -20,6 +20,7 @@ from probemesh_shared.jsonshape import (
     CertificateJson,
     DetailJson,
     DnsDetailJson,
+    DnsRecordJson,
     FailureJson,
     FindingJson,
     HttpDetailJson,
@@ -27,6 +28,7 @@ from probemesh_shared.jsonshape import (
     MeasurementJson,
     ResultJson,
     SampleJson,
+    SystemLookupJson,
     TlsDetailJson,
     TokenJson,
     ValueGroupJson,
@@ -36,6 +38,7 @@ from probemesh_shared.model import (
     AgentInfo,
     Detail,
     DnsDetail,
+    DnsRecord,
     Failure,
     Finding,
     HttpDetail,
@@ -43,6 +46,7 @@ from probemesh_shared.model import (
     IcmpError,
     Measurement,
     Sample,
+    SystemLookup,
     TargetResult,
     TcpDetail,
     TlsDetail,
@@ -277,14 +281,14 @@ def _detail(detail: Detail | None, parse: ParseCertificate) -> DetailJson | None
             size = detail.answer_size
             return {"state": detail.state, "answer": answer, "answer_hex": answer_hex, "answer_size": size}
         case DnsDetail():
-            return _dns(detail)
+            return _dns(detail, parse)
         case TlsDetail():
             return _tls(detail, parse)
         case HttpDetail():
             return _http(detail, parse)
 
 
-def _dns(detail: DnsDetail) -> DnsDetailJson:
+def _dns(detail: DnsDetail, parse: ParseCertificate) -> DnsDetailJson:
     return {
         "name": detail.name,
         "record_type": detail.record_type,
@@ -293,12 +297,54 @@ def _dns(detail: DnsDetail) -> DnsDetailJson:
         "transport": detail.transport,
         "rcode": detail.rcode,
         "flags": list(detail.flags),
-        "answers": [
-            {"name": r.name, "type": r.type, "ttl_s": r.ttl_s, "value": r.value} for r in detail.answers
-        ],
+        "answers": _records(detail.answers),
         "system_addresses": list(detail.system_addresses),
         "system_failure": _failure(detail.system_failure),
         "resolvers": list(detail.resolvers),
+        "authority": _records(detail.authority),
+        "additional": _records(detail.additional),
+        "records_left_out": detail.records_left_out,
+        "answer_size": detail.answer_size,
+        "truncated": detail.truncated,
+        "edns_size": detail.edns_size,
+        "edns_flags": list(detail.edns_flags),
+        "nsid": detail.nsid,
+        "extended_errors": [
+            {"info_code": e.info_code, "name": e.name, "text": e.text} for e in detail.extended_errors
+        ],
+        "passed_over": detail.passed_over,
+        "serial": detail.serial,
+        "zone": detail.zone,
+        "server_name": detail.server_name,
+        "dnssec": detail.dnssec,
+        "signatures": detail.signatures,
+        "signature_expires_at": None
+        if detail.signature_expires_ns is None
+        else time_text(detail.signature_expires_ns),
+        "tried": [
+            {"name": t.name, "record_type": t.record_type, "rcode": t.rcode, "found": t.found}
+            for t in detail.tried
+        ],
+        "lookup": _lookup(detail.lookup) if detail.lookup else None,
+        "tls": _tls(detail.tls, parse) if detail.tls else None,
+        "http_version": detail.http_version,
+        "http_status": detail.http_status,
+    }
+
+
+def _records(records: Iterable[DnsRecord]) -> list[DnsRecordJson]:
+    return [{"name": r.name, "type": r.type, "ttl_s": r.ttl_s, "value": r.value} for r in records]
+
+
+def _lookup(lookup: SystemLookup) -> SystemLookupJson:
+    return {
+        "order": list(lookup.order),
+        "search": list(lookup.search),
+        "ndots": lookup.ndots,
+        "candidates": list(lookup.candidates),
+        "hosts": [{"line": h.line, "address": h.address, "names": list(h.names)} for h in lookup.hosts],
+        "source": lookup.source,
+        "agreement": lookup.agreement,
     }
 
 

@@ -12,6 +12,9 @@ from probemesh_shared.words import (
     Aspect,
     Confidence,
     Direction,
+    DnsAgreement,
+    DnssecStatus,
+    DnsSource,
     DnsTransport,
     FailureKind,
     Family,
@@ -119,6 +122,39 @@ class DnsRecordJson(TypedDict):
     value: str
 
 
+class DnsExtendedErrorJson(TypedDict):
+    """RFC 8914."""
+
+    info_code: int
+    name: str | None
+    text: Annotated[str, "the server's own words"]
+
+
+class DnsTriedJson(TypedDict):
+    name: str
+    record_type: str
+    rcode: Annotated[str | None, "null: no answer"]
+    found: bool
+
+
+class HostsLineJson(TypedDict):
+    line: int
+    address: str
+    names: list[str]
+
+
+class SystemLookupJson(TypedDict):
+    """How the host's own resolver comes to its answer."""
+
+    order: Annotated[list[str], "hosts: of nsswitch.conf, with its actions"]
+    search: list[str]
+    ndots: int | None
+    candidates: Annotated[list[str], "the full names that the C library tries, in order"]
+    hosts: Annotated[list[HostsLineJson], "lines of /etc/hosts that have the name"]
+    source: DnsSource | None
+    agreement: Annotated[DnsAgreement | None, "its addresses beside the server's"]
+
+
 class DnsDetailJson(TypedDict):
     name: str
     record_type: str
@@ -131,6 +167,27 @@ class DnsDetailJson(TypedDict):
     system_addresses: list[str]
     system_failure: FailureJson | None
     resolvers: Annotated[list[str], "nameservers that the host's own resolver is configured to ask"]
+    authority: list[DnsRecordJson]
+    additional: list[DnsRecordJson]
+    records_left_out: int
+    answer_size: Annotated[int | None, "bytes"]
+    truncated: Annotated[bool, "the answer by UDP did not fit; what is told came by TCP"]
+    edns_size: Annotated[int | None, "largest datagram that the server takes; null without EDNS"]
+    edns_flags: list[str]
+    nsid: Annotated[str | None, "RFC 5001: as text, or hexadecimal behind hex:"]
+    extended_errors: list[DnsExtendedErrorJson]
+    passed_over: Annotated[int, "datagrams that were no answer to the question"]
+    serial: Annotated[int | None, "of the zone's SOA, where one came"]
+    zone: Annotated[str | None, "where all servers of a zone were asked"]
+    server_name: str | None
+    dnssec: DnssecStatus | None
+    signatures: Annotated[int, "RRSIGs in answer and authority"]
+    signature_expires_at: Annotated[Time | None, "the earliest of them"]
+    tried: Annotated[list[DnsTriedJson], "the names that were asked for"]
+    lookup: SystemLookupJson | None
+    tls: "TlsDetailJson | None"
+    http_version: str | None
+    http_status: int | None
 
 
 class TlsDetailJson(TypedDict):

@@ -12,6 +12,9 @@ from probemesh_shared.words import (
     AgentState,
     Confidence,
     Direction,
+    DnsAgreement,
+    DnssecStatus,
+    DnsSource,
     DnsTransport,
     FailureKind,
     Family,
@@ -108,12 +111,22 @@ class UdpSpec:
 
 @dataclass(frozen=True, slots=True)
 class DnsSpec:
-    """``server`` None means the host's own nameservers. Type and server in the target win over the spec's."""
+    """``server`` None means the host's own nameservers. Type and server in the target win over the spec's.
+
+    ``edns_size`` None: the usual 1232; 0: no EDNS. With ``all_servers`` the zone's own name servers are
+    asked, and ``server`` (or the host's) only who they are."""
 
     options: Options = Options()
     record_type: str | None = None
     server: str | None = None
     transport: DnsTransport = DnsTransport.UDP
+    server_name: str | None = None  # dot, doh: SNI and name to verify; default: the server's
+    doh_path: str | None = None  # default: /dns-query
+    edns_size: int | None = None
+    dnssec: bool = False  # DO
+    no_recurse: bool = False  # RD=0
+    checking_disabled: bool = False  # CD
+    all_servers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,9 +260,55 @@ class DnsRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class DnsExtendedError:
+    """RFC 8914. ``name`` is the registered one, ``text`` the server's own words."""
+
+    info_code: int
+    name: str | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DnsTried:
+    """One name that was asked for, as the search list has it, and what came of it."""
+
+    name: str
+    record_type: str
+    rcode: str | None = None  # None: no answer
+    found: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HostsLine:
+    """One line of ``/etc/hosts`` that has the name."""
+
+    line: int
+    address: str
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SystemLookup:
+    """How the host's own resolver comes to its answer. ``order`` is that of ``hosts:`` in nsswitch.conf, with
+    its actions; ``candidates`` the full names that the C library tries, in order."""
+
+    order: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    ndots: int | None = None
+    candidates: tuple[str, ...] = ()
+    hosts: tuple[HostsLine, ...] = ()
+    source: DnsSource | None = None
+    agreement: DnsAgreement | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DnsDetail:
     """``system`` is true where the host's own resolver (getaddrinfo) was asked; ``system_addresses`` is what
-    it said beside a named server's answer, ``resolvers`` the nameservers that it is configured to ask."""
+    it said beside a named server's answer, ``resolvers`` the nameservers that it is configured to ask, and
+    ``lookup`` how it came to its answer.
+
+    ``truncated``: the answer by UDP did not fit, and what is told came by TCP. ``edns_size`` None: the answer
+    had no EDNS. ``zone`` and ``server_name`` are set where all servers of a zone were asked."""
 
     name: str = ""
     record_type: str = ""
@@ -262,6 +321,27 @@ class DnsDetail:
     system_addresses: tuple[str, ...] = ()
     system_failure: Failure | None = None
     resolvers: tuple[str, ...] = ()
+    authority: tuple[DnsRecord, ...] = ()
+    additional: tuple[DnsRecord, ...] = ()
+    records_left_out: int = 0
+    answer_size: int | None = None  # bytes
+    truncated: bool = False
+    edns_size: int | None = None  # largest datagram that the server takes
+    edns_flags: tuple[str, ...] = ()
+    nsid: str | None = None
+    extended_errors: tuple[DnsExtendedError, ...] = ()
+    passed_over: int = 0  # datagrams that were no answer to the question
+    serial: int | None = None  # of the zone's SOA, where one came
+    zone: str | None = None
+    server_name: str | None = None
+    dnssec: DnssecStatus | None = None
+    signatures: int = 0  # RRSIGs in answer and authority
+    signature_expires_ns: int | None = None  # the earliest of them
+    tried: tuple[DnsTried, ...] = ()
+    lookup: SystemLookup | None = None
+    tls: "TlsDetail | None" = None
+    http_version: str | None = None
+    http_status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

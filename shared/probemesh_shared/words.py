@@ -127,6 +127,37 @@ class Timing(StrEnum):
 class DnsTransport(StrEnum):
     UDP = "udp"
     TCP = "tcp"
+    DOT = "dot"  # DNS over TLS, RFC 7858
+    DOH = "doh"  # DNS over HTTPS, RFC 8484
+
+
+class DnssecStatus(StrEnum):
+    """What one answer says about its own authenticity; nothing is validated here."""
+
+    VALIDATED = "validated"  # AD: the server says that it validated
+    SIGNED = "signed"  # signatures came, and nobody says that they hold
+    UNSIGNED = "unsigned"  # signatures were asked for, and none came
+    BOGUS = "bogus"  # refused for its signatures: SERVFAIL that CD cures, or an extended error that says so
+    UNKNOWN = "unknown"
+
+
+class DnsSource(StrEnum):
+    """Where the host's own resolver has its answer from, as far as its files and the server tell."""
+
+    HOSTS_FILE = "hosts-file"
+    DNS = "dns"
+    UNKNOWN = "unknown"
+
+
+class DnsAgreement(StrEnum):
+    """The addresses of the host's own resolver beside those of the server asked."""
+
+    SAME = "same"
+    OVERLAPPING = "overlapping"
+    DIFFERENT = "different"
+    ONLY_SYSTEM = "only-system"
+    ONLY_SERVER = "only-server"
+    NEITHER = "neither"
 
 
 class StartTls(StrEnum):

@@ -16,6 +16,7 @@ from probemesh_agent.env import (
     Resolution,
     TlsFacts,
 )
+from probemesh_agent.net.namefiles import NameFiles
 from probemesh_shared import failures
 from probemesh_shared.clock import VirtualClock
 from probemesh_shared.failures import outcome_of
@@ -87,6 +88,9 @@ class FakeNetwork:
     def nameservers(self, options: Options) -> Nameservers:
         six = (Refused("2001:db8::53", OWN),) if options.family is not Family.IPV4 else ()
         return Nameservers((address("192.0.2.53"),), six)
+
+    def name_files(self) -> NameFiles:
+        return NameFiles()
 
     async def connect(self, address: Address, port: int, options: Options, deadline: float) -> FakeStream:
         self.dialled.append((address.host, port))

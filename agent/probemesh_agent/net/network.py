@@ -15,6 +15,7 @@ from probemesh_agent.env import Address, Clock, Nameservers, ProbeFailed, Refuse
 from probemesh_agent.net import streams
 from probemesh_agent.net.holder import FixedPolicy, PolicySource
 from probemesh_agent.net.literals import family_of, parse_literal
+from probemesh_agent.net.namefiles import NameFiles, read_name_files
 from probemesh_agent.net.nameservers import read_resolv_conf
 from probemesh_agent.net.own import Routes
 from probemesh_agent.net.policy import Decision, Limits, Policy
@@ -24,6 +25,8 @@ from probemesh_agent.net.sources import sourced
 
 MOST_A_FAMILY = 8
 _RESOLV_CONF = Path("/etc/resolv.conf")
+_HOSTS = Path("/etc/hosts")
+_NSSWITCH = Path("/etc/nsswitch.conf")
 
 EngineFactory = Callable[["SystemNetwork"], Any]
 
@@ -45,6 +48,8 @@ class SystemNetwork:
         resolver: SystemResolver | None = None,
         routes: Routes | None = None,
         resolv_conf: Path = _RESOLV_CONF,
+        hosts: Path = _HOSTS,
+        nsswitch: Path = _NSSWITCH,
         source: str | None = None,
     ) -> None:
         self.source = source
@@ -55,6 +60,7 @@ class SystemNetwork:
         self._resolver = resolver or SystemResolver()
         self._routes = routes or Routes()
         self._resolv_conf = resolv_conf
+        self._hosts, self._nsswitch = hosts, nsswitch
         self._open = 0
         self._freed = asyncio.Event()
         self._next_send = 0.0
@@ -101,6 +107,9 @@ class SystemNetwork:
             else:
                 asked.append(Address(str(address), family_of(address)))
         return Nameservers(tuple(asked), tuple(refused), conf.search, conf.ndots)
+
+    def name_files(self) -> NameFiles:
+        return read_name_files(self._hosts, self._nsswitch)
 
     def _given(self, target: Target, options: Options) -> Resolution:
         found = [address for text in target.addresses if (address := parse_literal(text)) is not None]

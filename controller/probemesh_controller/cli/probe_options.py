@@ -45,9 +45,24 @@ DontFragment = Annotated[bool, typer.Option("--dont-fragment", help="icmp, udp: 
 # udp
 Payload = Annotated[str | None, typer.Option(metavar="TEXT|hex:…", help="udp: what to send")]
 # dns
-Server = Annotated[str | None, typer.Option(metavar="HOST[:PORT]", help="dns: name server to ask")]
+Server = Annotated[
+    str | None,
+    typer.Option(metavar="HOST[:PORT]|URL", help="dns: name server; an https:// URL asks by doh"),
+]
 RecordType = Annotated[str | None, typer.Option("--type", metavar="TYPE", help="dns: record type")]
-Transport = Annotated[str | None, typer.Option(metavar="udp|tcp", help="dns: transport")]
+Transport = Annotated[str | None, typer.Option(metavar="udp|tcp|dot|doh", help="dns: transport")]
+ServerName = Annotated[
+    str | None, typer.Option(metavar="NAME", help="dns by dot or doh: name that the certificate must be for")
+]
+EdnsSize = Annotated[
+    int | None, typer.Option(metavar="BYTES", help="dns: datagram size told by EDNS; 0: no EDNS  [1232]")
+]
+Dnssec = Annotated[bool, typer.Option("--dnssec", help="dns: ask for signatures (DO), tell what came")]
+NoRecurse = Annotated[bool, typer.Option("--no-recurse", help="dns: only what the server itself has (RD=0)")]
+Cd = Annotated[bool, typer.Option("--cd", help="dns: checking disabled, as without DNSSEC validation")]
+AllServers = Annotated[
+    bool, typer.Option("--all-servers", help="dns: ask every server of the zone, and compare")
+]
 # tls
 Starttls = Annotated[
     str | None,

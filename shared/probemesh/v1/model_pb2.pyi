@@ -258,13 +258,84 @@ class _DnsTransportEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DnsTrans
     DNS_TRANSPORT_UNSPECIFIED: _DnsTransport.ValueType  # 0
     DNS_TRANSPORT_UDP: _DnsTransport.ValueType  # 1
     DNS_TRANSPORT_TCP: _DnsTransport.ValueType  # 2
+    DNS_TRANSPORT_DOT: _DnsTransport.ValueType  # 3
+    DNS_TRANSPORT_DOH: _DnsTransport.ValueType  # 4
 
 class DnsTransport(_DnsTransport, metaclass=_DnsTransportEnumTypeWrapper): ...
 
 DNS_TRANSPORT_UNSPECIFIED: DnsTransport.ValueType  # 0
 DNS_TRANSPORT_UDP: DnsTransport.ValueType  # 1
 DNS_TRANSPORT_TCP: DnsTransport.ValueType  # 2
+DNS_TRANSPORT_DOT: DnsTransport.ValueType  # 3
+DNS_TRANSPORT_DOH: DnsTransport.ValueType  # 4
 Global___DnsTransport: _TypeAlias = DnsTransport  # noqa: Y015
+
+class _DnssecStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DnssecStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DnssecStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DNSSEC_STATUS_UNSPECIFIED: _DnssecStatus.ValueType  # 0
+    DNSSEC_STATUS_VALIDATED: _DnssecStatus.ValueType  # 1
+    DNSSEC_STATUS_SIGNED: _DnssecStatus.ValueType  # 2
+    DNSSEC_STATUS_UNSIGNED: _DnssecStatus.ValueType  # 3
+    DNSSEC_STATUS_BOGUS: _DnssecStatus.ValueType  # 4
+    DNSSEC_STATUS_UNKNOWN: _DnssecStatus.ValueType  # 5
+
+class DnssecStatus(_DnssecStatus, metaclass=_DnssecStatusEnumTypeWrapper): ...
+
+DNSSEC_STATUS_UNSPECIFIED: DnssecStatus.ValueType  # 0
+DNSSEC_STATUS_VALIDATED: DnssecStatus.ValueType  # 1
+DNSSEC_STATUS_SIGNED: DnssecStatus.ValueType  # 2
+DNSSEC_STATUS_UNSIGNED: DnssecStatus.ValueType  # 3
+DNSSEC_STATUS_BOGUS: DnssecStatus.ValueType  # 4
+DNSSEC_STATUS_UNKNOWN: DnssecStatus.ValueType  # 5
+Global___DnssecStatus: _TypeAlias = DnssecStatus  # noqa: Y015
+
+class _DnsSource:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DnsSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DnsSource.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DNS_SOURCE_UNSPECIFIED: _DnsSource.ValueType  # 0
+    DNS_SOURCE_HOSTS_FILE: _DnsSource.ValueType  # 1
+    DNS_SOURCE_DNS: _DnsSource.ValueType  # 2
+    DNS_SOURCE_UNKNOWN: _DnsSource.ValueType  # 3
+
+class DnsSource(_DnsSource, metaclass=_DnsSourceEnumTypeWrapper): ...
+
+DNS_SOURCE_UNSPECIFIED: DnsSource.ValueType  # 0
+DNS_SOURCE_HOSTS_FILE: DnsSource.ValueType  # 1
+DNS_SOURCE_DNS: DnsSource.ValueType  # 2
+DNS_SOURCE_UNKNOWN: DnsSource.ValueType  # 3
+Global___DnsSource: _TypeAlias = DnsSource  # noqa: Y015
+
+class _DnsAgreement:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DnsAgreementEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DnsAgreement.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DNS_AGREEMENT_UNSPECIFIED: _DnsAgreement.ValueType  # 0
+    DNS_AGREEMENT_SAME: _DnsAgreement.ValueType  # 1
+    DNS_AGREEMENT_OVERLAPPING: _DnsAgreement.ValueType  # 2
+    DNS_AGREEMENT_DIFFERENT: _DnsAgreement.ValueType  # 3
+    DNS_AGREEMENT_ONLY_SYSTEM: _DnsAgreement.ValueType  # 4
+    DNS_AGREEMENT_ONLY_SERVER: _DnsAgreement.ValueType  # 5
+    DNS_AGREEMENT_NEITHER: _DnsAgreement.ValueType  # 6
+
+class DnsAgreement(_DnsAgreement, metaclass=_DnsAgreementEnumTypeWrapper): ...
+
+DNS_AGREEMENT_UNSPECIFIED: DnsAgreement.ValueType  # 0
+DNS_AGREEMENT_SAME: DnsAgreement.ValueType  # 1
+DNS_AGREEMENT_OVERLAPPING: DnsAgreement.ValueType  # 2
+DNS_AGREEMENT_DIFFERENT: DnsAgreement.ValueType  # 3
+DNS_AGREEMENT_ONLY_SYSTEM: DnsAgreement.ValueType  # 4
+DNS_AGREEMENT_ONLY_SERVER: DnsAgreement.ValueType  # 5
+DNS_AGREEMENT_NEITHER: DnsAgreement.ValueType  # 6
+Global___DnsAgreement: _TypeAlias = DnsAgreement  # noqa: Y015
 
 class _StartTls:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -582,9 +653,23 @@ class DnsSpec(_message.Message):
     RECORD_TYPE_FIELD_NUMBER: _builtins.int
     SERVER_FIELD_NUMBER: _builtins.int
     TRANSPORT_FIELD_NUMBER: _builtins.int
+    SERVER_NAME_FIELD_NUMBER: _builtins.int
+    DOH_PATH_FIELD_NUMBER: _builtins.int
+    EDNS_SIZE_FIELD_NUMBER: _builtins.int
+    DNSSEC_FIELD_NUMBER: _builtins.int
+    NO_RECURSE_FIELD_NUMBER: _builtins.int
+    CHECKING_DISABLED_FIELD_NUMBER: _builtins.int
+    ALL_SERVERS_FIELD_NUMBER: _builtins.int
     record_type: _builtins.str
     server: _builtins.str
     transport: Global___DnsTransport.ValueType
+    server_name: _builtins.str
+    doh_path: _builtins.str
+    edns_size: _builtins.int
+    dnssec: _builtins.bool
+    no_recurse: _builtins.bool
+    checking_disabled: _builtins.bool
+    all_servers: _builtins.bool
     @_builtins.property
     def options(self) -> Global___Options: ...
     def __init__(
@@ -594,19 +679,38 @@ class DnsSpec(_message.Message):
         record_type: _builtins.str | None = ...,
         server: _builtins.str | None = ...,
         transport: Global___DnsTransport.ValueType = ...,
+        server_name: _builtins.str | None = ...,
+        doh_path: _builtins.str | None = ...,
+        edns_size: _builtins.int | None = ...,
+        dnssec: _builtins.bool = ...,
+        no_recurse: _builtins.bool = ...,
+        checking_disabled: _builtins.bool = ...,
+        all_servers: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_record_type", b"_record_type", "_server", b"_server", "options", b"options", "record_type", b"record_type", "server", b"server"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_doh_path", b"_doh_path", "_edns_size", b"_edns_size", "_record_type", b"_record_type", "_server", b"_server", "_server_name", b"_server_name", "doh_path", b"doh_path", "edns_size", b"edns_size", "options", b"options", "record_type", b"record_type", "server", b"server", "server_name", b"server_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_record_type", b"_record_type", "_server", b"_server", "options", b"options", "record_type", b"record_type", "server", b"server", "transport", b"transport"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_doh_path", b"_doh_path", "_edns_size", b"_edns_size", "_record_type", b"_record_type", "_server", b"_server", "_server_name", b"_server_name", "all_servers", b"all_servers", "checking_disabled", b"checking_disabled", "dnssec", b"dnssec", "doh_path", b"doh_path", "edns_size", b"edns_size", "no_recurse", b"no_recurse", "options", b"options", "record_type", b"record_type", "server", b"server", "server_name", b"server_name", "transport", b"transport"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__doh_path: _TypeAlias = _typing.Literal["doh_path"]  # noqa: Y015
+    _WhichOneofArgType__doh_path: _TypeAlias = _typing.Literal["_doh_path", b"_doh_path"]  # noqa: Y015
+    _WhichOneofReturnType__edns_size: _TypeAlias = _typing.Literal["edns_size"]  # noqa: Y015
+    _WhichOneofArgType__edns_size: _TypeAlias = _typing.Literal["_edns_size", b"_edns_size"]  # noqa: Y015
     _WhichOneofReturnType__record_type: _TypeAlias = _typing.Literal["record_type"]  # noqa: Y015
     _WhichOneofArgType__record_type: _TypeAlias = _typing.Literal["_record_type", b"_record_type"]  # noqa: Y015
     _WhichOneofReturnType__server: _TypeAlias = _typing.Literal["server"]  # noqa: Y015
     _WhichOneofArgType__server: _TypeAlias = _typing.Literal["_server", b"_server"]  # noqa: Y015
+    _WhichOneofReturnType__server_name: _TypeAlias = _typing.Literal["server_name"]  # noqa: Y015
+    _WhichOneofArgType__server_name: _TypeAlias = _typing.Literal["_server_name", b"_server_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__doh_path) -> _WhichOneofReturnType__doh_path | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__edns_size) -> _WhichOneofReturnType__edns_size | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__record_type) -> _WhichOneofReturnType__record_type | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__server) -> _WhichOneofReturnType__server | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__server_name) -> _WhichOneofReturnType__server_name | None: ...
 
 Global___DnsSpec: _TypeAlias = DnsSpec  # noqa: Y015
 
@@ -1113,6 +1217,141 @@ class DnsRecord(_message.Message):
 Global___DnsRecord: _TypeAlias = DnsRecord  # noqa: Y015
 
 @_typing.final
+class DnsExtendedError(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INFO_CODE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    info_code: _builtins.int
+    name: _builtins.str
+    text: _builtins.str
+    def __init__(
+        self,
+        *,
+        info_code: _builtins.int = ...,
+        name: _builtins.str | None = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "info_code", b"info_code", "name", b"name", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___DnsExtendedError: _TypeAlias = DnsExtendedError  # noqa: Y015
+
+@_typing.final
+class DnsTried(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    RECORD_TYPE_FIELD_NUMBER: _builtins.int
+    RCODE_FIELD_NUMBER: _builtins.int
+    FOUND_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    record_type: _builtins.str
+    rcode: _builtins.str
+    found: _builtins.bool
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        record_type: _builtins.str = ...,
+        rcode: _builtins.str | None = ...,
+        found: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rcode", b"_rcode", "rcode", b"rcode"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rcode", b"_rcode", "found", b"found", "name", b"name", "rcode", b"rcode", "record_type", b"record_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__rcode: _TypeAlias = _typing.Literal["rcode"]  # noqa: Y015
+    _WhichOneofArgType__rcode: _TypeAlias = _typing.Literal["_rcode", b"_rcode"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rcode) -> _WhichOneofReturnType__rcode | None: ...
+
+Global___DnsTried: _TypeAlias = DnsTried  # noqa: Y015
+
+@_typing.final
+class HostsLine(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINE_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    line: _builtins.int
+    address: _builtins.str
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        line: _builtins.int = ...,
+        address: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "line", b"line", "names", b"names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostsLine: _TypeAlias = HostsLine  # noqa: Y015
+
+@_typing.final
+class SystemLookup(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    SEARCH_FIELD_NUMBER: _builtins.int
+    NDOTS_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    AGREEMENT_FIELD_NUMBER: _builtins.int
+    ndots: _builtins.int
+    source: Global___DnsSource.ValueType
+    agreement: Global___DnsAgreement.ValueType
+    @_builtins.property
+    def order(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def search(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostsLine]: ...
+    def __init__(
+        self,
+        *,
+        order: _abc.Iterable[_builtins.str] | None = ...,
+        search: _abc.Iterable[_builtins.str] | None = ...,
+        ndots: _builtins.int | None = ...,
+        candidates: _abc.Iterable[_builtins.str] | None = ...,
+        hosts: _abc.Iterable[Global___HostsLine] | None = ...,
+        source: Global___DnsSource.ValueType | None = ...,
+        agreement: Global___DnsAgreement.ValueType | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "_ndots", b"_ndots", "_source", b"_source", "agreement", b"agreement", "ndots", b"ndots", "source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "_ndots", b"_ndots", "_source", b"_source", "agreement", b"agreement", "candidates", b"candidates", "hosts", b"hosts", "ndots", b"ndots", "order", b"order", "search", b"search", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__agreement: _TypeAlias = _typing.Literal["agreement"]  # noqa: Y015
+    _WhichOneofArgType__agreement: _TypeAlias = _typing.Literal["_agreement", b"_agreement"]  # noqa: Y015
+    _WhichOneofReturnType__ndots: _TypeAlias = _typing.Literal["ndots"]  # noqa: Y015
+    _WhichOneofArgType__ndots: _TypeAlias = _typing.Literal["_ndots", b"_ndots"]  # noqa: Y015
+    _WhichOneofReturnType__source: _TypeAlias = _typing.Literal["source"]  # noqa: Y015
+    _WhichOneofArgType__source: _TypeAlias = _typing.Literal["_source", b"_source"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__agreement) -> _WhichOneofReturnType__agreement | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ndots) -> _WhichOneofReturnType__ndots | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__source) -> _WhichOneofReturnType__source | None: ...
+
+Global___SystemLookup: _TypeAlias = SystemLookup  # noqa: Y015
+
+@_typing.final
 class DnsDetail(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1127,12 +1366,47 @@ class DnsDetail(_message.Message):
     SYSTEM_ADDRESSES_FIELD_NUMBER: _builtins.int
     SYSTEM_FAILURE_FIELD_NUMBER: _builtins.int
     RESOLVERS_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    ADDITIONAL_FIELD_NUMBER: _builtins.int
+    RECORDS_LEFT_OUT_FIELD_NUMBER: _builtins.int
+    ANSWER_SIZE_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
+    EDNS_SIZE_FIELD_NUMBER: _builtins.int
+    EDNS_FLAGS_FIELD_NUMBER: _builtins.int
+    NSID_FIELD_NUMBER: _builtins.int
+    EXTENDED_ERRORS_FIELD_NUMBER: _builtins.int
+    PASSED_OVER_FIELD_NUMBER: _builtins.int
+    SERIAL_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    SERVER_NAME_FIELD_NUMBER: _builtins.int
+    DNSSEC_FIELD_NUMBER: _builtins.int
+    SIGNATURES_FIELD_NUMBER: _builtins.int
+    SIGNATURE_EXPIRES_NS_FIELD_NUMBER: _builtins.int
+    TRIED_FIELD_NUMBER: _builtins.int
+    LOOKUP_FIELD_NUMBER: _builtins.int
+    TLS_FIELD_NUMBER: _builtins.int
+    HTTP_VERSION_FIELD_NUMBER: _builtins.int
+    HTTP_STATUS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     record_type: _builtins.str
     system: _builtins.bool
     server: _builtins.str
     transport: Global___DnsTransport.ValueType
     rcode: _builtins.str
+    records_left_out: _builtins.int
+    answer_size: _builtins.int
+    truncated: _builtins.bool
+    edns_size: _builtins.int
+    nsid: _builtins.str
+    passed_over: _builtins.int
+    serial: _builtins.int
+    zone: _builtins.str
+    server_name: _builtins.str
+    dnssec: Global___DnssecStatus.ValueType
+    signatures: _builtins.int
+    signature_expires_ns: _builtins.int
+    http_version: _builtins.str
+    http_status: _builtins.int
     @_builtins.property
     def flags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -1143,6 +1417,20 @@ class DnsDetail(_message.Message):
     def system_failure(self) -> Global___Failure: ...
     @_builtins.property
     def resolvers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def authority(self) -> _containers.RepeatedCompositeFieldContainer[Global___DnsRecord]: ...
+    @_builtins.property
+    def additional(self) -> _containers.RepeatedCompositeFieldContainer[Global___DnsRecord]: ...
+    @_builtins.property
+    def edns_flags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def extended_errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___DnsExtendedError]: ...
+    @_builtins.property
+    def tried(self) -> _containers.RepeatedCompositeFieldContainer[Global___DnsTried]: ...
+    @_builtins.property
+    def lookup(self) -> Global___SystemLookup: ...
+    @_builtins.property
+    def tls(self) -> Global___TlsDetail: ...
     def __init__(
         self,
         *,
@@ -1157,27 +1445,96 @@ class DnsDetail(_message.Message):
         system_addresses: _abc.Iterable[_builtins.str] | None = ...,
         system_failure: Global___Failure | None = ...,
         resolvers: _abc.Iterable[_builtins.str] | None = ...,
+        authority: _abc.Iterable[Global___DnsRecord] | None = ...,
+        additional: _abc.Iterable[Global___DnsRecord] | None = ...,
+        records_left_out: _builtins.int = ...,
+        answer_size: _builtins.int | None = ...,
+        truncated: _builtins.bool = ...,
+        edns_size: _builtins.int | None = ...,
+        edns_flags: _abc.Iterable[_builtins.str] | None = ...,
+        nsid: _builtins.str | None = ...,
+        extended_errors: _abc.Iterable[Global___DnsExtendedError] | None = ...,
+        passed_over: _builtins.int = ...,
+        serial: _builtins.int | None = ...,
+        zone: _builtins.str | None = ...,
+        server_name: _builtins.str | None = ...,
+        dnssec: Global___DnssecStatus.ValueType | None = ...,
+        signatures: _builtins.int = ...,
+        signature_expires_ns: _builtins.int | None = ...,
+        tried: _abc.Iterable[Global___DnsTried] | None = ...,
+        lookup: Global___SystemLookup | None = ...,
+        tls: Global___TlsDetail | None = ...,
+        http_version: _builtins.str | None = ...,
+        http_status: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_rcode", b"_rcode", "_server", b"_server", "_system_failure", b"_system_failure", "_transport", b"_transport", "rcode", b"rcode", "server", b"server", "system_failure", b"system_failure", "transport", b"transport"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_answer_size", b"_answer_size", "_dnssec", b"_dnssec", "_edns_size", b"_edns_size", "_http_status", b"_http_status", "_http_version", b"_http_version", "_lookup", b"_lookup", "_nsid", b"_nsid", "_rcode", b"_rcode", "_serial", b"_serial", "_server", b"_server", "_server_name", b"_server_name", "_signature_expires_ns", b"_signature_expires_ns", "_system_failure", b"_system_failure", "_tls", b"_tls", "_transport", b"_transport", "_zone", b"_zone", "answer_size", b"answer_size", "dnssec", b"dnssec", "edns_size", b"edns_size", "http_status", b"http_status", "http_version", b"http_version", "lookup", b"lookup", "nsid", b"nsid", "rcode", b"rcode", "serial", b"serial", "server", b"server", "server_name", b"server_name", "signature_expires_ns", b"signature_expires_ns", "system_failure", b"system_failure", "tls", b"tls", "transport", b"transport", "zone", b"zone"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rcode", b"_rcode", "_server", b"_server", "_system_failure", b"_system_failure", "_transport", b"_transport", "answers", b"answers", "flags", b"flags", "name", b"name", "rcode", b"rcode", "record_type", b"record_type", "resolvers", b"resolvers", "server", b"server", "system", b"system", "system_addresses", b"system_addresses", "system_failure", b"system_failure", "transport", b"transport"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answer_size", b"_answer_size", "_dnssec", b"_dnssec", "_edns_size", b"_edns_size", "_http_status", b"_http_status", "_http_version", b"_http_version", "_lookup", b"_lookup", "_nsid", b"_nsid", "_rcode", b"_rcode", "_serial", b"_serial", "_server", b"_server", "_server_name", b"_server_name", "_signature_expires_ns", b"_signature_expires_ns", "_system_failure", b"_system_failure", "_tls", b"_tls", "_transport", b"_transport", "_zone", b"_zone", "additional", b"additional", "answer_size", b"answer_size", "answers", b"answers", "authority", b"authority", "dnssec", b"dnssec", "edns_flags", b"edns_flags", "edns_size", b"edns_size", "extended_errors", b"extended_errors", "flags", b"flags", "http_status", b"http_status", "http_version", b"http_version", "lookup", b"lookup", "name", b"name", "nsid", b"nsid", "passed_over", b"passed_over", "rcode", b"rcode", "record_type", b"record_type", "records_left_out", b"records_left_out", "resolvers", b"resolvers", "serial", b"serial", "server", b"server", "server_name", b"server_name", "signature_expires_ns", b"signature_expires_ns", "signatures", b"signatures", "system", b"system", "system_addresses", b"system_addresses", "system_failure", b"system_failure", "tls", b"tls", "transport", b"transport", "tried", b"tried", "truncated", b"truncated", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__answer_size: _TypeAlias = _typing.Literal["answer_size"]  # noqa: Y015
+    _WhichOneofArgType__answer_size: _TypeAlias = _typing.Literal["_answer_size", b"_answer_size"]  # noqa: Y015
+    _WhichOneofReturnType__dnssec: _TypeAlias = _typing.Literal["dnssec"]  # noqa: Y015
+    _WhichOneofArgType__dnssec: _TypeAlias = _typing.Literal["_dnssec", b"_dnssec"]  # noqa: Y015
+    _WhichOneofReturnType__edns_size: _TypeAlias = _typing.Literal["edns_size"]  # noqa: Y015
+    _WhichOneofArgType__edns_size: _TypeAlias = _typing.Literal["_edns_size", b"_edns_size"]  # noqa: Y015
+    _WhichOneofReturnType__http_status: _TypeAlias = _typing.Literal["http_status"]  # noqa: Y015
+    _WhichOneofArgType__http_status: _TypeAlias = _typing.Literal["_http_status", b"_http_status"]  # noqa: Y015
+    _WhichOneofReturnType__http_version: _TypeAlias = _typing.Literal["http_version"]  # noqa: Y015
+    _WhichOneofArgType__http_version: _TypeAlias = _typing.Literal["_http_version", b"_http_version"]  # noqa: Y015
+    _WhichOneofReturnType__lookup: _TypeAlias = _typing.Literal["lookup"]  # noqa: Y015
+    _WhichOneofArgType__lookup: _TypeAlias = _typing.Literal["_lookup", b"_lookup"]  # noqa: Y015
+    _WhichOneofReturnType__nsid: _TypeAlias = _typing.Literal["nsid"]  # noqa: Y015
+    _WhichOneofArgType__nsid: _TypeAlias = _typing.Literal["_nsid", b"_nsid"]  # noqa: Y015
     _WhichOneofReturnType__rcode: _TypeAlias = _typing.Literal["rcode"]  # noqa: Y015
     _WhichOneofArgType__rcode: _TypeAlias = _typing.Literal["_rcode", b"_rcode"]  # noqa: Y015
+    _WhichOneofReturnType__serial: _TypeAlias = _typing.Literal["serial"]  # noqa: Y015
+    _WhichOneofArgType__serial: _TypeAlias = _typing.Literal["_serial", b"_serial"]  # noqa: Y015
     _WhichOneofReturnType__server: _TypeAlias = _typing.Literal["server"]  # noqa: Y015
     _WhichOneofArgType__server: _TypeAlias = _typing.Literal["_server", b"_server"]  # noqa: Y015
+    _WhichOneofReturnType__server_name: _TypeAlias = _typing.Literal["server_name"]  # noqa: Y015
+    _WhichOneofArgType__server_name: _TypeAlias = _typing.Literal["_server_name", b"_server_name"]  # noqa: Y015
+    _WhichOneofReturnType__signature_expires_ns: _TypeAlias = _typing.Literal["signature_expires_ns"]  # noqa: Y015
+    _WhichOneofArgType__signature_expires_ns: _TypeAlias = _typing.Literal["_signature_expires_ns", b"_signature_expires_ns"]  # noqa: Y015
     _WhichOneofReturnType__system_failure: _TypeAlias = _typing.Literal["system_failure"]  # noqa: Y015
     _WhichOneofArgType__system_failure: _TypeAlias = _typing.Literal["_system_failure", b"_system_failure"]  # noqa: Y015
+    _WhichOneofReturnType__tls: _TypeAlias = _typing.Literal["tls"]  # noqa: Y015
+    _WhichOneofArgType__tls: _TypeAlias = _typing.Literal["_tls", b"_tls"]  # noqa: Y015
     _WhichOneofReturnType__transport: _TypeAlias = _typing.Literal["transport"]  # noqa: Y015
     _WhichOneofArgType__transport: _TypeAlias = _typing.Literal["_transport", b"_transport"]  # noqa: Y015
+    _WhichOneofReturnType__zone: _TypeAlias = _typing.Literal["zone"]  # noqa: Y015
+    _WhichOneofArgType__zone: _TypeAlias = _typing.Literal["_zone", b"_zone"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__answer_size) -> _WhichOneofReturnType__answer_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dnssec) -> _WhichOneofReturnType__dnssec | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__edns_size) -> _WhichOneofReturnType__edns_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__http_status) -> _WhichOneofReturnType__http_status | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__http_version) -> _WhichOneofReturnType__http_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lookup) -> _WhichOneofReturnType__lookup | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__nsid) -> _WhichOneofReturnType__nsid | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rcode) -> _WhichOneofReturnType__rcode | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__serial) -> _WhichOneofReturnType__serial | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__server) -> _WhichOneofReturnType__server | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__server_name) -> _WhichOneofReturnType__server_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__signature_expires_ns) -> _WhichOneofReturnType__signature_expires_ns | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__system_failure) -> _WhichOneofReturnType__system_failure | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tls) -> _WhichOneofReturnType__tls | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__transport) -> _WhichOneofReturnType__transport | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__zone) -> _WhichOneofReturnType__zone | None: ...
 
 Global___DnsDetail: _TypeAlias = DnsDetail  # noqa: Y015
 

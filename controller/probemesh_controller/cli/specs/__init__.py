@@ -42,6 +42,12 @@ _BELONGS = {
     "--server": (Kind.DNS,),
     "--type": (Kind.DNS,),
     "--transport": (Kind.DNS,),
+    "--server-name": (Kind.DNS,),
+    "--edns-size": (Kind.DNS,),
+    "--dnssec": (Kind.DNS,),
+    "--no-recurse": (Kind.DNS,),
+    "--cd": (Kind.DNS,),
+    "--all-servers": (Kind.DNS,),
     # tls
     "--sni": (Kind.TLS, Kind.HTTP),
     "--starttls": (Kind.TLS,),

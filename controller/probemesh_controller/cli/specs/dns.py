@@ -1,12 +1,17 @@
 """Options of the kind ``dns``. Pure."""
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.escape import escape
 from probemesh_shared.model import DnsSpec, Options
 from probemesh_shared.targets import check_record_type, parse_server, server_text
 from probemesh_shared.words import DnsTransport
+
+from probemesh_controller.cli.specs.values import within
+
+_SECURE = (DnsTransport.DOT, DnsTransport.DOH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,17 +21,83 @@ class DnsAsked:
     server: str | None = None
     record_type: str | None = None
     transport: str | None = None
+    server_name: str | None = None
+    edns_size: int | None = None
+    dnssec: bool = False
+    no_recurse: bool = False
+    cd: bool = False
+    all_servers: bool = False
 
     def given(self) -> dict[str, object]:
-        return {"--server": self.server, "--type": self.record_type, "--transport": self.transport}
+        return {
+            "--server": self.server,
+            "--type": self.record_type,
+            "--transport": self.transport,
+            "--server-name": self.server_name,
+            "--edns-size": self.edns_size,
+            "--dnssec": self.dnssec or None,
+            "--no-recurse": self.no_recurse or None,
+            "--cd": self.cd or None,
+            "--all-servers": self.all_servers or None,
+        }
 
     def spec(self, options: Options) -> DnsSpec:
-        transport = self.transport or "udp"
-        if transport not in tuple(DnsTransport):
-            raise InvalidRequest(f"there is no DNS transport '{escape(transport, 40)}'", "udp or tcp")
+        within("--edns-size", self.edns_size, 0, 65535)
+        transport = self._transport()
+        if self.dnssec and self.edns_size == 0:
+            raise InvalidRequest("--dnssec needs EDNS, and --edns-size 0 is without", "leave one of them out")
+        if self.all_servers and transport in _SECURE:
+            raise InvalidRequest(
+                f"the servers of a zone are not asked by {transport}", "--all-servers goes by udp or tcp"
+            )
+        if self.server_name and transport not in _SECURE:
+            hint = "add --transport dot or --transport doh"
+            raise InvalidRequest("--server-name is the name in a certificate, and there is none", hint)
+        server, path = _server(self.server)
         return DnsSpec(
             options,
             record_type=check_record_type(self.record_type) if self.record_type else None,
-            server=server_text(*parse_server(self.server)) if self.server else None,
-            transport=DnsTransport(transport),
+            server=server,
+            transport=transport,
+            server_name=self.server_name,
+            doh_path=path,
+            edns_size=self.edns_size,
+            dnssec=self.dnssec,
+            no_recurse=self.no_recurse,
+            checking_disabled=self.cd,
+            all_servers=self.all_servers,
         )
+
+    def _transport(self) -> DnsTransport:
+        """A server that is a URL asks for doh."""
+        url = self.server is not None and "://" in self.server
+        word = self.transport or ("doh" if url else "udp")
+        if word not in tuple(DnsTransport):
+            hint = "udp, tcp, dot or doh"
+            raise InvalidRequest(f"there is no DNS transport '{escape(word, 40)}'", hint)
+        if url and word != DnsTransport.DOH:
+            raise InvalidRequest(f"a server that is a URL is not asked by {word}", "leave --transport out")
+        return DnsTransport(word)
+
+
+def _server(text: str | None) -> tuple[str | None, str | None]:
+    """(server, DoH path); the path is None where the server is no URL, or its URL has none."""
+    if not text:
+        return None, None
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return server_text(*parse_server(text)), None
+    shown = escape(text, 80)
+    if scheme.lower() != "https":
+        raise InvalidRequest(f"the name server '{shown}' cannot be asked", "write https://HOST/dns-query")
+    if "@" in rest.partition("/")[0]:
+        raise InvalidRequest("the URL of a name server has no user name", "write https://HOST/dns-query")
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise InvalidRequest(f"the URL '{shown}' has characters that no URL has")
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise InvalidRequest(f"the URL '{shown}' cannot be read", "write https://HOST/dns-query") from None
+    if parts.query or "{" in parts.path:
+        raise InvalidRequest(f"the URL '{shown}' is asked by POST", "leave out the ? or { and what follows")
+    return server_text(*parse_server(parts.netloc)), parts.path if parts.path not in ("", "/") else None
