@@ -83,7 +83,7 @@ def build(target, **options):
         (
             "dns:a.b",
             {"server": "https://[2001:db8::53]"},
-            DnsSpec(server="[2001:db8::53]:443", transport=DnsTransport.DOH),
+            DnsSpec(server="2001:db8::53", transport=DnsTransport.DOH),
         ),
         (
             "dns:a.b",
