@@ -3,7 +3,18 @@
 from pathlib import Path
 
 import pytest
-from probemesh_shared.words import Aspect, FailureKind, Origin, Outcome, Stage, Timing
+from probemesh_shared.words import (
+    Aspect,
+    DnsAgreement,
+    DnssecStatus,
+    DnsSource,
+    DnsTransport,
+    FailureKind,
+    Origin,
+    Outcome,
+    Stage,
+    Timing,
+)
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "measurements.md").read_text()
 
@@ -15,4 +26,9 @@ def test_has_a_row(word: str) -> None:
 
 @pytest.mark.parametrize("word", [*Stage, *Origin, *Timing, *Aspect])
 def test_is_named(word: str) -> None:
+    assert f"`{word}`" in PAGE
+
+
+@pytest.mark.parametrize("word", [*DnsTransport, *DnssecStatus, *DnsSource, *DnsAgreement])
+def test_words_of_dns_are_named(word: str) -> None:
     assert f"`{word}`" in PAGE

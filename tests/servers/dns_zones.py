@@ -33,20 +33,7 @@ def sign(zone: Zone, *, until: str = "now+30d", since: str = "now-1h") -> Zone:
     key = _run(folder, "dnssec-keygen", "-q", "-a", "ECDSAP256SHA256", "-f", "KSK", zone.name).strip()
     signed = zone.file.with_suffix(".signed")
     times, files = ("-s", since, "-e", until), ("-f", str(signed), str(zone.file))
-    _run(
-        folder,
-        "dnssec-signzone",
-        "-q",
-        "-P",
-        "-z",
-        "-S",
-        "-o",
-        zone.name,
-        *times,
-        "-f",
-        str(signed),
-        str(zone.file),
-    )
+    _run(folder, "dnssec-signzone", "-q", "-P", "-z", "-S", "-o", zone.name, *times, *files)
     anchor = next(
         line for line in (folder / f"{key}.key").read_text().splitlines() if not line.startswith(";")
     )

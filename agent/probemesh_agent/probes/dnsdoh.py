@@ -17,7 +17,9 @@ ALPN = ("h2", "http/1.1")
 _TYPE = "application/dns-message"
 _MOST_BODY = 65_535
 _MOST_HEAD = 16 * 1024
+_MOST_READ = 256 * 1024  # of everything, frames of HTTP/2 that say nothing included
 _CHUNK = 64 * 1024
+_SETTINGS = 4
 
 
 @dataclass(slots=True)
@@ -108,10 +110,14 @@ async def _by_http2(stream: Stream, authority: str, path: str, body: bytes, dead
         connection.send_headers(1, headers)
         connection.send_data(1, body, end_stream=True)
         await stream.write(connection.data_to_send(), deadline)
+        taken = 0
         while not reply.ended:
             data = await _more(stream, reply, deadline)
             if not data:
                 raise ProbeFailed(_closed(reply))
+            if (taken == 0 and data[3:4] not in (b"", bytes([_SETTINGS]))) or taken > _MOST_READ:
+                raise ProbeFailed(_malformed("HTTP/2"))  # h2 would wait for a frame of 16 MiB
+            taken += len(data)
             for event in connection.receive_data(data):
                 _take2(reply, event)
             if more := connection.data_to_send():

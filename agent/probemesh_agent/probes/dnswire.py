@@ -44,6 +44,9 @@ class Asking:
     authoritative: bool = False
 
 
+PLAINLY = Asking()
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """``wire`` is the whole message."""
@@ -52,7 +55,7 @@ class Question:
     record_type: str
     wire: bytes
     message: dns.message.Message
-    how: Asking = Asking()
+    how: Asking = PLAINLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +232,9 @@ def _errors(options: Iterable[dns.edns.Option]) -> tuple[DnsExtendedError, ...]:
 
 
 def _error_name(code: int) -> str | None:
-    try:
-        return dns.edns.EDECode(code).name.lower().replace("_", "-")
-    except ValueError:
-        return None
+    """``dnssec-bogus``; None for a code that is not registered."""
+    name = dns.edns.EDECode.make(code).name
+    return None if name is None or name.isdigit() else name.lower().replace("_", "-")
 
 
 def failure_of(asked: Question, answer: Answer) -> Failure | None:
