@@ -90,6 +90,19 @@ def cache_dir(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("XDG_CACHE_HOME") or str(home / ".cache")) / "meshctl"
 
 
+def history_dir(flag: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """Where runs are kept, a folder a context: ``MESHCTL_HISTORY`` (``off``: nowhere, None), else beside a
+    configuration that was named by ``--config`` or ``MESHCTL_CONFIG``, else in the XDG state directory."""
+    named = environ.get("MESHCTL_HISTORY")
+    if named:
+        return None if named == "off" else Path(named).absolute()
+    path, source = config_path(flag, environ)
+    if source != "default":
+        return path.parent / "history"
+    home = Path(environ.get("HOME") or "~").expanduser()
+    return Path(environ.get("XDG_STATE_HOME") or str(home / ".local" / "state")) / "meshctl" / "history"
+
+
 def load(path: Path) -> Config:
     """The file's contents; a file that does not exist is empty. Raises :class:`StateError`."""
     try:

@@ -147,7 +147,8 @@ def certificate_verified(vantage: Vantage) -> bool | None:
     return None if not verdicts else False not in verdicts
 
 
-def _reached(vantage: Vantage, strict: bool) -> bool:
+def reached(vantage: Vantage, strict: bool = False) -> bool:
+    """Every rung that was climbed holds; with ``strict`` the certificates too."""
     if vantage.expect_fail:
         return vantage.outcome is Outcome.OK
     return vantage.outcome is Outcome.OK and not (strict and certificate_verified(vantage) is False)
@@ -172,9 +173,9 @@ def reached_any_port(vantage: Vantage, strict: bool = False) -> bool:
 def summarise(vantages: Iterable[Vantage], strict: bool = False) -> Summary:
     """Counts by vantage point. With ``strict`` a certificate that did not verify is a failure."""
     counted = [vantage for vantage in vantages if not vantage.is_target]
-    reached = sum(_reached(vantage, strict) for vantage in counted)
+    good = sum(reached(vantage, strict) for vantage in counted)
     unmeasured = sum(vantage.outcome in NOT_MEASURED for vantage in counted)
-    return Summary(reached, len(counted) - reached - unmeasured, unmeasured, len(counted))
+    return Summary(good, len(counted) - good - unmeasured, unmeasured, len(counted))
 
 
 def exit_code(results: Sequence[TargetResult], strict: bool = False, interrupted: bool = False) -> int:

@@ -2,10 +2,13 @@
 
 ``all``  ``self``  names and globs  ``site=GLOB``  ``KEY=GLOB`` of a label; ``+`` is AND and binds tighter
 than ``,`` which is OR. ``all`` and globs mean agents that are not revoked; only ``self`` means this machine.
+``@last``  ``failed``: who took part in the last run, and who of them did not reach a target; those who are
+not there any more are left out.
 """
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import zip_longest
 
@@ -15,9 +18,40 @@ from probemesh_shared.model import AgentInfo
 from probemesh_shared.names import did_you_mean
 from probemesh_shared.words import AgentState
 
-SELF = "self"
+SELF, LAST, FAILED = "self", "@last", "failed"
 _TERM = re.compile(r"[A-Za-z0-9.*?\[\]!_-]+\Z")
 _GLOB = frozenset("*?[")
+_KNOWN = "names, globs, site=NAME, LABEL=VALUE, all, self, failed, @last"
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """What a run before this one left: its id, who took part, and who of them failed."""
+
+    id: str
+    names: frozenset[str]
+    failed: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _There:
+    """Who exists: agents that are not revoked, all of them, ``self`` or nobody; and the run before."""
+
+    known: Sequence[AgentInfo]
+    everyone: Sequence[AgentInfo]
+    here: frozenset[str]
+    last: LastRun | None
+
+    def names(self) -> frozenset[str]:
+        return self.here | frozenset(agent.name for agent in self.known)
+
+    def of_last_run(self, term: str) -> frozenset[str]:
+        if self.last is None:
+            raise NotFound(
+                f"'{term}' means a run before this one, and there is no saved run in this context yet",
+                "meshctl probe TARGET makes one; meshctl history lists them",
+            )
+        return self.names() & (self.last.names if term == LAST else self.last.failed)
 
 
 def select(
@@ -26,21 +60,24 @@ def select(
     limit: int | None,
     agents: Sequence[AgentInfo],
     self_available: bool = True,
+    last: LastRun | None = None,
 ) -> tuple[str, ...]:
     """The names taken part, ``self`` first, agents by site and name.
 
     ``limit`` caps the agents (``self`` does not count), spread over sites in turn, the same way every time.
+    ``last`` is what ``@last`` and ``failed`` mean (:func:`needs_last_run` says whether they occur).
     Raises :class:`InvalidRequest` for what cannot be read, :class:`NotFound` for an agent that does not exist
     and where nothing is left.
     """
     check_selection(selector, exclude, limit)
     here = frozenset({SELF}) if self_available else frozenset[str]()
     known = [agent for agent in agents if agent.state is not AgentState.REVOKED]
-    chosen = _evaluate(selector, known, agents, here)
+    there = _There(known, agents, here, last)
+    chosen = _evaluate(selector, there)
     if not chosen:
-        raise NotFound(f"no agent matches '{escape(selector, 80)}'", _nobody_hint(selector, known))
+        raise _nobody(selector, there)
     if exclude is not None:
-        chosen -= _evaluate(exclude, known, agents, here)
+        chosen -= _evaluate(exclude, there)
         if not chosen:
             raise NotFound(f"nobody is left after --exclude '{escape(exclude, 80)}'")
     ordered = sorted((a for a in known if a.name in chosen), key=lambda a: (a.site or "", a.name))
@@ -54,11 +91,16 @@ def check_selection(selector: str | None, exclude: str | None, limit: int | None
         if text is None:
             continue
         if not text.strip():
-            raise InvalidRequest(f"{option} is empty", "names, globs, site=NAME, LABEL=VALUE, all, self")
-        for term in re.split("[,+]", text):
-            _check_term(term.strip(), text)
+            raise InvalidRequest(f"{option} is empty", _KNOWN)
+        for term in _terms(text):
+            _check_term(term, text)
     if limit is not None and limit < 1:
         raise InvalidRequest(f"--limit {limit} leaves nobody", "give 1 or more")
+
+
+def needs_last_run(*selectors: str | None) -> bool:
+    """Whether any of them speaks of the run before."""
+    return any(term in (LAST, FAILED) for text in selectors if text for term in _terms(text))
 
 
 def check_agent(name: str, agents: Sequence[AgentInfo]) -> None:
@@ -66,13 +108,14 @@ def check_agent(name: str, agents: Sequence[AgentInfo]) -> None:
     _by_name(name, [agent for agent in agents if agent.state is not AgentState.REVOKED], agents, ())
 
 
-def _evaluate(
-    selector: str, known: Sequence[AgentInfo], everyone: Sequence[AgentInfo], here: frozenset[str]
-) -> frozenset[str]:
+def _terms(selector: str) -> list[str]:
+    return [term.strip() for term in re.split("[,+]", selector)]
+
+
+def _evaluate(selector: str, there: _There) -> frozenset[str]:
     found: frozenset[str] = frozenset()
     for clause in selector.split(","):
-        terms = [_term(term.strip(), known, everyone, here) for term in clause.split("+")]
-        found |= frozenset.intersection(*terms)
+        found |= frozenset.intersection(*(_term(term.strip(), there) for term in clause.split("+")))
     return found
 
 
@@ -82,31 +125,26 @@ def _check_term(term: str, selector: str) -> None:
             f"the selector '{escape(selector, 80)}' has an empty part",
             "join parts by ',' (or) and '+' (and): site=berlin+role=db,tokyo-1",
         )
-    if term in ("failed", "@last"):
-        raise InvalidRequest(
-            f"the selector '{term}' needs the history of earlier runs, which this version does not keep yet",
-            "name the agents, or use site= and label= selectors",
-        )
+    if term == LAST:
+        return
     key, equals, pattern = term.partition("=")
     if not _TERM.match(key) or (equals and not _TERM.match(pattern)):
-        raise InvalidRequest(
-            f"'{escape(term, 80)}' is no selector", "names, globs, site=NAME, LABEL=VALUE, all, self"
-        )
+        raise InvalidRequest(f"'{escape(term, 80)}' is no selector", _KNOWN)
 
 
-def _term(
-    term: str, known: Sequence[AgentInfo], everyone: Sequence[AgentInfo], here: frozenset[str]
-) -> frozenset[str]:
+def _term(term: str, there: _There) -> frozenset[str]:
     if term == SELF:
-        return here
+        return there.here
     if term == "all":
-        return frozenset(agent.name for agent in known)
+        return frozenset(agent.name for agent in there.known)
+    if term in (LAST, FAILED):
+        return there.of_last_run(term)
     key, equals, pattern = term.partition("=")
     if equals:
-        return frozenset(agent.name for agent in known if _has(agent, key, pattern))
+        return frozenset(agent.name for agent in there.known if _has(agent, key, pattern))
     if _GLOB & set(term):
-        return frozenset(agent.name for agent in known if fnmatchcase(agent.name, term))
-    return _by_name(term, known, everyone, (SELF,))
+        return frozenset(agent.name for agent in there.known if fnmatchcase(agent.name, term))
+    return _by_name(term, there.known, there.everyone, (SELF,))
 
 
 def _has(agent: AgentInfo, key: str, pattern: str) -> bool:
@@ -123,6 +161,20 @@ def _by_name(
         raise NotFound(f"the agent '{name}' is revoked")
     hint = did_you_mean(name, [*more, *(agent.name for agent in known)])
     raise NotFound(f"there is no agent called '{name}'", hint or "meshctl agents list shows them")
+
+
+def _nobody(selector: str, there: _There) -> NotFound:
+    """What is said where a selector matches none; of the run before, why."""
+    if there.last is not None and FAILED in _terms(selector) and not there.last.failed:
+        return NotFound(
+            f"nothing failed in the last saved run ({there.last.id})", "meshctl history show shows it again"
+        )
+    if there.last is not None and needs_last_run(selector) and not there.last.names & there.names():
+        return NotFound(
+            f"nobody who took part in the last saved run ({there.last.id}) is there any more",
+            "meshctl agents list shows who is",
+        )
+    return NotFound(f"no agent matches '{escape(selector, 80)}'", _nobody_hint(selector, there.known))
 
 
 def _nobody_hint(selector: str, known: Sequence[AgentInfo]) -> str | None:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -16,9 +17,11 @@ class Flags:
     config: Path | None = None
     color: bool | None = None
     debug: bool | None = None
+    arguments: tuple[str, ...] = ()  # the whole command line, as typed
 
-    def reset(self) -> None:
+    def reset(self, arguments: Sequence[str] = ()) -> None:
         self.context = self.config = self.color = self.debug = None
+        self.arguments = tuple(arguments)
 
 
 FLAGS = Flags()

@@ -25,6 +25,7 @@ SECTIONS = {
     },
     "Measure": {
         "probe": (f"{_C}.probe", "Who reaches a target, how fast, and which rung fails where"),
+        "history": (f"{_C}.history", "Earlier runs: list them, show one again"),
     },
     "Run the mesh": {
         "controller": (f"{_C}.controller", "Run the controller"),
@@ -83,7 +84,7 @@ def report(message: str, hint: str | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line; returns its exit code."""
-    FLAGS.reset()
+    FLAGS.reset(arguments)
     if "_MESHCTL_COMPLETE" in os.environ:
         from typer._completion_classes import completion_init
 

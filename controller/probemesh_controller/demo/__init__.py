@@ -76,6 +76,7 @@ async def _measure(target: str) -> int:
     from probemesh_controller.cli.probing import ProbeAsked, run_probe
     from probemesh_controller.cli.specs import Asked
 
+    FLAGS.arguments = ("probe", target, "--timeout", f"{TIMEOUT_S:g}")
     fleet.print_agents(await fleet.all_agents(), Format.TABLE)
     print(f"\n$ meshctl probe {shlex.quote(target)} --timeout {TIMEOUT_S:g}\n", flush=True)
     return await run_probe(ProbeAsked((target,), Asked(timeout=TIMEOUT_S)))

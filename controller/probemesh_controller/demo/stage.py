@@ -134,5 +134,6 @@ async def _stop_all(crew: list[AgentProcess]) -> None:
 
 
 def settle_environment(state: Path) -> None:
-    """This process is about the demo alone: its names are not remembered for anybody's completion."""
+    """This process is about the demo alone: neither its names nor its runs are remembered elsewhere."""
     os.environ["XDG_CACHE_HOME"] = str(state / "cache")
+    os.environ["MESHCTL_HISTORY"] = str(state / "history")

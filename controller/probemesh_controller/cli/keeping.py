@@ -1,0 +1,114 @@
+"""Where this command line's runs are kept, and what of it is kept with them."""
+
+import os
+import re
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from probemesh_shared.errors import MeshError, NotFound
+from probemesh_shared.escape import escape
+from probemesh_shared.model import TargetResult
+
+from probemesh_controller import config
+from probemesh_controller.cli.flags import FLAGS, chosen_context, note
+from probemesh_controller.history.record import Asked, Header, header_of
+from probemesh_controller.history.store import History
+
+#: Options whose value is, or may hold, a secret. Of a header the name stays.
+SECRET = ("--header",)
+HIDDEN = "…"
+_USER = re.compile(r"(://)[^/@\s]+@")
+NO_MESH = "_no-mesh"
+
+
+def history_of(context: str | None) -> History | None:
+    """The runs of one context; None where none are kept."""
+    folder = config.history_dir(FLAGS.config, os.environ)
+    return None if folder is None else History(folder / _folder_name(context))
+
+
+def required_history() -> History:
+    """Of the context in force. Raises :class:`NotFound` where none is kept."""
+    context = chosen_context()
+    found = history_of(context.name if context is not None else None)
+    if found is None:
+        raise NotFound("no runs are kept: MESHCTL_HISTORY is off", "unset MESHCTL_HISTORY")
+    return found
+
+
+def _folder_name(context: str | None) -> str:
+    """Any name of a context as one name of a folder; neither hidden nor a way up."""
+    if context is None:
+        return NO_MESH
+    safe = quote(context, safe="")[:150]
+    return f"%2E{safe[1:]}" if safe.startswith(".") else safe
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a command line has to hand in for its run to be kept."""
+
+    run_id: str
+    results: Sequence[TargetResult]
+    context: str | None
+    strict: bool
+    interrupted: bool = False
+    rounds: int = 1
+
+    def header(self) -> Header:
+        from importlib.metadata import version
+
+        told = Asked(
+            self.run_id,
+            without_secrets(FLAGS.arguments),
+            time.time_ns(),
+            self.context,
+            version("probemesh"),
+            self.strict,
+            self.interrupted,
+            self.rounds,
+        )
+        return header_of(told, self.results)
+
+
+def keep(header: Header, results: Sequence[TargetResult]) -> None:
+    """Saves a run. Where that cannot be, it says so and why; what was measured was shown all the same."""
+    store = history_of(header.context)
+    if store is None:
+        return
+    try:
+        kept = store.save(header, results)
+    except (MeshError, ValueError) as error:
+        note(f"note: this run is not kept in the history: {escape(str(error), 300)}")
+        return
+    if not kept.whole:
+        note(f"note: of this run ({kept.id}) the history keeps the summary only: it is too large")
+
+
+def without_secrets(arguments: Sequence[str]) -> tuple[str, ...]:
+    """The command line as it may be kept and shown: no value of a header, no password in a URL."""
+    out: list[str] = []
+    secret = False
+    for word in arguments:
+        option, equals, value = word.partition("=")
+        if secret:
+            out.append(_hidden(word))
+        elif equals and option in SECRET:
+            out.append(f"{option}={_hidden(value)}")
+        else:
+            out.append(_USER.sub(rf"\1{HIDDEN}@", word))
+        secret = not secret and word in SECRET
+    return tuple(out)
+
+
+def _hidden(value: str) -> str:
+    name, colon, _ = value.partition(":")
+    return f"{name}: {HIDDEN}" if colon else HIDDEN
+
+
+def command_text(command: Sequence[str]) -> str:
+    """As it would be typed."""
+    return escape(" ".join(["meshctl", *map(shlex.quote, command)]), 2000)
