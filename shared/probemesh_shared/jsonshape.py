@@ -340,6 +340,30 @@ class ResultJson(TypedDict):
     summary: SummaryJson
 
 
+class RunJson(TypedDict):
+    """A saved run, without its measurements: those are ``meshctl history show ID -o json``."""
+
+    id: str
+    saved_at: Time
+    command: Annotated[list[str], "what was typed; … stands where a secret was"]
+    context: str | None
+    targets: list[str]
+    vantages: Annotated[int, "how many vantage points took part"]
+    summary: Annotated[SummaryJson, "over vantage points and TARGETs"]
+    exit_code: int
+    interrupted: bool
+    rounds: Annotated[int, "of --watch or --until; the last one is kept"]
+    whole: Annotated[bool, "false where the measurements were too many to be kept"]
+    version: str
+
+
+class HistoryJson(TypedDict):
+    """``meshctl history -o json``."""
+
+    schema: Literal[1]
+    runs: list[RunJson]
+
+
 class AgentJson(TypedDict):
     name: str
     site: str | None

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from probemesh_shared.errors import InvalidRequest, MeshError, NotFound
 from probemesh_shared.model import AgentInfo
-from probemesh_shared.selectors import check_agent, check_selection, select
+from probemesh_shared.selectors import LastRun, check_agent, check_selection, needs_last_run, select
 from probemesh_shared.words import AgentState
 
 
@@ -72,10 +72,66 @@ def test_limit_is_the_same_whatever_order_the_fleet_comes_in(fleet, limit):
     assert select("all", None, limit, fleet) == select("all", None, limit, FLEET)
 
 
-@pytest.mark.parametrize("selector", ["failed", "@last", "all,failed"])
-def test_words_that_need_history_say_so(selector):
-    with pytest.raises(InvalidRequest, match="history"):
+BEFORE = LastRun(
+    "7f3a2c1b", frozenset({"self", "berlin-1", "tokyo-1", "gone", "left"}), frozenset({"tokyo-1", "gone"})
+)
+
+
+@pytest.mark.parametrize(
+    ("selector", "exclude", "names"),
+    [
+        ("@last", None, "self berlin-1 tokyo-1"),
+        ("failed", None, "tokyo-1"),
+        ("@last+site=berlin", None, "berlin-1"),
+        ("failed,site=berlin+role=db", None, "berlin-2 tokyo-1"),
+        ("@last", "failed", "self berlin-1"),
+        ("all,self", "@last", "lone berlin-2 berlin-3"),
+        ("failed , self", None, "self tokyo-1"),
+    ],
+)
+def test_the_run_before(selector, exclude, names):
+    assert select(selector, exclude, None, FLEET, last=BEFORE) == tuple(names.split())
+    assert needs_last_run(selector, exclude)
+
+
+def test_self_of_the_run_before_only_where_it_can_be():
+    assert select("@last", None, None, FLEET, self_available=False, last=BEFORE) == ("berlin-1", "tokyo-1")
+
+
+@pytest.mark.parametrize("selector", ["failed", "@last", "all,failed", "site=berlin+@last"])
+def test_words_that_need_a_run_before_say_so_where_there_is_none(selector):
+    with pytest.raises(NotFound, match="no saved run") as caught:
         select(selector, None, None, FLEET)
+    assert "meshctl probe" in caught.value.hint
+    with pytest.raises(NotFound, match="no saved run"):
+        select("all", selector, None, FLEET)
+
+
+@pytest.mark.parametrize("selector", ["failed", "failed+site=berlin", "failed,site=oslo"])
+def test_where_nothing_failed_it_says_so(selector):
+    good = LastRun("7f3a2c1b", frozenset({"berlin-1"}), frozenset())
+    with pytest.raises(NotFound, match="nothing failed in the last saved run \\(7f3a2c1b\\)"):
+        select(selector, None, None, FLEET, last=good)
+    assert select("failed,lone", None, None, FLEET, last=good) == ("lone",)
+    assert select("lone", "failed", None, FLEET, last=good) == ("lone",)
+
+
+def test_where_nobody_of_it_is_left_it_says_so():
+    gone = LastRun("7f3a2c1b", frozenset({"gone", "left"}), frozenset({"gone"}))
+    for selector in ("@last", "failed"):
+        with pytest.raises(NotFound, match="there any more"):
+            select(selector, None, None, FLEET, last=gone)
+
+
+@pytest.mark.parametrize("selector", ["all", "site=failed", "failed-1", "last", None])
+def test_what_speaks_of_no_run_before(selector):
+    assert not needs_last_run(selector)
+
+
+@pytest.mark.parametrize("selector", ["@first", "@", "a@last", "@last1", "@last=x"])
+def test_no_other_word_of_that_kind(selector):
+    with pytest.raises(InvalidRequest):
+        check_selection(selector, None, None)
 
 
 @pytest.mark.parametrize(

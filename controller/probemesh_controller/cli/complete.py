@@ -5,7 +5,7 @@ import os
 from probemesh_controller.cli import names_cache
 from probemesh_controller.cli.flags import FLAGS, chosen_context, load_config
 
-_WORDS = ["all", "self"]
+_WORDS = ["all", "self", "failed", "@last"]
 
 
 def selectors(incomplete: str) -> list[str]:
@@ -25,6 +25,7 @@ def targets(incomplete: str) -> list[str]:
         "dns:",
         "icmp:",
         "agent:",
+        "@last",
         *(f"agent:{a}" for a in agents),
     ]
 
@@ -48,6 +49,20 @@ def expectations(incomplete: str) -> list[str]:
     from probemesh_shared.expectations import KEYS
 
     return [f"{key}=" for key in KEYS]
+
+
+def until(incomplete: str) -> list[str]:
+    return ["reachable", "unreachable"]
+
+
+def runs(incomplete: str) -> list[str]:
+    """Ids of saved runs, newest first: names of files, none of which is opened."""
+    from probemesh_controller.cli.keeping import required_history
+
+    try:
+        return ["@last", *required_history().ids()]
+    except Exception:  # as above
+        return []
 
 
 def _known() -> tuple[list[str], list[str]]:

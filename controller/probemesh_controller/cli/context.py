@@ -84,11 +84,13 @@ def show() -> None:
 
 @app.command(help="Give a context another name.")
 def rename(name: Name, to: Annotated[str, typer.Argument(metavar="NEW")]) -> None:
+    from probemesh_controller.cli.keeping import rename_history
     from probemesh_controller.config import named, save
 
     config = load_config()
     context = replace(named(config, name), name=check_name(to, "context name"))
     save(config.without_context(name).with_context(context, use=config.current == name))
+    rename_history(name, to)
     print(f"context {name} is now called {to}")
 
 

@@ -19,6 +19,10 @@ Exit codes of meshctl, the first that applies:
   3    some failed or were not measured
   0    everybody asked reached it
 
+--watch: that of the last of --rounds; ended by Ctrl-C, 130. --until: 0 as soon as everybody reaches
+it (or nobody does); when --within has passed, 1 where nobody is as wished, 3 where some are, 4 where
+nothing could be measured.
+
 A certificate that does not verify is a finding and not a failure, unless --strict is given.
 A vantage point that is the target itself counts nowhere. Unmeasured is never "down".
 What is not as --expect says has failed. With --expect-fail it is turned round: 0 nobody reached it,

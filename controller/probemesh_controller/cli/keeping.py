@@ -1,8 +1,8 @@
 """Where this command line's runs are kept, and what of it is kept with them."""
 
+import contextlib
 import os
 import re
-import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,12 @@ from urllib.parse import quote
 from probemesh_shared.errors import MeshError, NotFound
 from probemesh_shared.escape import escape
 from probemesh_shared.model import TargetResult
+from probemesh_shared.selectors import LastRun
 
 from probemesh_controller import config
 from probemesh_controller.cli.flags import FLAGS, chosen_context, note
-from probemesh_controller.history.record import Asked, Header, header_of
+from probemesh_controller.history import record
+from probemesh_controller.history.record import Header
 from probemesh_controller.history.store import History
 
 #: Options whose value is, or may hold, a secret. Of a header the name stays.
@@ -28,6 +30,15 @@ def history_of(context: str | None) -> History | None:
     """The runs of one context; None where none are kept."""
     folder = config.history_dir(FLAGS.config, os.environ)
     return None if folder is None else History(folder / _folder_name(context))
+
+
+def rename_history(old: str, new: str) -> None:
+    """The runs of a context go with its name, unless there are some under the new one already."""
+    before, after = history_of(old), history_of(new)
+    if before is None or after is None or after.folder.exists():
+        return
+    with contextlib.suppress(OSError):  # there may be none; they stay where they are
+        before.folder.rename(after.folder)
 
 
 def required_history() -> History:
@@ -47,31 +58,41 @@ def _folder_name(context: str | None) -> str:
     return f"%2E{safe[1:]}" if safe.startswith(".") else safe
 
 
+def last_run(context: config.MeshContext | None) -> LastRun | None:
+    """What ``@last`` and ``failed`` mean; None where no run is kept."""
+    store = history_of(context.name if context is not None else None)
+    found = store.listing(1).runs if store is not None else ()
+    return LastRun(found[0].id, frozenset(found[0].vantages), found[0].failing) if found else None
+
+
 @dataclass(frozen=True, slots=True)
-class Run:
-    """What a command line has to hand in for its run to be kept."""
+class Done:
+    """What a command line came to. ``rounds``: how many there were, of which ``results`` are the last."""
 
     run_id: str
     results: Sequence[TargetResult]
-    context: str | None
-    strict: bool
+    code: int
     interrupted: bool = False
     rounds: int = 1
 
-    def header(self) -> Header:
-        from importlib.metadata import version
 
-        told = Asked(
-            self.run_id,
-            without_secrets(FLAGS.arguments),
-            time.time_ns(),
-            self.context,
-            version("probemesh"),
-            self.strict,
-            self.interrupted,
-            self.rounds,
-        )
-        return header_of(told, self.results)
+def header_of(done: Done, context: str | None, strict: bool) -> Header:
+    from importlib.metadata import version
+
+    return record.header_of(
+        record.Run(
+            run_id=done.run_id,
+            command=without_secrets(FLAGS.arguments),
+            saved_ns=time.time_ns(),
+            exit_code=done.code,
+            context=context,
+            version=version("probemesh"),
+            strict=strict,
+            interrupted=done.interrupted,
+            rounds=done.rounds,
+        ),
+        done.results,
+    )
 
 
 def keep(header: Header, results: Sequence[TargetResult]) -> None:
@@ -107,8 +128,3 @@ def without_secrets(arguments: Sequence[str]) -> tuple[str, ...]:
 def _hidden(value: str) -> str:
     name, colon, _ = value.partition(":")
     return f"{name}: {HIDDEN}" if colon else HIDDEN
-
-
-def command_text(command: Sequence[str]) -> str:
-    """As it would be typed."""
-    return escape(" ".join(["meshctl", *map(shlex.quote, command)]), 2000)

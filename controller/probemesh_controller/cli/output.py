@@ -4,7 +4,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from probemesh_shared.errors import InvalidRequest
@@ -13,6 +13,9 @@ from probemesh_shared.jsonshape import CertificateJson
 from probemesh_shared.model import TargetResult
 
 from probemesh_controller.cli.flags import use_color
+
+if TYPE_CHECKING:
+    from probemesh_controller.history.record import Header
 
 
 class Format(StrEnum):
@@ -72,6 +75,13 @@ def print_results(results: Sequence[TargetResult], wanted: Format, strict: bool,
             print_value(value, wanted)
     else:
         print_value(values[0] if len(values) == 1 else values, wanted)
+
+
+def print_share(header: "Header", results: Sequence[TargetResult]) -> None:
+    """A run as a text for elsewhere: no colour, no width of this terminal."""
+    from probemesh_controller.render import share
+
+    write(share.render(header, results))
 
 
 def _certificate(der: bytes) -> CertificateJson:

@@ -17,10 +17,13 @@ EXAMPLES = [
     ("meshctl probe https://web/ --expect status=200 --expect rtt-max=20ms", "what the answer must be like"),
     ("meshctl probe db:5432 --from site=dmz --expect-fail", "what must not be reached"),
     ("meshctl probe udp://ntp.internal:123 --payload hex:1b00 -o json", "for scripts"),
+    ("meshctl probe @last --from failed", "the last run's targets, from where they failed"),
+    ("meshctl probe db.internal:5432 --until reachable", "wait for it, in a deploy script"),
 ]
 MORE = """TARGET is HOST, HOST:PORT, [IPV6]:PORT, HOST:22,80,8000-8100, tcp://, udp://, http(s)://,
-dns:NAME[/TYPE][@SERVER], icmp:HOST or agent:NAME[:PORT]. A SELECTOR joins names, globs, site=NAME,
-LABEL=VALUE, all and self by ',' (or) and '+' (and). The exit code is 0 where everybody reached it, 3 where
+dns:NAME[/TYPE][@SERVER], icmp:HOST, agent:NAME[:PORT], or @last: those of the last run. A SELECTOR joins
+names, globs, site=NAME, LABEL=VALUE, all, self, @last (who took part in the last run) and failed (who failed
+in it) by ',' (or) and '+' (and). The exit code is 0 where everybody reached it, 3 where
 some did, 1 where nobody did, 4 where nothing could be measured: meshctl help exit-codes."""
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -67,7 +70,15 @@ def probe(
     expect_status: options.ExpectStatus = None,
     expect_body: options.ExpectBody = None,
     expect_fail: options.ExpectFail = False,
+    # again and again
+    watch: options.Watch = False,
+    until: options.UntilOption = None,
+    every: options.Every = None,
+    rounds: options.RoundsOption = None,
+    for_: options.Hold = None,
+    within: options.Within = None,
     # what is done with the results
+    share: options.Share = False,
     strict: options.Strict = False,
     output: options.Output = Format.TABLE,
     ci: options.Ci = False,
@@ -77,6 +88,7 @@ def probe(
     from probemesh_controller.selfprocess import ahead
 
     async def run() -> int:
+        from probemesh_controller.cli.again import Again
         from probemesh_controller.cli.probing import ProbeAsked, run_probe
         from probemesh_controller.cli.specs import (
             Asked,
@@ -121,7 +133,10 @@ def probe(
             tls=TlsAsked(sni=sni, starttls=starttls),
             http=HttpAsked(method=method, headers=header or ()),
         )
-        wanted = ProbeAsked(tuple(target), asked, from_, exclude, limit, deadline, strict, output, ci)
+        again = Again(watch, until, every, rounds, for_, within)
+        wanted = ProbeAsked(
+            tuple(target), asked, from_, exclude, limit, deadline, strict, output, ci, again, share
+        )
         return await run_probe(wanted)
 
     async def beside_self() -> int:

@@ -93,6 +93,29 @@ ExpectFail = Annotated[
     bool, typer.Option("--expect-fail", help="It must not be reached: who does has failed")
 ]
 # what is done with the results
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Again and again, until Ctrl-C")]
+UntilOption = Annotated[
+    str | None,
+    typer.Option(
+        "--until",
+        metavar="reachable|unreachable",
+        help="Again and again, until everybody reaches it, or nobody does",
+        autocompletion=complete.until,
+    ),
+]
+Every = Annotated[
+    float | None, typer.Option(metavar="S", help="--watch, --until: seconds from round to round  [5]")
+]
+RoundsOption = Annotated[
+    int | None, typer.Option("--rounds", metavar="N", help="--watch: end after N rounds")
+]
+Hold = Annotated[int | None, typer.Option("--for", metavar="N", help="--until: for N rounds in a row  [1]")]
+Within = Annotated[
+    float | None, typer.Option(metavar="S", help="--until: give up after S seconds, exit 1 or 3  [300]")
+]
+Share = Annotated[
+    bool, typer.Option("--share", help="Print a text to paste into a ticket; nothing is sent anywhere")
+]
 Strict = Annotated[bool, typer.Option("--strict", help="A certificate that does not verify is a failure")]
 Output = Annotated[
     Format, typer.Option("--output", "-o", metavar="FORMAT", help="table, wide, json, jsonl, csv or yaml")

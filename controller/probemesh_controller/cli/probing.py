@@ -5,17 +5,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from probemesh_shared.clock import Clock, SystemClock
 from probemesh_shared.errors import InvalidRequest, NotFound
-from probemesh_shared.model import AgentInfo, Spec, Target, TcpSpec
+from probemesh_shared.model import AgentInfo, Spec, Target, TargetResult, TcpSpec
 from probemesh_shared.outcomes import exit_code
-from probemesh_shared.selectors import SELF, check_agent, check_selection, select
+from probemesh_shared.selectors import LAST, SELF, check_agent, check_selection, needs_last_run, select
 from probemesh_shared.targets import count_ports, expand_ports, parse_target
 from probemesh_shared.words import Kind
 
 from probemesh_controller.api import Mesh, RunRequest
 from probemesh_controller.cli import connect
+from probemesh_controller.cli.again import ONCE, Again, Plan, plan_of
 from probemesh_controller.cli.flags import chosen_context, note
-from probemesh_controller.cli.output import Format, print_results
+from probemesh_controller.cli.keeping import Done, header_of, keep, last_run, required_history
+from probemesh_controller.cli.output import Format, print_results, print_share
 from probemesh_controller.cli.running import run_shown
 from probemesh_controller.cli.specs import LONGEST_S, Asked, build_specs, default_deadline
 from probemesh_controller.config import MeshContext
@@ -41,11 +44,16 @@ class ProbeAsked:
     strict: bool = False
     output: Format = Format.TABLE
     ci: bool = False
+    again: Again = ONCE
+    share: bool = False
 
 
 async def run_probe(asked: ProbeAsked) -> int:
     """Returns the exit code; raises MeshError where nothing could be run."""
-    targets = parse_targets(asked.targets)
+    plan = plan_of(asked.again, asked.output, asked.share)
+    if plan is not None and plan.until is not None and asked.options.expect_fail:
+        raise InvalidRequest("--until and --expect-fail exclude each other", "--until unreachable says it")
+    targets = parse_targets(with_last(asked.targets))
     specs = build_specs(asked.options, targets)
     check_selection(asked.from_, asked.exclude, asked.limit)
     deadline = default_deadline(asked.options) if asked.deadline is None else asked.deadline
@@ -57,25 +65,87 @@ async def run_probe(asked: ProbeAsked) -> int:
     async with connect.opened(context, with_self=here) as mesh:
         agents = tuple(agent for agent in await mesh.agents() if agent.name != SELF)
         connect.remember_names(context, agents)
-        names = _choose(asked, agents, here)
+        names = _choose(asked, agents, here, context)
         for target in targets:
             if target.agent is not None:
                 check_agent(target.agent, agents)
         _warn(targets, specs, names)
         request = RunRequest(secrets.token_hex(16), targets, specs, names, deadline)
-        return await _measure(asked, mesh, request, agents)
+        run = _Run(asked, mesh, request, agents, context.name if context is not None else None)
+        return await (run.once() if plan is None else run.again(plan, SystemClock()))
 
 
-async def _measure(asked: ProbeAsked, mesh: Mesh, request: RunRequest, agents: Sequence[AgentInfo]) -> int:
-    must_fail = asked.options.expect_fail
-    assembly = Assembly(request, time.time_ns(), expect_fail=must_fail, strict=asked.strict)
-    table = asked.output in (Format.TABLE, Format.WIDE)
-    interrupted = await run_shown(mesh, request, assembly, table=table, strict=asked.strict, ci=asked.ci)
-    results = with_findings(assembly.results(), agents)
-    if must_fail:
-        results = tuple(replace(result, findings=kept(result.findings)) for result in results)
-    print_results(results, asked.output, asked.strict, asked.ci)
-    return exit_code(results, asked.strict, interrupted)
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """All that is known before the first packet."""
+
+    asked: ProbeAsked
+    mesh: Mesh
+    request: RunRequest
+    agents: Sequence[AgentInfo]
+    context: str | None
+
+    def begin(self, request: RunRequest, started_ns: int) -> Assembly:
+        must_fail = self.asked.options.expect_fail
+        return Assembly(request, started_ns, expect_fail=must_fail, strict=self.asked.strict)
+
+    def conclude(self, assembly: Assembly) -> tuple[TargetResult, ...]:
+        results = with_findings(assembly.results(), self.agents)
+        if self.asked.options.expect_fail:
+            results = tuple(replace(result, findings=kept(result.findings)) for result in results)
+        return results
+
+    async def once(self) -> int:
+        asked, assembly = self.asked, self.begin(self.request, time.time_ns())
+        table = asked.output in (Format.TABLE, Format.WIDE)
+        interrupted = await run_shown(
+            self.mesh, self.request, assembly, table=table, strict=asked.strict, ci=asked.ci
+        )
+        results = self.conclude(assembly)
+        code = exit_code(results, asked.strict, interrupted)
+        return self._finish(Done(self.request.run_id, results, code, interrupted))
+
+    async def again(self, plan: Plan, clock: Clock) -> int:
+        """Rounds until the plan is fulfilled; the last whole one is kept, however the end came."""
+        from probemesh_controller.cli.repeating import Repetition, Rounds, interruptible, repeat
+        from probemesh_controller.cli.screens import ending_text, screen_for
+
+        asked, done = self.asked, Repetition()
+        screen = screen_for(plan, asked.output, asked.strict, asked.ci)
+        try:
+            async with interruptible() as stop:
+                measure = Rounds(
+                    self.mesh, self.request, self.agents, clock, stop, screen, self.begin, self.conclude
+                )
+                await repeat(plan, measure, clock, stop, screen, asked.strict, done)
+        finally:
+            screen.close()
+            if done.results is not None:
+                last = Done(done.run_id, done.results, done.code, done.cut, done.rounds)
+                self._finish(last, show=plan.until is not None)
+        if plan.until is not None and done.code != 130:
+            note(ending_text(plan, done.code, done.rounds))
+        return done.code
+
+    def _finish(self, done: Done, show: bool = True) -> int:
+        """Prints, and keeps what was printed even where nobody read it to its end."""
+        header = header_of(done, self.context, self.asked.strict)
+        try:
+            if show and self.asked.share:
+                print_share(header, done.results)
+            elif show:
+                print_results(done.results, self.asked.output, self.asked.strict, self.asked.ci)
+        finally:
+            keep(header, done.results)
+        return done.code
+
+
+def with_last(texts: Sequence[str]) -> tuple[str, ...]:
+    """``@last`` becomes the TARGETs of the last run. Raises NotFound where there is none."""
+    if LAST not in texts:
+        return tuple(texts)
+    before = required_history().last().targets
+    return tuple(word for text in texts for word in (before if text == LAST else (text,)))
 
 
 def parse_targets(texts: Sequence[str]) -> tuple[Target, ...]:
@@ -95,9 +165,12 @@ def _check_from(selector: str | None, context: MeshContext | None, here: bool) -
         note("note: no mesh is configured: only this machine measures (meshctl init, join or demo)")
 
 
-def _choose(asked: ProbeAsked, agents: Sequence[AgentInfo], here: bool) -> tuple[str, ...]:
-    default = f"all,{SELF}" if here else "all"
-    return select(default if asked.from_ is None else asked.from_, asked.exclude, asked.limit, agents, here)
+def _choose(
+    asked: ProbeAsked, agents: Sequence[AgentInfo], here: bool, context: MeshContext | None
+) -> tuple[str, ...]:
+    selector = asked.from_ if asked.from_ is not None else f"all,{SELF}" if here else "all"
+    last = last_run(context) if needs_last_run(selector, asked.exclude) else None
+    return select(selector, asked.exclude, asked.limit, agents, here, last)
 
 
 def _warn(targets: Sequence[Target], specs: Sequence[Spec], names: Sequence[str]) -> None:

@@ -118,7 +118,7 @@ async def run_shown(
 ) -> bool:
     """Runs to the end or to an interrupt; returns whether it was interrupted. Results are in ``assembly``."""
     display = Display(request, assembly, table and may_redraw(sys.stdout, ci), strict, ci)
-    consumer = asyncio.ensure_future(_consume(mesh, request, display.take))
+    consumer = asyncio.ensure_future(consume(mesh, request, display.take))
     ticker = asyncio.ensure_future(_tick(display.refresh))
     interrupted = False
 
@@ -130,7 +130,7 @@ async def run_shown(
         consumer.cancel()
 
     try:
-        with _on_signals(interrupt):
+        with on_signals(interrupt):
             await asyncio.wait({consumer})
     finally:
         for task in (ticker, consumer):
@@ -141,11 +141,11 @@ async def run_shown(
         await asyncio.gather(consumer, return_exceptions=True)
         assembly.add(RunEnded(cancelled=True))
         return True
-    _settle(consumer, assembly)
+    settle(consumer, assembly)
     return False
 
 
-def _settle(consumer: asyncio.Future[None], assembly: Assembly) -> None:
+def settle(consumer: asyncio.Future[None], assembly: Assembly, say: Callable[[str], None] = note) -> None:
     """A mesh that went away in the middle takes nothing with it: what came is shown, the rest is unmeasured.
     Raises the mesh's error where the run never began."""
     try:
@@ -153,13 +153,14 @@ def _settle(consumer: asyncio.Future[None], assembly: Assembly) -> None:
     except MeshError as error:
         if not assembly.planned:
             raise
-        note(f"warning: {escape(str(error), 400)}")
+        say(f"warning: {escape(str(error), 400)}")
         if error.hint:
-            note(f"hint: {escape(error.hint, 400)}")
+            say(f"hint: {escape(error.hint, 400)}")
         assembly.add(RunEnded())
 
 
-async def _consume(mesh: Mesh, request: RunRequest, take: Callable[[RunEvent], None]) -> None:
+async def consume(mesh: Mesh, request: RunRequest, take: Callable[[RunEvent], None]) -> None:
+    """Hands over every event; cancelled, it closes the run's iterator."""
     events: AsyncIterator[RunEvent] = mesh.run(request)
     try:
         async for event in events:
@@ -177,7 +178,8 @@ async def _tick(refresh: Callable[[], None]) -> None:
 
 
 @contextlib.contextmanager
-def _on_signals(handler: Callable[[], None]) -> Iterator[None]:
+def on_signals(handler: Callable[[], None]) -> Iterator[None]:
+    """Within, an interrupt is ``handler``'s affair."""
     loop = asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM)
     for number in signals:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from probemesh_shared.model import TargetResult, Vantage
-from probemesh_shared.outcomes import exit_code, reached, summarise
+from probemesh_shared.outcomes import reached, summarise
 from probemesh_shared.words import NOT_MEASURED
 
 #: How a vantage point came out over all TARGETs of a run; the first of these that any of them had.
@@ -43,12 +43,13 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Run:
     """What is known of a run besides its results. ``command`` is what was typed, without secrets."""
 
     run_id: str
     command: tuple[str, ...]
     saved_ns: int
+    exit_code: int
     context: str | None = None
     version: str = ""
     strict: bool = False
@@ -56,26 +57,26 @@ class Asked:
     rounds: int = 1
 
 
-def header_of(asked: Asked, results: Sequence[TargetResult]) -> Header:
+def header_of(run: Run, results: Sequence[TargetResult]) -> Header:
     """The header of a run. Its id is short: it is typed by people, and need only be unlike its neighbours."""
     vantages = [vantage for result in results for vantage in result.vantages]
-    counts = summarise(vantages, asked.strict)
+    counts = summarise(vantages, run.strict)
     return Header(
-        id=asked.run_id[:8],
-        saved_ns=asked.saved_ns,
-        command=asked.command,
+        id=run.run_id[:8],
+        saved_ns=run.saved_ns,
+        command=run.command,
         targets=tuple(result.target.text for result in results),
-        vantages=_words(vantages, asked.strict),
+        vantages=_words(vantages, run.strict),
         reached=counts.reached,
         failed=counts.failed,
         unmeasured=counts.unmeasured,
         total=counts.total,
-        exit_code=exit_code(results, asked.strict, asked.interrupted),
-        context=asked.context,
-        version=asked.version,
-        strict=asked.strict,
-        interrupted=asked.interrupted,
-        rounds=asked.rounds,
+        exit_code=run.exit_code,
+        context=run.context,
+        version=run.version,
+        strict=run.strict,
+        interrupted=run.interrupted,
+        rounds=run.rounds,
     )
 
 

@@ -47,9 +47,7 @@ class Listing:
 class History:
     """``folder`` need not exist; ``save`` makes it."""
 
-    def __init__(
-        self, folder: Path, *, most_runs: int = MOST_RUNS, most_bytes: int = MOST_BYTES
-    ) -> None:
+    def __init__(self, folder: Path, *, most_runs: int = MOST_RUNS, most_bytes: int = MOST_BYTES) -> None:
         self.folder = folder
         self._most_runs, self._most_bytes = most_runs, most_bytes
 
