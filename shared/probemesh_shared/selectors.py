@@ -165,15 +165,14 @@ def _by_name(
 
 def _nobody(selector: str, there: _There) -> NotFound:
     """What is said where a selector matches none; of the run before, why."""
-    if there.last is not None and FAILED in _terms(selector) and not there.last.failed:
-        return NotFound(
-            f"nothing failed in the last saved run ({there.last.id})", "meshctl history show shows it again"
-        )
-    if there.last is not None and needs_last_run(selector) and not there.last.names & there.names():
-        return NotFound(
-            f"nobody who took part in the last saved run ({there.last.id}) is there any more",
-            "meshctl agents list shows who is",
-        )
+    last, terms = there.last, _terms(selector)
+    if last is not None and FAILED in terms and not last.failed:
+        hint = "meshctl history show shows it again"
+        return NotFound(f"nothing failed in the last saved run ({last.id})", hint)
+    for term, who in ((FAILED, "failed"), (LAST, "took part")):
+        if last is not None and term in terms and not there.of_last_run(term):
+            gone = f"nobody who {who} in the last saved run ({last.id}) is there any more"
+            return NotFound(gone, "meshctl agents list shows who is")
     return NotFound(f"no agent matches '{escape(selector, 80)}'", _nobody_hint(selector, there.known))
 
 

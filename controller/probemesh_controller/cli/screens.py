@@ -177,8 +177,8 @@ def watch_frame(
         first, *rows = table.table_lines(result, width - 3, color, strict)
         lines += [paint(escape(result.target.text, width - 1), "bold", color), "", f"  {first}"]
         for vantage, row in zip(result.vantages, rows, strict=False):
-            mark = "» " if (result.target.text, vantage.agent) in changed else "  "
-            lines.append(paint(mark, "warn", color) + row)
+            is_new = (result.target.text, vantage.agent) in changed
+            lines.append((paint("» ", "warn", color) if is_new else "  ") + row)
         lines += ["", table.summary_line(result, color, strict), ""]
         if result.findings:
             lines += [*findings_lines(result.findings, width - 1, color), ""]
