@@ -102,6 +102,7 @@ def test_the_exit_code_is_over_all_targets(meshctl, config_file, mesh):
         ("probe", "db:1", "--watch", "--within", "5"),
         ("probe", "db:1", "--watch", "--share"),
         ("probe", "db:1", "--until", "open"),
+        ("probe", "db:1", "--until", "unreachable", "--expect-fail"),
         ("probe", "db:1", "--until", "reachable", "--rounds", "2"),
         ("probe", "db:1", "--until", "reachable", "--for", "0"),
         ("probe", "db:1", "--until", "reachable", "--within", "0"),

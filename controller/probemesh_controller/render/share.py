@@ -51,7 +51,8 @@ def _head(header: Header, results: Sequence[TargetResult]) -> list[str]:
     if header.rounds > 1:
         facts.append(f"the last of {header.rounds} rounds")
     ordinary = header.exit_code == exit_code(results, header.strict, header.interrupted)
-    said = _MEANS.get(header.exit_code) if ordinary else None
+    turned = any(vantage.expect_fail for result in results for vantage in result.vantages)
+    said = _MEANS.get(header.exit_code) if ordinary and not turned else None
     code = f"exit code {header.exit_code}" + (f": {said}" if said else "")
     command = [line.replace("\n", "") for line in wrap(command_text(header.command), WIDTH - 2, "  ")]
     return ["$ " + command[0].lstrip(" "), *command[1:], f"{' · '.join(facts)}", code]
