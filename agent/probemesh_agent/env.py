@@ -58,6 +58,19 @@ class ProbeFailed(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.detail)
         self.failure = failure
+        self.seen: TlsSeen | None = None  # where it was a handshake that failed
+
+
+@dataclass(slots=True)
+class TlsSeen:
+    """What the peer's messages said besides, also where the handshake failed. ``requested``: it asked for a
+    client certificate. ``group`` and ``cipher`` are registry numbers. ``tickets``: it was content with us."""
+
+    requested: bool = False
+    authorities: tuple[str, ...] = ()
+    cipher: int = 0
+    group: int | None = None
+    tickets: int = 0
 
 
 class CertificateInvalid(ProbeFailed):
@@ -108,7 +121,12 @@ class Stream(Protocol):
 
     async def start_tls(
         self, context: ssl.SSLContext, server_name: str | None, deadline: float
-    ) -> "TlsFacts": ...
+    ) -> "TlsFacts":
+        """Raises :class:`CertificateInvalid` where the context verifies and the certificate does not."""
+
+    async def settle(self, deadline: float) -> None:
+        """With TLS 1.3 the peer judges our certificate after the handshake: until it has said how, or
+        ``deadline``, which is no failure. What it says beyond that is kept for :meth:`read`."""
 
     async def close(self) -> None:
         """Sends FIN and frees the descriptor; never raises, never waits for the peer."""
@@ -123,6 +141,7 @@ class TlsFacts:
     alpn: str | None
     chain: tuple[bytes, ...]
     handshake_ms: float
+    seen: TlsSeen = field(default_factory=TlsSeen)
 
 
 class Datagrams(Protocol):
@@ -234,4 +253,5 @@ __all__ = [
     "Resolution",
     "Stream",
     "TlsFacts",
+    "TlsSeen",
 ]

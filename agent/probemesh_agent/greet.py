@@ -99,7 +99,7 @@ async def _handshake(
     env: ProbeEnv, options: Options, target: Target, row: Measurement, stream: Stream
 ) -> Measurement:
     """The tls row over a stream that has agreed to TLS. The chain is shown, not judged: few clients do."""
-    from probemesh_agent.probes.handshake import Contexts  # only where a handshake is made
+    from probemesh_agent.probes.contexts import Contexts  # only where a handshake is made
 
     name = target.host if not _is_literal(target.host) else None
     tls = replace(row, kind=Kind.TLS, started_ns=env.clock.wall_ns(), log=("after a PostgreSQL SSLRequest",))

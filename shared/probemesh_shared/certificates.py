@@ -1,13 +1,16 @@
 """Certificates that came as DER, read where they are shown. Every byte of them is a stranger's."""
 
+import base64
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from ipaddress import ip_address
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from probemesh_shared.chainjudge import covers
 from probemesh_shared.chains import UNKNOWN, issuer_missing
 from probemesh_shared.jsonshape import CertificateJson
 
@@ -27,6 +30,9 @@ def parse_certificate(der: bytes) -> CertificateJson:
             "serial": f"{certificate.serial_number:x}",
             "key_type": _key_type(certificate),
             "self_signed": certificate.subject == certificate.issuer,
+            "signature_hash": _signature_hash(certificate),
+            "is_authority": _is_authority(certificate),
+            "spki_sha256": _pin(certificate),
             "error": None,
         }
     except Exception as error:  # the parser's exceptions are many, and none of them is our fault
@@ -40,6 +46,9 @@ def parse_certificate(der: bytes) -> CertificateJson:
             "serial": None,
             "key_type": None,
             "self_signed": None,
+            "signature_hash": None,
+            "is_authority": None,
+            "spki_sha256": None,
             "error": f"cannot be read: {type(error).__name__}",
         }
 
@@ -111,24 +120,6 @@ def _listed(names: list[str]) -> str:
     return ", ".join(shown) + (f" and {rest} more" if rest else "") if shown else "none"
 
 
-def covers(names: list[str], asked: str) -> bool:
-    """Whether one of a certificate's alternative names stands for ``asked`` (RFC 9525): addresses as such, a
-    wildcard for exactly one whole leftmost label."""
-    try:
-        address = ip_address(asked)
-    except ValueError:
-        wanted = asked.removesuffix(".").lower()
-        return any(_covers(name.removesuffix(".").lower(), wanted) for name in names)
-    return any(name == str(address) for name in names)
-
-
-def _covers(name: str, wanted: str) -> bool:
-    if name.startswith("*."):
-        label, dot, parent = wanted.partition(".")
-        return bool(label and dot) and parent == name[2:]
-    return name == wanted
-
-
 def _names(certificate: x509.Certificate) -> list[str]:
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
@@ -155,3 +146,28 @@ def _key_type(certificate: x509.Certificate) -> str:
 
 def _time(moment: datetime) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def _signature_hash(certificate: x509.Certificate) -> str | None:
+    """None where the signature has no digest of its own (Ed25519), or one that is not known."""
+    try:
+        digest = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return None
+    return digest.name if digest is not None else None
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def _pin(certificate: x509.Certificate) -> str:
+    """RFC 7469: base64 of the SHA-256 of the key with its algorithm."""
+    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(spki).digest()).decode("ascii")
+
+
+__all__ = ["certificate_problems", "covers", "parse_certificate"]

@@ -9,9 +9,10 @@ import json
 import math
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from probemesh_shared import stats
+from probemesh_shared.chainjudge import Judged, chain_problems, days_left
 from probemesh_shared.consistency import AspectView, consistency
 from probemesh_shared.jsonshape import (
     AgentJson,
@@ -30,6 +31,8 @@ from probemesh_shared.jsonshape import (
     SampleJson,
     SystemLookupJson,
     TlsDetailJson,
+    TlsEnumerationJson,
+    TlsVersionTakenJson,
     TokenJson,
     ValueGroupJson,
     VantageJson,
@@ -50,6 +53,8 @@ from probemesh_shared.model import (
     TargetResult,
     TcpDetail,
     TlsDetail,
+    TlsEnumeration,
+    TlsVersionTaken,
     UdpDetail,
     Vantage,
 )
@@ -138,6 +143,10 @@ def _ms(value: float | None) -> float | None:
     return round(value, 3) if value is not None and math.isfinite(value) else None
 
 
+def _time(wall_ns: int | None) -> str | None:
+    return None if wall_ns is None else time_text(wall_ns)
+
+
 def _sure_ms(value: float) -> float:
     return _ms(value) or 0.0
 
@@ -210,7 +219,7 @@ def _measurement(row: Measurement, parse: ParseCertificate) -> MeasurementJson:
         },
         "samples": [_sample(sample) for sample in row.samples],
         "failure": _failure(row.failure),
-        "detail": _detail(row.detail, parse),
+        "detail": _detail(row.detail, parse, time_text(row.started_ns)),
         "log": list(row.log),
     }
 
@@ -252,7 +261,7 @@ def _icmp_error(error: IcmpError) -> IcmpErrorJson:
     }
 
 
-def _detail(detail: Detail | None, parse: ParseCertificate) -> DetailJson | None:
+def _detail(detail: Detail | None, parse: ParseCertificate, at: str) -> DetailJson | None:
     match detail:
         case None:
             return None
@@ -283,9 +292,9 @@ def _detail(detail: Detail | None, parse: ParseCertificate) -> DetailJson | None
         case DnsDetail():
             return _dns(detail, parse)
         case TlsDetail():
-            return _tls(detail, parse)
+            return _tls(detail, parse, at)
         case HttpDetail():
-            return _http(detail, parse)
+            return _http(detail, parse, at)
 
 
 def _dns(detail: DnsDetail, parse: ParseCertificate) -> DnsDetailJson:
@@ -348,13 +357,14 @@ def _lookup(lookup: SystemLookup) -> SystemLookupJson:
     }
 
 
-def _tls(detail: TlsDetail, parse: ParseCertificate) -> TlsDetailJson:
+def _tls(detail: TlsDetail, parse: ParseCertificate, at: str) -> TlsDetailJson:
+    chain = [parse(der) for der in detail.chain]
     return {
         "version": detail.version,
         "cipher": detail.cipher,
         "alpn": detail.alpn,
         "server_name": detail.server_name,
-        "chain": [parse(der) for der in detail.chain],
+        "chain": chain,
         "verified": detail.verified,
         "verify_code": detail.verify_code,
         "verify_error": detail.verify_error,
@@ -362,10 +372,39 @@ def _tls(detail: TlsDetail, parse: ParseCertificate) -> TlsDetailJson:
         "handshake_ms": _ms(detail.handshake_ms),
         "alert": detail.alert,
         "starttls": detail.starttls,
+        "key_exchange": detail.key_exchange,
+        "chain_problems": chain_problems(chain, Judged(detail.verify_code, detail.server_name, at)),
+        "days_left": days_left(chain, at),
+        "client_certificate_requested": detail.client_certificate_requested,
+        "client_certificate_authorities": list(detail.client_certificate_authorities),
+        "ocsp_staple": detail.ocsp_staple,
+        "ocsp_this_update": _time(detail.ocsp_this_update_ns),
+        "ocsp_next_update": _time(detail.ocsp_next_update_ns),
+        "enumeration": _enumeration(detail.enumeration) if detail.enumeration is not None else None,
     }
 
 
-def _http(detail: HttpDetail, parse: ParseCertificate) -> HttpDetailJson:
+def _enumeration(found: TlsEnumeration) -> TlsEnumerationJson:
+    return {
+        "versions": [_version_taken(one) for one in found.versions],
+        "complete": found.complete,
+        "connections": found.connections,
+    }
+
+
+def _version_taken(one: TlsVersionTaken) -> TlsVersionTakenJson:
+    known = {"server": "server", "client": "client"}
+    return {
+        "version": one.version,
+        "accepted": one.accepted,
+        "ciphers": list(one.ciphers),
+        "preference": cast(Any, known.get(one.preference or "")),
+        "complete": one.complete,
+        "reason": one.reason,
+    }
+
+
+def _http(detail: HttpDetail, parse: ParseCertificate, at: str) -> HttpDetailJson:
     body, body_hex = _bytes(detail.body)
     phases = detail.phases
     return {
@@ -388,5 +427,5 @@ def _http(detail: HttpDetail, parse: ParseCertificate) -> HttpDetailJson:
             "transfer_ms": _ms(phases.transfer_ms),
             "total_ms": _ms(phases.total_ms),
         },
-        "tls": _tls(detail.tls, parse) if detail.tls else None,
+        "tls": _tls(detail.tls, parse, at) if detail.tls else None,
     }

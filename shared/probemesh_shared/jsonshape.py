@@ -86,7 +86,34 @@ class CertificateJson(TypedDict):
     serial: Annotated[str | None, "hexadecimal"]
     key_type: str | None
     self_signed: bool | None
+    signature_hash: Annotated[str | None, "sha256, sha1, ...; null where the signature has none of its own"]
+    is_authority: bool | None
+    spki_sha256: Annotated[str | None, "the key's pin (RFC 7469), base64"]
     error: str | None
+
+
+class ChainProblemJson(TypedDict):
+    """One thing that is wrong with a chain as it was sent, or odd."""
+
+    code: str
+    severity: Literal["problem", "note"]
+    certificate: Annotated[int, "its place in the chain, the leaf is 0"]
+    text: str
+
+
+class TlsVersionTakenJson(TypedDict):
+    version: Annotated[str, "TLSv1.3, TLSv1.2, TLSv1.1, TLSv1 or SSLv3"]
+    accepted: Annotated[bool | None, "null: not found out"]
+    ciphers: Annotated[list[str], "registry names, in the server's order where that counts"]
+    preference: Annotated[Literal["server", "client"] | None, "whose order counts"]
+    complete: bool
+    reason: Annotated[str | None, "how it refused, or why it is not known"]
+
+
+class TlsEnumerationJson(TypedDict):
+    versions: list[TlsVersionTakenJson]
+    complete: bool
+    connections: int
 
 
 class IcmpDetailJson(TypedDict):
@@ -203,6 +230,17 @@ class TlsDetailJson(TypedDict):
     handshake_ms: Ms | None
     alert: str | None
     starttls: Annotated[StartTls | None, "how TLS was asked for in the clear"]
+    key_exchange: Annotated[str | None, "name of the group"]
+    chain_problems: Annotated[list[ChainProblemJson], "the chain as it was sent, judged apart"]
+    days_left: Annotated[int | None, "until the first certificate of the chain expires"]
+    client_certificate_requested: bool | None
+    client_certificate_authorities: Annotated[list[str], "names that the server told it takes"]
+    ocsp_staple: Annotated[
+        str | None, "none, good, revoked, unknown or malformed; null where nobody looked or it cannot be seen"
+    ]
+    ocsp_this_update: Time | None
+    ocsp_next_update: Time | None
+    enumeration: Annotated[TlsEnumerationJson | None, "null where it was not asked for"]
 
 
 class HttpPhasesJson(TypedDict):

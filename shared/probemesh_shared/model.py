@@ -131,9 +131,22 @@ class DnsSpec:
 
 @dataclass(frozen=True, slots=True)
 class TlsSpec:
+    """Versions are OpenSSL's words, ``TLSv1`` to ``TLSv1.3``; certificates and keys are PEM.
+
+    The key is nobody's to see: it is in no ``repr``, and stays in memory."""
+
     options: Options = Options()
     server_name: str | None = None  # SNI and name to verify; default: the target's host
     starttls: StartTls | None = None  # ask for TLS in the clear first
+    min_version: str | None = None
+    max_version: str | None = None
+    ciphers: str | None = None  # OpenSSL's cipher list, for TLS 1.2 and before
+    alpn: tuple[str, ...] = ()  # empty: h2, http/1.1
+    ca: bytes | None = None  # judged by these instead of the agent's own authorities
+    client_cert: bytes | None = field(default=None, repr=False)
+    client_key: bytes | None = field(default=None, repr=False)
+    enumerate: bool = False  # every version and cipher that the server takes
+    ocsp: bool = False  # one more handshake, for the stapled OCSP response
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,11 +358,35 @@ class DnsDetail:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsVersionTaken:
+    """``accepted`` None: not found out. ``ciphers`` have their registry names, in the server's order where
+    ``preference`` is ``server``; ``client``: it takes the client's first; None: cannot be told."""
+
+    version: str = ""
+    accepted: bool | None = None
+    ciphers: tuple[str, ...] = ()
+    preference: str | None = None
+    complete: bool = False
+    reason: str | None = None  # how it refused, or why it is not known
+
+
+@dataclass(frozen=True, slots=True)
+class TlsEnumeration:
+    """Every version, the newest first. Not ``complete``: something was in the way, the deadline mostly."""
+
+    versions: tuple[TlsVersionTaken, ...] = ()
+    complete: bool = False
+    connections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class TlsDetail:
     """Certificates travel as DER, leaf first, and are parsed where they are shown.
 
     ``verified`` None: not judged. ``verify_code`` is OpenSSL's X509_V_ERR number, ``verify_error`` its name
-    for people. ``tcp_ms`` and ``handshake_ms`` are of the first sample that completed.
+    for people. ``tcp_ms`` and ``handshake_ms`` are of the first sample that completed. ``ocsp_staple`` is
+    ``none``, ``good``, ``revoked``, ``unknown``, ``malformed``, or None where nobody looked or it could not
+    be seen.
     """
 
     version: str | None = None
@@ -364,6 +401,13 @@ class TlsDetail:
     handshake_ms: float | None = None
     alert: str | None = None
     starttls: StartTls | None = None  # what TLS was asked for by
+    key_exchange: str | None = None  # the group's name: "x25519"
+    client_certificate_requested: bool | None = None
+    client_certificate_authorities: tuple[str, ...] = ()
+    ocsp_staple: str | None = None
+    ocsp_this_update_ns: int | None = None
+    ocsp_next_update_ns: int | None = None
+    enumeration: TlsEnumeration | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from probemesh_shared import failures
 from probemesh_shared.model import Options
-from probemesh_shared.words import Stage
+from probemesh_shared.words import FailureKind, Stage
 
 from probemesh_agent.env import Address, Clock, Connected, ProbeFailed, TlsFacts
 from probemesh_agent.net import evidence
@@ -172,13 +172,23 @@ class TcpStream:
             await self._tls.write(data, deadline)
 
     async def start_tls(self, context: ssl.SSLContext, server_name: str | None, deadline: float) -> TlsFacts:
-        """Raises :class:`~probemesh_agent.env.CertificateInvalid` where the context verifies and it does
-        not."""
         began = self._wire.clock.perf_ns()
         session = Session(context, server_name, self._wire.receive, self._wire.send)
-        await session.handshake(deadline)
+        try:
+            await session.handshake(deadline)
+        except ProbeFailed as failed:
+            failed.seen = session.seen
+            raise
         self._tls = session
         return session.facts((self._wire.clock.perf_ns() - began) / 1e6)
+
+    async def settle(self, deadline: float) -> None:
+        try:
+            if self._tls is not None:
+                await self._tls.settle(deadline)
+        except ProbeFailed as failed:
+            if failed.failure.kind is not FailureKind.TIMEOUT:
+                raise
 
     async def close(self) -> None:
         sock = self._wire.sock

@@ -11,7 +11,8 @@ from probemesh_shared import failures
 from probemesh_shared.model import Failure
 from probemesh_shared.words import FailureKind, Origin, Stage
 
-from probemesh_agent.env import CertificateInvalid, ProbeFailed, TlsFacts
+from probemesh_agent.env import CertificateInvalid, ProbeFailed, TlsFacts, TlsSeen
+from probemesh_agent.net import tlswatch
 
 _CHUNK = 64 * 1024
 _HANDSHAKE_MOST = 1 << 20
@@ -71,11 +72,15 @@ class Session:
         self._outgoing = ssl.MemoryBIO()
         self._receive = receive
         self._send = send
+        tlswatch.prepare(context)
         try:
             self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         except (ValueError, ssl.SSLError) as error:
             detail = f"{(server_name or '')[:100]!a} cannot be asked for in a handshake"
             raise ProbeFailed(failures.unsupported(Stage.TLS, detail)) from error
+        self.seen = TlsSeen()
+        self._ahead = b""
+        tlswatch.watch(self._object, self.seen)
 
     async def handshake(self, deadline: float) -> None:
         taken = 0
@@ -110,11 +115,31 @@ class Session:
             alpn=self._object.selected_alpn_protocol(),
             chain=_chain(self._object),
             handshake_ms=handshake_ms,
+            seen=self.seen,
         )
+
+    async def settle(self, deadline: float) -> None:
+        """Until the peer's first session ticket, or its first bytes, which :meth:`read` gives."""
+        while not self.seen.tickets and not self._ahead:
+            try:
+                self._ahead = self._object.read(_CHUNK)
+                continue
+            except ssl.SSLWantReadError:
+                await self._flush(Stage.TLS, deadline)
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                raise ProbeFailed(_closed(Stage.TLS, "the peer closed right after the handshake")) from None
+            except ssl.SSLError as error:
+                raise ProbeFailed(_failure(error)) from None
+            if (data := await self._receive(_CHUNK, Stage.TLS, deadline)) == b"":
+                self._incoming.write_eof()
+            self._incoming.write(data)
 
     async def read(self, limit: int, deadline: float) -> bytes:
         """``b""`` at close_notify, and at a FIN without one: whether something is missing is for the
         protocol above."""
+        if self._ahead:
+            data, self._ahead = self._ahead[:limit], self._ahead[limit:]
+            return data
         while True:
             try:
                 return self._object.read(limit)
@@ -196,11 +221,25 @@ def _failure(error: ssl.SSLError, unnamed: str = "UNKNOWN") -> Failure:
     """``errno`` of these failures is OpenSSL's reason, a symbol."""
     reason = error.reason or unnamed
     if alert := ALERTS.get(reason):
-        detail = f"the peer ended TLS with the alert {alert}"
+        words = f" ({_MEANING[alert]})" if alert in _MEANING else ""
+        detail = f"the peer ended TLS with the alert {alert}{words}"
         return Failure(Stage.TLS, FailureKind.TLS_ALERT, Origin.TARGET, detail, errno=reason)
     words = _PROTOCOL.get(reason, "what answered does not complete a TLS handshake with us")
     return Failure(Stage.TLS, FailureKind.TLS_PROTOCOL, Origin.TARGET, f"{words} ({reason})", errno=reason)
 
+
+#: What an alert mostly means, where its name does not say it.
+_MEANING = {
+    "handshake_failure": "nothing in common: version, cipher, group or signature",
+    "protocol_version": "it does not take the versions offered",
+    "insufficient_security": "it wants stronger ciphers than were offered",
+    "unrecognized_name": "it does not serve the name asked for",
+    "no_application_protocol": "it speaks none of the protocols offered by ALPN",
+    "certificate_required": "it wants a client certificate",
+    "unknown_ca": "it does not trust who issued our client certificate",
+    "bad_certificate": "it does not take our client certificate",
+    "access_denied": "it knows our client certificate, and does not let it in",
+}
 
 _PROTOCOL = {
     "WRONG_VERSION_NUMBER": "what answered does not speak TLS",

@@ -92,7 +92,7 @@ class RichRun:
     plan: Planner
     open: Opener
     rate_per_s: float | None = None
-    _pace: Pace = field(default_factory=Pace)
+    pace: Pace = field(default_factory=Pace)
 
     async def rows(self, targets: Sequence[Target]) -> AsyncGenerator[Sequence[Measurement], None]:
         """Rows as they complete. Closing or cancelling it cancels every attempt, and waits until they have
@@ -168,7 +168,7 @@ class RichRun:
         samples: list[Sample] = []
         try:
             for seq in range(self.options.count):
-                if not await self._turn(unit, began + seq * self.options.interval_s):
+                if not await self.turn(unit, began + seq * self.options.interval_s):
                     exchange.log.add(f"attempt {seq + 1} and later: the run's deadline came first")
                     break
                 samples.append(await self._sample(exchange, seq, began))
@@ -201,13 +201,13 @@ class RichRun:
             log=tuple(exchange.log.lines),
         )
 
-    async def _turn(self, unit: Unit, due: float) -> bool:
+    async def turn(self, unit: Unit, due: float) -> bool:
         """Waits for the attempt's time, and for this agent's share of the address; False: not within the
         run."""
         clock, rate = self.env.clock, self.rate_per_s
         now = clock.monotonic()
         if rate and not ip_address(unit.address.host).is_loopback:
-            due = max(due, self._pace.reserve(unit.address.host, rate, max(now, due)))
+            due = max(due, self.pace.reserve(unit.address.host, rate, max(now, due)))
         if max(due, now) >= self.env.deadline:
             return False
         if due > now:

@@ -7,20 +7,19 @@ to that. Where nothing but an old version or cipher is spoken, the second handsh
 """
 
 import contextlib
-import os
-import ssl
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from probemesh_shared.model import Failure, Options, TlsDetail
 from probemesh_shared.words import FailureKind, StartTls
 
-from probemesh_agent.env import CertificateInvalid, ProbeEnv, ProbeFailed, ProbeLog, Stream, TlsFacts
+from probemesh_agent.env import CertificateInvalid, ProbeEnv, ProbeFailed, ProbeLog, Stream, TlsFacts, TlsSeen
 from probemesh_agent.net.literals import parse_literal
 from probemesh_agent.net.ranges import strip_scope
 from probemesh_agent.net.tls import alert_of
 from probemesh_agent.probes.attempts import Unit
+from probemesh_agent.probes.contexts import Contexts
 from probemesh_agent.probes.starttls import protocol_for, upgrade
+from probemesh_agent.wire.tlsciphers import group_name
 
 #: OpenSSL's reasons, and alerts of the peer, that an older version or a weaker cipher may cure.
 _TOO_STRICT = frozenset(
@@ -33,57 +32,24 @@ _TOO_STRICT = frozenset(
         "UNKNOWN_DIGEST",
     }
 )
+#: How long a server may take to say what it thinks of our certificate, in seconds.
+SETTLE_S = 1.0
 _TOO_STRICT_ALERTS = frozenset({"handshake_failure", "protocol_version", "insufficient_security"})
 
-
-class Contexts:
-    """For one run. Reading the system's authorities takes some 30 ms of the loop, so what was made is
-    shared by all runs until the files or the variables that name them change."""
-
-    def __init__(self, alpn: Sequence[str]) -> None:
-        self._alpn = tuple(alpn)
-        self._authorities = _authorities()
-
-    def get(self, judging: bool) -> ssl.SSLContext:
-        key = (self._alpn, judging)
-        authorities, context = _made.get(key, (None, None))
-        if context is None or authorities != self._authorities:
-            context = self._make(judging)
-            _made[key] = (self._authorities, context)
-        return context
-
-    def _make(self, judging: bool) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.set_alpn_protocols(list(self._alpn))
-        if judging:
-            context.set_default_verify_paths()
-        else:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-            context.set_ciphers("ALL:@SECLEVEL=0")  # to report what is spoken, not to trust it
-        return context
-
-
-_Stamp = tuple[tuple[str, int], ...]
-_made: dict[tuple[tuple[str, ...], bool], tuple[_Stamp, ssl.SSLContext]] = {}
-
-
-def _authorities() -> _Stamp:
-    """Where this host keeps the authorities it trusts, and when that last changed."""
-    paths = ssl.get_default_verify_paths()
-    stamp: list[tuple[str, int]] = []
-    for variable, default in (
-        (paths.openssl_cafile_env, paths.openssl_cafile),
-        (paths.openssl_capath_env, paths.openssl_capath),
-    ):
-        path = os.environ.get(variable, default)
-        try:
-            changed = os.stat(path).st_mtime_ns  # noqa: PTH116 - once a run
-        except OSError:
-            changed = 0
-        stamp.append((path, changed))
-    return tuple(stamp)
+#: Alerts by which a server that asked for a client certificate turns away who brought none, or a wrong one.
+_ABOUT_US = frozenset(
+    {
+        "handshake_failure",
+        "bad_certificate",
+        "unsupported_certificate",
+        "certificate_revoked",
+        "certificate_expired",
+        "certificate_unknown",
+        "unknown_ca",
+        "access_denied",
+        "certificate_required",
+    }
+)
 
 
 def name_to_verify(unit: Unit, server_name: str | None) -> str:
@@ -118,6 +84,7 @@ class Handshaker:
         try:
             return await self._completed(True, True, deadline)
         except CertificateInvalid as invalid:
+            self._look(invalid.seen, complete=False)
             code, words = invalid.verify_code, invalid.verify_error
             self.log.add(f"the certificate does not verify: {words} (X509_V_ERR {code}); once more, unjudged")
             self.detail = replace(self.detail, verified=False, verify_code=code, verify_error=words)
@@ -135,16 +102,40 @@ class Handshaker:
         self.judging = False
         return opened
 
-    async def _completed(
-        self, judging: bool, verified: bool | None, deadline: float
-    ) -> tuple[Stream, TlsFacts]:
-        address, port = self.unit.address, self.unit.port
-        context = self.contexts.get(judging)
-        protocol = protocol_for(self.starttls, port) if self.starttls is not None else None
-        stream = await self.env.network.connect(address, port, self.options, deadline)
+    async def connected(self, deadline: float) -> Stream:
+        """A stream on which the next bytes are TLS. Raises ProbeFailed, with nothing left open."""
+        protocol = self.protocol
+        stream = await self.env.network.connect(self.unit.address, self.unit.port, self.options, deadline)
         try:
             if protocol is not None:
                 await upgrade(stream, protocol, deadline, self.log)
+        except BaseException:
+            await stream.close()
+            raise
+        return stream
+
+    @property
+    def protocol(self) -> StartTls | None:
+        """By which TLS is asked for in the clear. Raises ProbeFailed for ``auto`` on an unknown port."""
+        return protocol_for(self.starttls, self.unit.port) if self.starttls is not None else None
+
+    async def settled(self, stream: Stream, deadline: float) -> None:
+        """With TLS 1.3 a server that asked for a client certificate says only now what it thinks of ours.
+        Raises ProbeFailed where it does not let us in; the stream stays the caller's."""
+        if not self.detail.client_certificate_requested or self.detail.version != "TLSv1.3":
+            return
+        try:
+            await stream.settle(min(deadline, self.env.clock.monotonic() + SETTLE_S))
+        except ProbeFailed as failed:
+            self.detail = replace(self.detail, alert=alert_of(failed.failure))
+            raise self._explained(failed) from None
+
+    async def _completed(
+        self, judging: bool, verified: bool | None, deadline: float
+    ) -> tuple[Stream, TlsFacts]:
+        context = self.contexts.get(judging)
+        stream = await self.connected(deadline)
+        try:
             facts = await stream.start_tls(context, self.server_name, deadline)
         except BaseException:
             await stream.close()
@@ -157,17 +148,42 @@ class Handshaker:
             alpn=facts.alpn,
             chain=facts.chain,
             verified=verified,
-            starttls=protocol,
+            starttls=self.protocol,
             tcp_ms=stream.facts.connect_ms if first else self.detail.tcp_ms,
             handshake_ms=facts.handshake_ms if first else self.detail.handshake_ms,
             alert=None,
         )
+        self._look(facts.seen, complete=True)
         return stream, facts
 
+    def _look(self, seen: TlsSeen | None, *, complete: bool) -> None:
+        """What the peer's messages said; that it asked for no client certificate is known at the end only."""
+        if seen is None:
+            return
+        known = self.detail.client_certificate_requested
+        self.detail = replace(
+            self.detail,
+            key_exchange=group_name(seen.group) if seen.group is not None else self.detail.key_exchange,
+            client_certificate_requested=True if seen.requested else False if complete else known,
+            client_certificate_authorities=seen.authorities or self.detail.client_certificate_authorities,
+        )
+
     def _noted(self, failed: ProbeFailed) -> ProbeFailed:
+        self._look(failed.seen, complete=False)
         if self.detail.version is None:
             self.detail = replace(self.detail, alert=alert_of(failed.failure))
-        return failed
+        return self._explained(failed)
+
+    def _explained(self, failed: ProbeFailed) -> ProbeFailed:
+        """Says that a client certificate was asked for, where that may be why."""
+        failure = failed.failure
+        about_us = alert_of(failure) in _ABOUT_US or failure.kind in (FailureKind.CLOSED, FailureKind.RESET)
+        if not about_us or not self.detail.client_certificate_requested:
+            return failed
+        given = self.contexts.settings.client_cert is not None
+        ours = "did not take the one given" if given else "was given none (--client-cert, --client-key)"
+        told = replace(failure, detail=f"{failure.detail}; it asked for a client certificate and {ours}")
+        return ProbeFailed(told)
 
 
 def _worth_a_weaker_one(failure: Failure) -> bool:

@@ -28,7 +28,8 @@ from probemesh_shared.words import FailureKind, Kind, Origin, Stage
 
 from probemesh_agent.env import ProbeEnv, ProbeFailed, ProbeLog, Stream
 from probemesh_agent.probes.attempts import Attempted, Exchange, Plan, RichRun, Unit, plan_by_address
-from probemesh_agent.probes.handshake import Contexts, Handshaker, name_to_verify
+from probemesh_agent.probes.contexts import Contexts
+from probemesh_agent.probes.handshake import Handshaker, name_to_verify
 from probemesh_agent.probes.httpbody import judge_body
 from probemesh_agent.version import version
 

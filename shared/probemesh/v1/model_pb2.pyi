@@ -721,25 +721,77 @@ class TlsSpec(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     SERVER_NAME_FIELD_NUMBER: _builtins.int
     STARTTLS_FIELD_NUMBER: _builtins.int
+    MIN_VERSION_FIELD_NUMBER: _builtins.int
+    MAX_VERSION_FIELD_NUMBER: _builtins.int
+    CIPHERS_FIELD_NUMBER: _builtins.int
+    ALPN_FIELD_NUMBER: _builtins.int
+    CA_FIELD_NUMBER: _builtins.int
+    CLIENT_CERT_FIELD_NUMBER: _builtins.int
+    CLIENT_KEY_FIELD_NUMBER: _builtins.int
+    ENUMERATE_FIELD_NUMBER: _builtins.int
+    OCSP_FIELD_NUMBER: _builtins.int
     server_name: _builtins.str
     starttls: Global___StartTls.ValueType
+    min_version: _builtins.str
+    max_version: _builtins.str
+    ciphers: _builtins.str
+    ca: _builtins.bytes
+    client_cert: _builtins.bytes
+    client_key: _builtins.bytes
+    enumerate: _builtins.bool
+    ocsp: _builtins.bool
     @_builtins.property
     def options(self) -> Global___Options: ...
+    @_builtins.property
+    def alpn(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
         options: Global___Options | None = ...,
         server_name: _builtins.str | None = ...,
         starttls: Global___StartTls.ValueType | None = ...,
+        min_version: _builtins.str | None = ...,
+        max_version: _builtins.str | None = ...,
+        ciphers: _builtins.str | None = ...,
+        alpn: _abc.Iterable[_builtins.str] | None = ...,
+        ca: _builtins.bytes | None = ...,
+        client_cert: _builtins.bytes | None = ...,
+        client_key: _builtins.bytes | None = ...,
+        enumerate: _builtins.bool = ...,
+        ocsp: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_server_name", b"_server_name", "_starttls", b"_starttls", "options", b"options", "server_name", b"server_name", "starttls", b"starttls"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ca", b"_ca", "_ciphers", b"_ciphers", "_client_cert", b"_client_cert", "_client_key", b"_client_key", "_max_version", b"_max_version", "_min_version", b"_min_version", "_server_name", b"_server_name", "_starttls", b"_starttls", "ca", b"ca", "ciphers", b"ciphers", "client_cert", b"client_cert", "client_key", b"client_key", "max_version", b"max_version", "min_version", b"min_version", "options", b"options", "server_name", b"server_name", "starttls", b"starttls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_server_name", b"_server_name", "_starttls", b"_starttls", "options", b"options", "server_name", b"server_name", "starttls", b"starttls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ca", b"_ca", "_ciphers", b"_ciphers", "_client_cert", b"_client_cert", "_client_key", b"_client_key", "_max_version", b"_max_version", "_min_version", b"_min_version", "_server_name", b"_server_name", "_starttls", b"_starttls", "alpn", b"alpn", "ca", b"ca", "ciphers", b"ciphers", "client_cert", b"client_cert", "client_key", b"client_key", "enumerate", b"enumerate", "max_version", b"max_version", "min_version", b"min_version", "ocsp", b"ocsp", "options", b"options", "server_name", b"server_name", "starttls", b"starttls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__ca: _TypeAlias = _typing.Literal["ca"]  # noqa: Y015
+    _WhichOneofArgType__ca: _TypeAlias = _typing.Literal["_ca", b"_ca"]  # noqa: Y015
+    _WhichOneofReturnType__ciphers: _TypeAlias = _typing.Literal["ciphers"]  # noqa: Y015
+    _WhichOneofArgType__ciphers: _TypeAlias = _typing.Literal["_ciphers", b"_ciphers"]  # noqa: Y015
+    _WhichOneofReturnType__client_cert: _TypeAlias = _typing.Literal["client_cert"]  # noqa: Y015
+    _WhichOneofArgType__client_cert: _TypeAlias = _typing.Literal["_client_cert", b"_client_cert"]  # noqa: Y015
+    _WhichOneofReturnType__client_key: _TypeAlias = _typing.Literal["client_key"]  # noqa: Y015
+    _WhichOneofArgType__client_key: _TypeAlias = _typing.Literal["_client_key", b"_client_key"]  # noqa: Y015
+    _WhichOneofReturnType__max_version: _TypeAlias = _typing.Literal["max_version"]  # noqa: Y015
+    _WhichOneofArgType__max_version: _TypeAlias = _typing.Literal["_max_version", b"_max_version"]  # noqa: Y015
+    _WhichOneofReturnType__min_version: _TypeAlias = _typing.Literal["min_version"]  # noqa: Y015
+    _WhichOneofArgType__min_version: _TypeAlias = _typing.Literal["_min_version", b"_min_version"]  # noqa: Y015
     _WhichOneofReturnType__server_name: _TypeAlias = _typing.Literal["server_name"]  # noqa: Y015
     _WhichOneofArgType__server_name: _TypeAlias = _typing.Literal["_server_name", b"_server_name"]  # noqa: Y015
     _WhichOneofReturnType__starttls: _TypeAlias = _typing.Literal["starttls"]  # noqa: Y015
     _WhichOneofArgType__starttls: _TypeAlias = _typing.Literal["_starttls", b"_starttls"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ca) -> _WhichOneofReturnType__ca | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ciphers) -> _WhichOneofReturnType__ciphers | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_cert) -> _WhichOneofReturnType__client_cert | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_key) -> _WhichOneofReturnType__client_key | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_version) -> _WhichOneofReturnType__max_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_version) -> _WhichOneofReturnType__min_version | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__server_name) -> _WhichOneofReturnType__server_name | None: ...
     @_typing.overload
@@ -1554,6 +1606,13 @@ class TlsDetail(_message.Message):
     HANDSHAKE_MS_FIELD_NUMBER: _builtins.int
     ALERT_FIELD_NUMBER: _builtins.int
     STARTTLS_FIELD_NUMBER: _builtins.int
+    KEY_EXCHANGE_FIELD_NUMBER: _builtins.int
+    CLIENT_CERTIFICATE_REQUESTED_FIELD_NUMBER: _builtins.int
+    CLIENT_CERTIFICATE_AUTHORITIES_FIELD_NUMBER: _builtins.int
+    OCSP_STAPLE_FIELD_NUMBER: _builtins.int
+    OCSP_THIS_UPDATE_NS_FIELD_NUMBER: _builtins.int
+    OCSP_NEXT_UPDATE_NS_FIELD_NUMBER: _builtins.int
+    ENUMERATION_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     cipher: _builtins.str
     alpn: _builtins.str
@@ -1565,8 +1624,17 @@ class TlsDetail(_message.Message):
     handshake_ms: _builtins.float
     alert: _builtins.str
     starttls: Global___StartTls.ValueType
+    key_exchange: _builtins.str
+    client_certificate_requested: _builtins.bool
+    ocsp_staple: _builtins.str
+    ocsp_this_update_ns: _builtins.int
+    ocsp_next_update_ns: _builtins.int
     @_builtins.property
     def chain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    @_builtins.property
+    def client_certificate_authorities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def enumeration(self) -> Global___TlsEnumeration: ...
     def __init__(
         self,
         *,
@@ -1582,10 +1650,17 @@ class TlsDetail(_message.Message):
         handshake_ms: _builtins.float | None = ...,
         alert: _builtins.str | None = ...,
         starttls: Global___StartTls.ValueType | None = ...,
+        key_exchange: _builtins.str | None = ...,
+        client_certificate_requested: _builtins.bool | None = ...,
+        client_certificate_authorities: _abc.Iterable[_builtins.str] | None = ...,
+        ocsp_staple: _builtins.str | None = ...,
+        ocsp_this_update_ns: _builtins.int | None = ...,
+        ocsp_next_update_ns: _builtins.int | None = ...,
+        enumeration: Global___TlsEnumeration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_alert", b"_alert", "_alpn", b"_alpn", "_cipher", b"_cipher", "_handshake_ms", b"_handshake_ms", "_server_name", b"_server_name", "_starttls", b"_starttls", "_tcp_ms", b"_tcp_ms", "_verified", b"_verified", "_verify_code", b"_verify_code", "_verify_error", b"_verify_error", "_version", b"_version", "alert", b"alert", "alpn", b"alpn", "cipher", b"cipher", "handshake_ms", b"handshake_ms", "server_name", b"server_name", "starttls", b"starttls", "tcp_ms", b"tcp_ms", "verified", b"verified", "verify_code", b"verify_code", "verify_error", b"verify_error", "version", b"version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alert", b"_alert", "_alpn", b"_alpn", "_cipher", b"_cipher", "_client_certificate_requested", b"_client_certificate_requested", "_enumeration", b"_enumeration", "_handshake_ms", b"_handshake_ms", "_key_exchange", b"_key_exchange", "_ocsp_next_update_ns", b"_ocsp_next_update_ns", "_ocsp_staple", b"_ocsp_staple", "_ocsp_this_update_ns", b"_ocsp_this_update_ns", "_server_name", b"_server_name", "_starttls", b"_starttls", "_tcp_ms", b"_tcp_ms", "_verified", b"_verified", "_verify_code", b"_verify_code", "_verify_error", b"_verify_error", "_version", b"_version", "alert", b"alert", "alpn", b"alpn", "cipher", b"cipher", "client_certificate_requested", b"client_certificate_requested", "enumeration", b"enumeration", "handshake_ms", b"handshake_ms", "key_exchange", b"key_exchange", "ocsp_next_update_ns", b"ocsp_next_update_ns", "ocsp_staple", b"ocsp_staple", "ocsp_this_update_ns", b"ocsp_this_update_ns", "server_name", b"server_name", "starttls", b"starttls", "tcp_ms", b"tcp_ms", "verified", b"verified", "verify_code", b"verify_code", "verify_error", b"verify_error", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alert", b"_alert", "_alpn", b"_alpn", "_cipher", b"_cipher", "_handshake_ms", b"_handshake_ms", "_server_name", b"_server_name", "_starttls", b"_starttls", "_tcp_ms", b"_tcp_ms", "_verified", b"_verified", "_verify_code", b"_verify_code", "_verify_error", b"_verify_error", "_version", b"_version", "alert", b"alert", "alpn", b"alpn", "chain", b"chain", "cipher", b"cipher", "handshake_ms", b"handshake_ms", "server_name", b"server_name", "starttls", b"starttls", "tcp_ms", b"tcp_ms", "verified", b"verified", "verify_code", b"verify_code", "verify_error", b"verify_error", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alert", b"_alert", "_alpn", b"_alpn", "_cipher", b"_cipher", "_client_certificate_requested", b"_client_certificate_requested", "_enumeration", b"_enumeration", "_handshake_ms", b"_handshake_ms", "_key_exchange", b"_key_exchange", "_ocsp_next_update_ns", b"_ocsp_next_update_ns", "_ocsp_staple", b"_ocsp_staple", "_ocsp_this_update_ns", b"_ocsp_this_update_ns", "_server_name", b"_server_name", "_starttls", b"_starttls", "_tcp_ms", b"_tcp_ms", "_verified", b"_verified", "_verify_code", b"_verify_code", "_verify_error", b"_verify_error", "_version", b"_version", "alert", b"alert", "alpn", b"alpn", "chain", b"chain", "cipher", b"cipher", "client_certificate_authorities", b"client_certificate_authorities", "client_certificate_requested", b"client_certificate_requested", "enumeration", b"enumeration", "handshake_ms", b"handshake_ms", "key_exchange", b"key_exchange", "ocsp_next_update_ns", b"ocsp_next_update_ns", "ocsp_staple", b"ocsp_staple", "ocsp_this_update_ns", b"ocsp_this_update_ns", "server_name", b"server_name", "starttls", b"starttls", "tcp_ms", b"tcp_ms", "verified", b"verified", "verify_code", b"verify_code", "verify_error", b"verify_error", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alert: _TypeAlias = _typing.Literal["alert"]  # noqa: Y015
     _WhichOneofArgType__alert: _TypeAlias = _typing.Literal["_alert", b"_alert"]  # noqa: Y015
@@ -1593,8 +1668,20 @@ class TlsDetail(_message.Message):
     _WhichOneofArgType__alpn: _TypeAlias = _typing.Literal["_alpn", b"_alpn"]  # noqa: Y015
     _WhichOneofReturnType__cipher: _TypeAlias = _typing.Literal["cipher"]  # noqa: Y015
     _WhichOneofArgType__cipher: _TypeAlias = _typing.Literal["_cipher", b"_cipher"]  # noqa: Y015
+    _WhichOneofReturnType__client_certificate_requested: _TypeAlias = _typing.Literal["client_certificate_requested"]  # noqa: Y015
+    _WhichOneofArgType__client_certificate_requested: _TypeAlias = _typing.Literal["_client_certificate_requested", b"_client_certificate_requested"]  # noqa: Y015
+    _WhichOneofReturnType__enumeration: _TypeAlias = _typing.Literal["enumeration"]  # noqa: Y015
+    _WhichOneofArgType__enumeration: _TypeAlias = _typing.Literal["_enumeration", b"_enumeration"]  # noqa: Y015
     _WhichOneofReturnType__handshake_ms: _TypeAlias = _typing.Literal["handshake_ms"]  # noqa: Y015
     _WhichOneofArgType__handshake_ms: _TypeAlias = _typing.Literal["_handshake_ms", b"_handshake_ms"]  # noqa: Y015
+    _WhichOneofReturnType__key_exchange: _TypeAlias = _typing.Literal["key_exchange"]  # noqa: Y015
+    _WhichOneofArgType__key_exchange: _TypeAlias = _typing.Literal["_key_exchange", b"_key_exchange"]  # noqa: Y015
+    _WhichOneofReturnType__ocsp_next_update_ns: _TypeAlias = _typing.Literal["ocsp_next_update_ns"]  # noqa: Y015
+    _WhichOneofArgType__ocsp_next_update_ns: _TypeAlias = _typing.Literal["_ocsp_next_update_ns", b"_ocsp_next_update_ns"]  # noqa: Y015
+    _WhichOneofReturnType__ocsp_staple: _TypeAlias = _typing.Literal["ocsp_staple"]  # noqa: Y015
+    _WhichOneofArgType__ocsp_staple: _TypeAlias = _typing.Literal["_ocsp_staple", b"_ocsp_staple"]  # noqa: Y015
+    _WhichOneofReturnType__ocsp_this_update_ns: _TypeAlias = _typing.Literal["ocsp_this_update_ns"]  # noqa: Y015
+    _WhichOneofArgType__ocsp_this_update_ns: _TypeAlias = _typing.Literal["_ocsp_this_update_ns", b"_ocsp_this_update_ns"]  # noqa: Y015
     _WhichOneofReturnType__server_name: _TypeAlias = _typing.Literal["server_name"]  # noqa: Y015
     _WhichOneofArgType__server_name: _TypeAlias = _typing.Literal["_server_name", b"_server_name"]  # noqa: Y015
     _WhichOneofReturnType__starttls: _TypeAlias = _typing.Literal["starttls"]  # noqa: Y015
@@ -1616,7 +1703,19 @@ class TlsDetail(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cipher) -> _WhichOneofReturnType__cipher | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_certificate_requested) -> _WhichOneofReturnType__client_certificate_requested | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__enumeration) -> _WhichOneofReturnType__enumeration | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__handshake_ms) -> _WhichOneofReturnType__handshake_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__key_exchange) -> _WhichOneofReturnType__key_exchange | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ocsp_next_update_ns) -> _WhichOneofReturnType__ocsp_next_update_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ocsp_staple) -> _WhichOneofReturnType__ocsp_staple | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ocsp_this_update_ns) -> _WhichOneofReturnType__ocsp_this_update_ns | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__server_name) -> _WhichOneofReturnType__server_name | None: ...
     @_typing.overload
@@ -1633,6 +1732,78 @@ class TlsDetail(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
 
 Global___TlsDetail: _TypeAlias = TlsDetail  # noqa: Y015
+
+@_typing.final
+class TlsVersionTaken(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    CIPHERS_FIELD_NUMBER: _builtins.int
+    PREFERENCE_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    accepted: _builtins.bool
+    preference: _builtins.str
+    complete: _builtins.bool
+    reason: _builtins.str
+    @_builtins.property
+    def ciphers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        accepted: _builtins.bool | None = ...,
+        ciphers: _abc.Iterable[_builtins.str] | None = ...,
+        preference: _builtins.str | None = ...,
+        complete: _builtins.bool = ...,
+        reason: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accepted", b"_accepted", "_preference", b"_preference", "_reason", b"_reason", "accepted", b"accepted", "preference", b"preference", "reason", b"reason"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accepted", b"_accepted", "_preference", b"_preference", "_reason", b"_reason", "accepted", b"accepted", "ciphers", b"ciphers", "complete", b"complete", "preference", b"preference", "reason", b"reason", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__accepted: _TypeAlias = _typing.Literal["accepted"]  # noqa: Y015
+    _WhichOneofArgType__accepted: _TypeAlias = _typing.Literal["_accepted", b"_accepted"]  # noqa: Y015
+    _WhichOneofReturnType__preference: _TypeAlias = _typing.Literal["preference"]  # noqa: Y015
+    _WhichOneofArgType__preference: _TypeAlias = _typing.Literal["_preference", b"_preference"]  # noqa: Y015
+    _WhichOneofReturnType__reason: _TypeAlias = _typing.Literal["reason"]  # noqa: Y015
+    _WhichOneofArgType__reason: _TypeAlias = _typing.Literal["_reason", b"_reason"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__accepted) -> _WhichOneofReturnType__accepted | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__preference) -> _WhichOneofReturnType__preference | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reason) -> _WhichOneofReturnType__reason | None: ...
+
+Global___TlsVersionTaken: _TypeAlias = TlsVersionTaken  # noqa: Y015
+
+@_typing.final
+class TlsEnumeration(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    CONNECTIONS_FIELD_NUMBER: _builtins.int
+    complete: _builtins.bool
+    connections: _builtins.int
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___TlsVersionTaken]: ...
+    def __init__(
+        self,
+        *,
+        versions: _abc.Iterable[Global___TlsVersionTaken] | None = ...,
+        complete: _builtins.bool = ...,
+        connections: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "connections", b"connections", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TlsEnumeration: _TypeAlias = TlsEnumeration  # noqa: Y015
 
 @_typing.final
 class HttpPhases(_message.Message):

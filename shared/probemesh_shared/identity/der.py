@@ -27,8 +27,8 @@ class CertificateFacts:
     dns_names: tuple[str, ...]
 
 
-def _head(data: bytes, at: int, end: int) -> tuple[int, int, int]:
-    """Tag, start and end of the value of the element at ``at``."""
+def head(data: bytes, at: int, end: int) -> tuple[int, int, int]:
+    """Tag, start and end of the value of the element at ``at``. Raises ``ValueError``."""
     if at + 2 > end:
         raise ValueError("truncated DER")
     tag, size, start = data[at], data[at + 1], at + 2
@@ -42,13 +42,15 @@ def _head(data: bytes, at: int, end: int) -> tuple[int, int, int]:
     return tag, start, start + size
 
 
-def _children(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+def children(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """The elements between ``start`` and ``end``, one after the other. Raises ``ValueError``."""
     while start < end:
-        tag, inner, start = _head(data, start, end)
+        tag, inner, start = head(data, start, end)
         yield tag, inner, start
 
 
-def _time_ns(tag: int, text: str) -> int:
+def time_ns(tag: int, text: str) -> int:
+    """Unix nanoseconds of a UTCTime or GeneralizedTime. Raises ``ValueError``."""
     if tag == _UTC_TIME:  # two digits: 50-99 are the 1900s (RFC 5280 4.1.2.5.1)
         text = ("19" if text >= "50" else "20") + text
     elif tag != _GENERAL_TIME:
@@ -60,15 +62,15 @@ def _time_ns(tag: int, text: str) -> int:
 def _alternative_names(data: bytes, start: int, end: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     uris: list[str] = []
     names: list[str] = []
-    for _, extension, extension_end in _children(data, start, end):
-        parts = list(_children(data, extension, extension_end))
+    for _, extension, extension_end in children(data, start, end):
+        parts = list(children(data, extension, extension_end))
         if len(parts) < 2 or parts[0][0] != _OID or data[parts[0][1] : parts[0][2]] != _SAN:
             continue
         tag, value, value_end = parts[-1]
         if tag != _OCTETS:
             raise ValueError("extension without a value")
-        _, value, value_end = _head(data, value, value_end)
-        for kind, at, stop in _children(data, value, value_end):
+        _, value, value_end = head(data, value, value_end)
+        for kind, at, stop in children(data, value, value_end):
             if kind in (_SAN_DNS, _SAN_URI):
                 (uris if kind == _SAN_URI else names).append(data[at:stop].decode("ascii"))
     return tuple(uris), tuple(names)
@@ -79,20 +81,18 @@ def read_der(data: bytes) -> CertificateFacts:
     if len(data) > _MAX:
         raise ValueError("certificate too large")
     try:
-        _, outer, outer_end = _head(data, 0, len(data))
-        _, start, end = _head(data, outer, outer_end)
-        fields = list(_children(data, start, end))
+        _, outer, outer_end = head(data, 0, len(data))
+        _, start, end = head(data, outer, outer_end)
+        fields = list(children(data, start, end))
         if len(fields) < 7 or fields[0][0] != 0xA0 or fields[1][0] != _INTEGER or fields[4][0] != _SEQUENCE:
             raise ValueError("not a certificate of version 3")
         serial = int.from_bytes(data[fields[1][1] : fields[1][2]], "big")
-        before, after = (
-            _time_ns(t, data[a:z].decode("ascii")) for t, a, z in _children(data, *fields[4][1:])
-        )
+        before, after = (time_ns(t, data[a:z].decode("ascii")) for t, a, z in children(data, *fields[4][1:]))
         uris: tuple[str, ...] = ()
         names: tuple[str, ...] = ()
         for tag, at, _ in fields[7:]:
             if tag == 0xA3:
-                _, inner, inner_end = _head(data, at, end)
+                _, inner, inner_end = head(data, at, end)
                 uris, names = _alternative_names(data, inner, inner_end)
     except (IndexError, UnicodeDecodeError) as error:
         raise ValueError("malformed certificate") from error
@@ -112,3 +112,46 @@ def pem_to_der(pem: bytes) -> bytes:
     if start < 0 or end < 0:
         raise ValueError("no certificate in PEM form")
     return ssl.PEM_cert_to_DER_cert(pem[start : end + len(finish)].decode("ascii"))
+
+
+#: Attribute types of a name that people write by letters (RFC 4514 §3); others by number.
+_ATTRIBUTES = {
+    "550403": "CN",
+    "550406": "C",
+    "550407": "L",
+    "550408": "ST",
+    "55040a": "O",
+    "55040b": "OU",
+    "0992268993f22c640119": "DC",
+}
+_NAME_MOST = 500
+
+
+def name_text(data: bytes) -> str:
+    """A distinguished name for people, as RFC 4514 orders it: ``CN=R3,O=Let's Encrypt,C=US``; cut at 500
+    characters. Raises ``ValueError``."""
+    _, start, end = head(data, 0, len(data))
+    parts: list[str] = []
+    for _, at, stop in children(data, start, end):
+        parts.append("+".join(_attribute(data, *one[1:]) for one in children(data, at, stop)))
+    return ",".join(reversed(parts))[:_NAME_MOST]
+
+
+def _attribute(data: bytes, start: int, end: int) -> str:
+    (_, at, stop), (_, value, value_end) = children(data, start, end)
+    kind = data[at:stop].hex()
+    text = data[value:value_end].decode("utf-8", "backslashreplace")
+    return f"{_ATTRIBUTES.get(kind, kind)}={text}"
+
+
+def serial_of(certificate: bytes) -> bytes:
+    """The serial number's own bytes, for comparison. Raises ``ValueError``."""
+    _, outer, outer_end = head(certificate, 0, len(certificate))
+    _, start, end = head(certificate, outer, outer_end)
+    fields = children(certificate, start, end)
+    tag, at, stop = next(fields, (0, 0, 0))
+    if tag == 0xA0:  # the version stands first, but for version 1
+        tag, at, stop = next(fields, (0, 0, 0))
+    if tag != _INTEGER:
+        raise ValueError("not a certificate")
+    return certificate[at:stop]
