@@ -76,7 +76,7 @@ def _of_leaf(leaf: CertificateJson, judged: Judged) -> Iterator[ChainProblemJson
         yield _problem("unreadable", 0, f"the certificate {leaf['error']}")
         return
     if judged.server_name and not covers(leaf["names"], judged.server_name):
-        listed = ", ".join(name[:80] for name in leaf["names"][:4]) or "none"
+        listed = ", ".join(name[:80] for name in leaf["names"][:4]) or "none; few clients read its subject"
         yield _problem("name-mismatch", 0, f"not valid for {judged.server_name} (its names: {listed})")
     if judged.verify_code == _REVOKED:
         yield _problem("revoked", 0, "revoked")

@@ -62,6 +62,15 @@ def probe(
     # tls
     sni: options.Sni = None,
     starttls: options.Starttls = None,
+    tls_min: options.TlsMin = None,
+    tls_max: options.TlsMax = None,
+    ciphers: options.Ciphers = None,
+    alpn: options.Alpn = None,
+    ca: options.Ca = None,
+    client_cert: options.ClientCert = None,
+    client_key: options.ClientKey = None,
+    enumerate_: options.Enumerate = False,
+    ocsp: options.Ocsp = False,
     # http
     method: options.Method = None,
     header: options.Headers = None,
@@ -130,7 +139,19 @@ def probe(
             ),
             tcp=TcpAsked(),
             udp=UdpAsked(payload=payload),
-            tls=TlsAsked(sni=sni, starttls=starttls),
+            tls=TlsAsked(
+                sni=sni,
+                starttls=starttls,
+                tls_min=tls_min,
+                tls_max=tls_max,
+                ciphers=ciphers,
+                alpn=alpn,
+                ca=ca,
+                client_cert=client_cert,
+                client_key=client_key,
+                enumerate=enumerate_,
+                ocsp=ocsp,
+            ),
             http=HttpAsked(method=method, headers=header or ()),
         )
         again = Again(watch, until, every, rounds, for_, within)

@@ -73,6 +73,29 @@ Starttls = Annotated[
     ),
 ]
 Sni = Annotated[str | None, typer.Option(metavar="NAME", help="tls, http: name to ask for and verify")]
+TlsMin = Annotated[
+    str | None, typer.Option("--tls-min", metavar="VERSION", help="tls: TLSv1, TLSv1.1, TLSv1.2 or TLSv1.3")
+]
+TlsMax = Annotated[
+    str | None, typer.Option("--tls-max", metavar="VERSION", help="tls: TLSv1, TLSv1.1, TLSv1.2 or TLSv1.3")
+]
+Ciphers = Annotated[
+    str | None, typer.Option(metavar="LIST", help="tls: OpenSSL's cipher list, for TLS 1.2 and before")
+]
+Alpn = Annotated[str | None, typer.Option(metavar="P,P", help="tls: protocols to offer  [h2,http/1.1]")]
+Ca = Annotated[
+    str | None, typer.Option("--ca", metavar="FILE", help="tls: judge by these authorities (PEM) alone")
+]
+ClientCert = Annotated[
+    str | None, typer.Option("--client-cert", metavar="FILE", help="tls: certificate to show (PEM)")
+]
+ClientKey = Annotated[
+    str | None, typer.Option("--client-key", metavar="FILE", help="tls: its key (PEM, not encrypted)")
+]
+Enumerate = Annotated[
+    bool, typer.Option("--enumerate", help="tls: all versions and ciphers taken; a connection for each")
+]
+Ocsp = Annotated[bool, typer.Option("--ocsp", help="tls: look at the stapled OCSP response too")]
 # http
 Method = Annotated[str | None, typer.Option(metavar="METHOD", help="http: request method  [GET]")]
 Headers = Annotated[list[str] | None, typer.Option(metavar="'N: V'", help="http: header; may be repeated")]

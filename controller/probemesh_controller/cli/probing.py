@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from probemesh_shared.clock import Clock, SystemClock
 from probemesh_shared.errors import InvalidRequest, NotFound
-from probemesh_shared.model import AgentInfo, Spec, Target, TargetResult, TcpSpec
+from probemesh_shared.model import AgentInfo, Spec, Target, TargetResult, TcpSpec, TlsSpec
 from probemesh_shared.outcomes import exit_code
 from probemesh_shared.selectors import LAST, SELF, check_agent, check_selection, needs_last_run, select
 from probemesh_shared.targets import count_ports, expand_ports, parse_target
@@ -181,6 +181,9 @@ def _warn(targets: Sequence[Target], specs: Sequence[Spec], names: Sequence[str]
                 note(
                     f"warning: {server} servers (port {port}) lock out hosts that connect and leave too often"
                 )
+    if any(isinstance(spec, TlsSpec) and spec.enumerate for spec in specs):
+        each = f"to each address and port, from {counted(len(names), 'vantage point')}"
+        note(f"note: --enumerate opens some 20 to 150 connections, one after the other, {each}")
     ports = sum(count_ports(target.ports) for target in targets if count_ports(target.ports) > 1)
     total = ports * len(names)
     if total >= ANNOUNCE:

@@ -22,6 +22,7 @@ from probemesh_shared.words import NOT_MEASURED, FailureKind, Kind, Outcome
 from probemesh_controller.render.compared import differing_lines
 from probemesh_controller.render.findings import findings_lines
 from probemesh_controller.render.text import Cell, columns, counted, ms_text, paint
+from probemesh_controller.render.tls import tls_lines
 
 #: ``port`` states of a scan, in the order of their columns.
 _FILTERED = frozenset({Outcome.TIMEOUT, Outcome.PROHIBITED, Outcome.UNREACHABLE})
@@ -35,6 +36,8 @@ def render(results: Sequence[TargetResult], width: int, color: bool = False, str
 def _result(result: TargetResult, width: int, color: bool, strict: bool) -> str:
     lines = [paint(escape(result.target.text), "bold", color), ""]
     lines += table_lines(result, width, color, strict)
+    if seen := tls_lines(result, width, color):
+        lines += ["", *seen]
     found = findings_lines(result.findings, width, color)
     if found:
         lines += ["", *found]

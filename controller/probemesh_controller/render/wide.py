@@ -11,6 +11,7 @@ from probemesh_controller.render.findings import findings_lines
 from probemesh_controller.render.rows import Row, rows
 from probemesh_controller.render.table import summary_line
 from probemesh_controller.render.text import Cell, columns, ms_text, paint
+from probemesh_controller.render.tls import tls_lines
 
 _HEADER = [
     "FROM",
@@ -39,6 +40,8 @@ def render(results: Sequence[TargetResult], width: int, color: bool = False, str
         table = columns(_HEADER, [_cells(row) for row in rows([result])], UNCUT, color)
         found = findings_lines(result.findings, width, color)
         lines = [paint(escape(result.target.text), "bold", color), "", *table]
+        seen = tls_lines(result, UNCUT, color)
+        lines += ["", *seen] if seen else []
         lines += ["", *found] if found else []
         compared = consistency_table(result, color)
         lines += ["", *compared] if compared else []

@@ -18,7 +18,7 @@ from probemesh_controller.cli.specs.expected import read_expectations
 from probemesh_controller.cli.specs.http import HttpAsked
 from probemesh_controller.cli.specs.icmp import IcmpAsked, parse_sizes
 from probemesh_controller.cli.specs.tcp import TcpAsked
-from probemesh_controller.cli.specs.tls import TlsAsked
+from probemesh_controller.cli.specs.tls import ENUMERATION_S, TlsAsked
 from probemesh_controller.cli.specs.udp import UdpAsked
 from probemesh_controller.cli.specs.values import within
 
@@ -51,6 +51,15 @@ _BELONGS = {
     # tls
     "--sni": (Kind.TLS, Kind.HTTP),
     "--starttls": (Kind.TLS,),
+    "--tls-min": (Kind.TLS,),
+    "--tls-max": (Kind.TLS,),
+    "--ciphers": (Kind.TLS,),
+    "--alpn": (Kind.TLS,),
+    "--ca": (Kind.TLS,),
+    "--client-cert": (Kind.TLS,),
+    "--client-key": (Kind.TLS,),
+    "--enumerate": (Kind.TLS,),
+    "--ocsp": (Kind.TLS,),
     # http
     "--method": (Kind.HTTP,),
     "--header": (Kind.HTTP,),
@@ -105,12 +114,12 @@ def build_specs(asked: Asked, targets: Sequence[Target]) -> tuple[Spec, ...]:
 
 
 def default_deadline(asked: Asked) -> float:
-    """15 s, or longer where the samples asked for cannot fit into that. Raises :class:`InvalidRequest`."""
+    """15 s, or longer where what is asked for cannot fit into that. Raises :class:`InvalidRequest`."""
     needed = asked.count * asked.interval + 2 * asked.timeout
     if needed > LONGEST_S:
         samples = f"{asked.count} samples {asked.interval:g} s apart"
         raise InvalidRequest(f"{samples} take longer than {LONGEST_S} s", "lower --count or --interval")
-    return max(15.0, needed)
+    return max(ENUMERATION_S if asked.tls.enumerate else 15.0, needed)
 
 
 def _expected(asked: Asked) -> list[str]:
