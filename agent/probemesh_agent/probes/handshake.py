@@ -32,8 +32,8 @@ _TOO_STRICT = frozenset(
         "UNKNOWN_DIGEST",
     }
 )
-#: How long a server may take to say what it thinks of our certificate, in seconds.
-SETTLE_S = 1.0
+#: How long a server may take to say what it thinks of our certificate, in seconds, beside two round trips.
+SETTLE_S = 0.5
 _TOO_STRICT_ALERTS = frozenset({"handshake_failure", "protocol_version", "insufficient_security"})
 
 #: Alerts by which a server that asked for a client certificate turns away who brought none, or a wrong one.
@@ -73,6 +73,7 @@ class Handshaker:
     detail: TlsDetail = field(default_factory=TlsDetail)
     judging: bool = True
     starttls: StartTls | None = None  # asked for in the clear, before the handshake
+    let_in: bool = False
 
     def __post_init__(self) -> None:
         self.detail = replace(self.detail, server_name=self.server_name)
@@ -122,10 +123,13 @@ class Handshaker:
     async def settled(self, stream: Stream, deadline: float) -> None:
         """With TLS 1.3 a server that asked for a client certificate says only now what it thinks of ours.
         Raises ProbeFailed where it does not let us in; the stream stays the caller's."""
-        if not self.detail.client_certificate_requested or self.detail.version != "TLSv1.3":
+        asked = self.detail.client_certificate_requested and self.detail.version == "TLSv1.3"
+        if self.let_in or not asked:
             return
+        wait_s = SETTLE_S + 2e-3 * (self.detail.handshake_ms or 0.0)
         try:
-            await stream.settle(min(deadline, self.env.clock.monotonic() + SETTLE_S))
+            await stream.settle(min(deadline, self.env.clock.monotonic() + wait_s))
+            self.let_in = True
         except ProbeFailed as failed:
             self.detail = replace(self.detail, alert=alert_of(failed.failure))
             raise self._explained(failed) from None

@@ -4,7 +4,7 @@ which the cipher that was taken is left out the next time, until none is taken a
 As many connections as there are ciphers, and a few: off unless asked for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from probemesh_shared.model import TlsEnumeration, TlsVersionTaken
@@ -103,16 +103,17 @@ class _Version:
         return None
 
     async def _prefer(self) -> None:
-        """Whose order counts: the same ciphers, the server's last one first. A server may put ChaCha20 first
-        for clients that do, whatever its order: such a suite is no test."""
-        if len(self.found) < 2:
+        """Whose order counts: the same ciphers, with another one first than the server took. It may put
+        ChaCha20 first for clients that do, whatever its order: such a suite is no test."""
+        found = self.found[:CHUNK]
+        if len(found) < 2:
             return
-        last_first = list(reversed(self.found))
-        offered = sorted(last_first, key=lambda one: "CHACHA20" in cipher_name(one))
-        if offered[0] == self.found[0]:
+        best = found[0] if self._spread == 1 else await self._choice(_chacha_last(found))
+        orders = (_chacha_last(reversed(found)), _chacha_last(found))
+        offered = next((order for order in orders if order[0] != best), None)
+        if best is None or offered is None or (other := await self._choice(offered)) is None:
             return
-        first = await self._choice(offered)
-        self.preference = None if first is None else "client" if first == offered[0] else "server"
+        self.preference = "server" if other == best else "client"
         if self.preference == "server" and self._spread > 1 and len(self.found) <= CHUNK:
             await self._sort()
 
@@ -123,6 +124,10 @@ class _Version:
             order.append(taken)
             left.remove(taken)
         self.found = order + left
+
+
+def _chacha_last(ciphers: Iterable[int]) -> list[int]:
+    return sorted(ciphers, key=lambda one: "CHACHA20" in cipher_name(one))
 
 
 def _chunks(ciphers: tuple[int, ...]) -> Iterator[list[int]]:
