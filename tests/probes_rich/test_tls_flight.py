@@ -73,10 +73,10 @@ def test_a_flight_in_the_clear_is_read_to_its_end(version: int, step: int) -> No
 
 
 def test_the_authorities_of_a_request_are_names_for_people() -> None:
-    name = x509.Name.from_rfc4514_string("CN=Ca\u00e9,OU=a+L=b,C=DE,DC=example").public_bytes()
+    name = x509.Name.from_rfc4514_string("CN=Ca\u00e9,L=b+OU=a,C=DE,DC=example").public_bytes()
     listed = (len(name) + 2).to_bytes(2, "big") + len(name).to_bytes(2, "big") + name
     old, new = b"\x01\x40" + listed, b"\x01\x40\x00\x02\x04\x03" + listed
-    text = ("CN=Ca\u00e9,OU=a+L=b,C=DE,DC=example",)
+    text = ("CN=Ca\u00e9,L=b+OU=a,C=DE,DC=example",)
     assert tlsflight.authorities(old, TLS11) == tlsflight.authorities(new, TLS12) == text
     extension = b"\x00\x2f" + len(listed).to_bytes(2, "big") + listed
     assert tlsflight.authorities(b"\x00" + len(extension).to_bytes(2, "big") + extension, TLS13) == text
