@@ -290,14 +290,14 @@ def _detail(detail: Detail | None, parse: ParseCertificate, at: str) -> DetailJs
             size = detail.answer_size
             return {"state": detail.state, "answer": answer, "answer_hex": answer_hex, "answer_size": size}
         case DnsDetail():
-            return _dns(detail, parse)
+            return _dns(detail, parse, at)
         case TlsDetail():
             return _tls(detail, parse, at)
         case HttpDetail():
             return _http(detail, parse, at)
 
 
-def _dns(detail: DnsDetail, parse: ParseCertificate) -> DnsDetailJson:
+def _dns(detail: DnsDetail, parse: ParseCertificate, at: str) -> DnsDetailJson:
     return {
         "name": detail.name,
         "record_type": detail.record_type,
@@ -335,7 +335,7 @@ def _dns(detail: DnsDetail, parse: ParseCertificate) -> DnsDetailJson:
             for t in detail.tried
         ],
         "lookup": _lookup(detail.lookup) if detail.lookup else None,
-        "tls": _tls(detail.tls, parse) if detail.tls else None,
+        "tls": _tls(detail.tls, parse, at) if detail.tls else None,
         "http_version": detail.http_version,
         "http_status": detail.http_status,
     }

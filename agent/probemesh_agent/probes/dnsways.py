@@ -13,9 +13,10 @@ from probemesh_shared.words import DnsTransport, FailureKind, Origin, Stage
 
 from probemesh_agent.env import ProbeEnv, ProbeFailed, ProbeLog, Stream
 from probemesh_agent.probes.attempts import Unit
+from probemesh_agent.probes.contexts import Contexts
 from probemesh_agent.probes.dnsdoh import ALPN, HttpReply, post
 from probemesh_agent.probes.dnswire import Answer, Question, read_answer
-from probemesh_agent.probes.handshake import Contexts, Handshaker
+from probemesh_agent.probes.handshake import Handshaker
 
 PORTS = {DnsTransport.UDP: 53, DnsTransport.TCP: 53, DnsTransport.DOT: 853, DnsTransport.DOH: 443}
 DOH_PATH = "/dns-query"

@@ -194,3 +194,6 @@ def _worth_a_weaker_one(failure: Failure) -> bool:
     if failure.kind is FailureKind.TLS_ALERT:
         return alert_of(failure) in _TOO_STRICT_ALERTS
     return failure.kind is FailureKind.TLS_PROTOCOL and failure.errno in _TOO_STRICT
+
+
+__all__ = ["Contexts", "Handshaker", "name_to_verify"]
