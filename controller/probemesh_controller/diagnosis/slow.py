@@ -21,19 +21,20 @@ RATIO = 3.0
 #: Milliseconds above the others; where the time holds work of ours and of the server, more.
 FLOOR_MS = 20.0
 WORK_FLOOR_MS = 100.0
+_WORK = (Kind.TLS, Kind.HTTP)
 #: Median absolute deviations, scaled to a standard deviation.
 _DEVIATIONS = 6 * 1.4826
 
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """One vantage point at one address: its median beside that of the others, in ms. ``slow`` is judged."""
+    """One vantage point at one address; where it is slow, its median beside that of the others, in ms."""
 
     seen: Observation
-    mine_ms: float
-    others_ms: float
-    others: tuple[Observation, ...]
-    slow: bool
+    slow: bool = False
+    mine_ms: float = 0.0
+    others_ms: float = 0.0
+    others: tuple[Observation, ...] = ()
 
 
 def lags(observations: Iterable[Observation]) -> tuple[Lag, ...]:
@@ -43,24 +44,23 @@ def lags(observations: Iterable[Observation]) -> tuple[Lag, ...]:
         if one.held and one.address is not None and len(one.rtts) >= ENOUGH_SAMPLES:
             key = rung_order(one.kind), one.transport, one.port or 0, one.address
             at[key].setdefault(one.source, one)
-    return tuple(lag for _, rows in sorted(at.items()) for lag in _compared(rows))
+    return tuple(lag for _, rows in sorted(at.items()) if len(rows) > 1 for lag in _compared(rows))
 
 
 def _compared(rows: Mapping[str, Observation]) -> Iterator[Lag]:
     medians = {source: _median(one.rtts) for source, one in rows.items()}
+    least = min(medians.values())
     for source, one in rows.items():
+        mine, floor = medians[source], WORK_FLOOR_MS if one.kind in _WORK else FLOOR_MS
+        if mine < RATIO * least or mine - least < floor:
+            yield Lag(one)  # above nobody, so not above their median: most are told by this alone
+            continue
         rest = [medians[other] for other in rows if other != source]
-        if rest:
-            others = tuple(rows[other] for other in rows if other != source)
-            middle = _median(rest)
-            slow = _is_slow(one.kind, medians[source], middle, rest)
-            yield Lag(one, medians[source], middle, others, slow)
-
-
-def _is_slow(kind: Kind, mine: float, middle: float, rest: Sequence[float]) -> bool:
-    spread = _median(abs(one - middle) for one in rest)
-    floor = WORK_FLOOR_MS if kind in (Kind.TLS, Kind.HTTP) else FLOOR_MS
-    return mine >= RATIO * middle and mine - middle >= max(floor, _DEVIATIONS * spread)
+        middle = _median(rest)
+        spread = _median(abs(value - middle) for value in rest)
+        slow = mine >= RATIO * middle and mine - middle >= max(floor, _DEVIATIONS * spread)
+        others = tuple(rows[other] for other in rows if other != source) if slow else ()
+        yield Lag(one, slow, mine, middle, others)
 
 
 def quick_sources(observations: Iterable[Observation]) -> frozenset[str]:
