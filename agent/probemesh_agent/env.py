@@ -119,6 +119,9 @@ class Stream(Protocol):
 
     async def write(self, data: bytes, deadline: float) -> None: ...
 
+    async def end_sending(self) -> None:
+        """Sends FIN; what the peer still says can be read."""
+
     async def start_tls(
         self, context: ssl.SSLContext, server_name: str | None, deadline: float
     ) -> "TlsFacts":

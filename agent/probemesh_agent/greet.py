@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from probemesh_shared.failures import outcome_of
 from probemesh_shared.model import Measurement, Options, Sample, Target, TcpDetail, TlsDetail
+from probemesh_shared.portstate import tcp_state
 from probemesh_shared.words import Kind, Outcome, StartTls, Timing
 
 from probemesh_agent.env import Address, ProbeEnv, ProbeFailed, ProbeLog, Stream
@@ -57,13 +58,20 @@ async def connect_once(
     except ProbeFailed as failed:
         outcome = outcome_of(failed.failure)
         lost = Sample(0, 0.0, None, outcome, failed.failure)
-        return replace(row, outcome=outcome, samples=(lost,), failure=failed.failure, log=(note,))
+        state, reason = tcp_state(failed.failure)
+        told = TcpDetail(state=state, reason=reason)
+        return replace(
+            row, outcome=outcome, samples=(lost,), failure=failed.failure, detail=told, log=(note,)
+        )
     facts = stream.facts
     rtt = facts.connect_ms
     sample = Sample(0, 0.0, rtt, Outcome.OK, timing=Timing.TCP_INFO, syn_retransmits=facts.syn_retransmits)
     if rtt is None:
         sample = replace(sample, timing=None)
-    detail = TcpDetail(local_address=facts.local_address, local_port=facts.local_port)
+    state, reason = tcp_state(None)
+    detail = TcpDetail(
+        local_address=facts.local_address, local_port=facts.local_port, state=state, reason=reason
+    )
     row = replace(row, samples=(sample,), detail=detail, log=(note,))
     try:
         banner = await stream.read(BANNER_LIMIT, _until(env, min(GREETING_S, options.timeout_s)))

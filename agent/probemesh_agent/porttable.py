@@ -6,7 +6,7 @@ banner; printers (9100), FastCGI (9000) and the like print or run what they are 
 
 from enum import StrEnum
 
-from probemesh_shared.words import Kind, StartTls
+from probemesh_shared.words import Kind, StartTls, UdpRequest
 
 
 class Manner(StrEnum):
@@ -69,6 +69,17 @@ _STARTTLS: dict[int, StartTls] = {
     )
     for port in ports
 }
+#: What a UDP port is asked, where nothing else was said.
+_UDP_REQUESTS: dict[int, UdpRequest] = {
+    53: UdpRequest.DNS,
+    123: UdpRequest.NTP,
+    161: UdpRequest.SNMP,
+    443: UdpRequest.QUIC,
+    853: UdpRequest.QUIC,
+    3478: UdpRequest.STUN,
+    5060: UdpRequest.SIP,
+    19302: UdpRequest.STUN,
+}
 _MYSQL_PROTOCOLS = (0x0A, 0x09, 0xFF)  # handshake v10, v9, or an error instead of one
 
 
@@ -80,6 +91,11 @@ def manner_of(port: int) -> Manner:
 def starttls_of(port: int) -> StartTls | None:
     """The protocol by which a server on this port is asked for TLS, by number alone."""
     return _STARTTLS.get(port)
+
+
+def udp_request_of(port: int) -> UdpRequest | None:
+    """The ready-made datagram for a UDP port, by number alone."""
+    return _UDP_REQUESTS.get(port)
 
 
 def rungs_above(manner: Manner, said: str | None) -> tuple[Kind, ...]:

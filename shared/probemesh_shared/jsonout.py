@@ -275,6 +275,7 @@ def _detail(detail: Detail | None, parse: ParseCertificate, at: str) -> DetailJs
             }
         case TcpDetail():
             banner, banner_hex = _bytes(detail.banner)
+            answer, answer_hex = _bytes(detail.answer)
             return {
                 "banner": banner,
                 "banner_hex": banner_hex,
@@ -284,11 +285,25 @@ def _detail(detail: Detail | None, parse: ParseCertificate, at: str) -> DetailJs
                 "mss": detail.mss,
                 "pmtu": detail.pmtu,
                 "scan": detail.scan,
+                "state": detail.state,
+                "reason": detail.reason,
+                "answer": answer,
+                "answer_hex": answer_hex,
+                "answer_ms": _ms(detail.answer_ms),
+                "close": detail.close,
+                "close_ms": _ms(detail.close_ms),
             }
         case UdpDetail():
             answer, answer_hex = _bytes(detail.answer)
-            size = detail.answer_size
-            return {"state": detail.state, "answer": answer, "answer_hex": answer_hex, "answer_size": size}
+            return {
+                "state": detail.state,
+                "answer": answer,
+                "answer_hex": answer_hex,
+                "answer_size": detail.answer_size,
+                "protocol": detail.protocol,
+                "answer_text": detail.answer_text,
+                "reason": detail.reason,
+            }
         case DnsDetail():
             return _dns(detail, parse, at)
         case TlsDetail():

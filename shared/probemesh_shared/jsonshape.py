@@ -133,13 +133,23 @@ class TcpDetailJson(TypedDict):
     mss: int | None
     pmtu: int | None
     scan: bool
+    state: Annotated[str | None, "open, closed or filtered; null where nothing is known"]
+    reason: Annotated[str | None, "by what: syn-ack, conn-refused, no-response, admin-prohibited …"]
+    answer: Annotated[str | None, "what came after --send, first 512 bytes"]
+    answer_hex: Annotated[str | None, "null where the text says everything"]
+    answer_ms: float | None
+    close: Annotated[str | None, "after our FIN: fin, reset, or open (neither in time)"]
+    close_ms: float | None
 
 
 class UdpDetailJson(TypedDict):
-    state: Annotated[str, "open, closed or open|filtered"]
+    state: Annotated[str, "open, closed, filtered or open|filtered"]
     answer: Annotated[str | None, "text, with what is not UTF-8 as \\xNN"]
     answer_hex: Annotated[str | None, "null where the text says everything"]
     answer_size: int | None
+    protocol: Annotated[str | None, "of a ready-made request with a valid answer"]
+    answer_text: Annotated[str | None, "what that answer says, in a line"]
+    reason: Annotated[str | None, "by what: udp-response, port-unreach, no-response …"]
 
 
 class DnsRecordJson(TypedDict):

@@ -25,6 +25,7 @@ from probemesh_shared.words import (
     Stage,
     StartTls,
     Timing,
+    UdpRequest,
     Verdict,
 )
 
@@ -86,6 +87,7 @@ class Options:
     size: int | None = None  # payload bytes, icmp and udp
     dont_fragment: bool = False
     expect: tuple[Expectation, ...] = ()
+    source_ports: PortRange | None = None  # tcp and udp: samples take these in turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +100,25 @@ class IcmpSpec:
 
 @dataclass(frozen=True, slots=True)
 class TcpSpec:
+    """Connects; more is done where it is asked for. ``send``: then an answer is waited for; ``banner``: what
+    the server says unasked; ``half_close``: a FIN of ours, and what the peer makes of it."""
+
     options: Options = Options()
+    send: bytes | None = None
+    banner: bool = False
+    half_close: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class UdpSpec:
-    """A datagram of ``payload`` (default: empty); any answer counts, but for ``options.expect``."""
+    """A datagram of ``payload``, to which any answer counts, but for ``options.expect``.
+
+    Without a payload it is the ready-made ``request``, whose answer is validated: by the port table where
+    that is None too, and an empty datagram where the table does not know the port."""
 
     options: Options = Options()
     payload: bytes | None = None
+    request: UdpRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +264,12 @@ class TcpDetail:
     mss: int | None = None  # tcpi_snd_mss
     pmtu: int | None = None
     scan: bool = False
+    state: str | None = None  # "open", "closed", "filtered"
+    reason: str | None = None  # by what: a word of probemesh_shared.portstate
+    answer: bytes | None = None  # first bytes after what we sent, at most 512
+    answer_ms: float | None = None  # from our last byte to its first
+    close: str | None = None  # what the peer did after our FIN: "fin", "reset", "open" (nothing in time)
+    close_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +280,9 @@ class UdpDetail:
     state: str = ""
     answer: bytes | None = None  # at most 512 bytes
     answer_size: int | None = None
+    protocol: str | None = None  # of a ready-made request whose answer is valid
+    answer_text: str | None = None  # what that says, in a line
+    reason: str | None = None  # by what: a word of probemesh_shared.portstate
 
 
 @dataclass(frozen=True, slots=True)

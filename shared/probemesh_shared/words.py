@@ -173,6 +173,19 @@ class StartTls(StrEnum):
     MYSQL = "mysql"
 
 
+class UdpRequest(StrEnum):
+    """Ready-made datagrams; ``none`` is an empty one."""
+
+    NONE = "none"
+    DNS = "dns"
+    NTP = "ntp"
+    STUN = "stun"
+    SNMP = "snmp"  # v2c, community public
+    SNMP3 = "snmp3"  # v3 engine discovery, which needs no secret
+    SIP = "sip"
+    QUIC = "quic"
+
+
 class AgentState(StrEnum):
     CONNECTED = "connected"
     LOST = "lost"

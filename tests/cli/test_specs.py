@@ -14,7 +14,7 @@ from probemesh_controller.cli.specs import (
     build_specs,
     default_deadline,
 )
-from probemesh_controller.cli.specs.values import parse_bytes
+from probemesh_controller.cli.specs.values import parse_bytes, read_bytes
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.model import (
     DnsSpec,
@@ -23,12 +23,13 @@ from probemesh_shared.model import (
     IcmpSpec,
     LadderSpec,
     Options,
+    PortRange,
     TcpSpec,
     TlsSpec,
     UdpSpec,
 )
 from probemesh_shared.targets import parse_target
-from probemesh_shared.words import DnsTransport, Family
+from probemesh_shared.words import DnsTransport, Family, StartTls, UdpRequest
 
 OF_A_KIND = {
     "icmp": IcmpAsked,
@@ -91,6 +92,19 @@ def build(target, **options):
             DnsSpec(dnssec=True, checking_disabled=True, no_recurse=True, all_servers=True, edns_size=512),
         ),
         ("h:443", {"kinds": ["tls"], "sni": "web"}, TlsSpec(server_name="web")),
+        ("h:25", {"kinds": ["tls"], "starttls": "SMTP"}, TlsSpec(starttls=StartTls.SMTP)),
+        (
+            "h:1",
+            {"kinds": ["tcp"], "send": "hex:0d0a", "half_close": True, "source_port": "4000-4010"},
+            TcpSpec(Options(source_ports=PortRange(4000, 4010)), b"\r\n", half_close=True),
+        ),
+        ("tcp://h:1", {"banner": True}, TcpSpec(banner=True)),
+        ("udp://h:9", {"request": "quic"}, UdpSpec(request=UdpRequest.QUIC)),
+        (
+            "udp://h:9",
+            {"request": "none", "source_port": "53"},
+            UdpSpec(Options(source_ports=PortRange(53, 53)), request=UdpRequest.NONE),
+        ),
         (
             "http://h/",
             {"method": "head", "headers": ["X-A: b"], "expect_status": "301-308,200", "expect_body": "x"},
@@ -116,6 +130,18 @@ def test_several_kinds_are_several_specs_each_once():
         ("db:1", {"payload": "x"}, "--payload belongs to the kind udp"),
         ("db:1", {"kinds": ["tcp"], "size": "1"}, "--size belongs to the kind icmp and udp"),
         ("db:1", {"sni": "x"}, "--sni belongs"),
+        ("db:25", {"starttls": "smtp"}, "--starttls belongs to the kind tls"),
+        ("db:25", {"kinds": ["tls"], "starttls": "smpt"}, "--starttls does not know 'smpt'"),
+        ("db:1", {"send": "x"}, "--send belongs to the kind tcp"),
+        ("db:1", {"kinds": ["tls"], "source_port": "1"}, "--source-port belongs to the kind tcp and udp"),
+        ("tcp://db:1", {"source_port": "0"}, "no port or range"),
+        ("tcp://db:1", {"source_port": "9-8"}, "no port or range"),
+        ("tcp://db:1", {"source_port": "70000"}, "no port or range"),
+        ("tcp://db:1", {"send": "@/no/such/file"}, "no such file"),
+        ("udp://h:1", {"payload": "hex:" + "00" * 65508}, "longer than 65507 bytes"),
+        ("udp://h:1", {"request": "http"}, "--request does not know 'http'"),
+        ("udp://h:1", {"request": "ntp", "payload": "x"}, "exclude each other"),
+        ("udp://h:1", {"request": "ntp", "size": "9"}, "--size and --request exclude"),
         ("db", {"kinds": ["tcp"]}, "tcp needs a port"),
         ("db", {"kinds": ["http"]}, "http needs a URL or a port"),
         ("dns:a", {"kinds": ["tcp"]}, "--kind tcp does not fit dns:a"),
@@ -223,3 +249,13 @@ def test_an_expectation_that_nothing_could_be_judged_by_is_refused(target, optio
     with pytest.raises(InvalidRequest, match=words) as refused:
         build(target, expect=[text], **options)
     assert hint in refused.value.hint
+
+
+def test_payloads_from_files(tmp_path):
+    path = tmp_path / "payload"
+    path.write_bytes(b"\0\1@")
+    assert read_bytes(f"@{path}", "--send") == b"\0\1@"
+    with pytest.raises(InvalidRequest, match="is a directory"):
+        read_bytes(f"@{tmp_path}", "--send")
+    with pytest.raises(InvalidRequest, match="longer than"):
+        read_bytes("@/dev/zero", "--send")

@@ -89,10 +89,10 @@ async def test_a_datagram_is_answered_and_stamped_by_the_kernel(engine: Engine, 
             (wrong,) = await run_kind(Kind.UDP, other, [target(host, port)], env_of(engine))
         finally:
             loop.remove_reader(echo)
-    assert row.outcome is Outcome.OK and row.detail == UdpDetail("open", b"ping!", 5)
+    assert row.outcome is Outcome.OK and row.detail == UdpDetail("open", b"ping!", 5, reason="udp-response")
     assert [(sample.timing, sample.ttl) for sample in row.samples] == [(Timing.KERNEL, 64)] * 2
     assert wrong.outcome is Outcome.ANSWER_UNEXPECTED and wrong.failure is not None
-    assert wrong.detail == UdpDetail("open", b"ping!", 5)
+    assert wrong.detail == UdpDetail("open", b"ping!", 5, reason="udp-response")
 
 
 @pytest.mark.netns
@@ -193,7 +193,9 @@ async def test_a_scan_tells_each_port_and_ends_by_reset(engine: Engine):
     assert [row.port for row in rows] == list(range(low, low + 1001))
     found = next(row for row in rows if row.port == port)
     assert found.outcome is Outcome.OK and found.target == f"127.0.0.1:{port}"
-    assert found.detail == TcpDetail(scan=True)
+    assert found.detail == TcpDetail(scan=True, state="open", reason="syn-ack")
+    others = {row.detail for row in rows if row.outcome is Outcome.REFUSED}
+    assert others == {TcpDetail(scan=True, state="closed", reason="conn-refused")}
     assert sockets_open() == before
 
 

@@ -9,11 +9,12 @@ from probemesh_shared.model import (
     Options,
     PortRange,
     Target,
+    TcpDetail,
     TcpSpec,
     UdpDetail,
     UdpSpec,
 )
-from probemesh_shared.words import FailureKind, Kind, Origin, Outcome
+from probemesh_shared.words import FailureKind, Family, Kind, Origin, Outcome
 
 pytestmark = pytest.mark.netns
 
@@ -39,6 +40,13 @@ REJECTS_V6 = {
     6005: ("reject with icmpv6 type policy-fail", "prohibited", 1, 5),
     6006: ("reject with icmpv6 type reject-route", "prohibited", 1, 6),
 }
+#: The words of nmap's --reason.
+_V4 = {0: "net-unreach", 1: "host-unreach", 2: "proto-unreach", 3: "port-unreach"}
+_V4 |= {9: "net-prohibited", 10: "host-prohibited", 13: "admin-prohibited"}
+_V6 = {0: "no-route", 1: "admin-prohibited", 3: "addr-unreach", 4: "port-unreach"}
+_V6 |= {5: "source-prohibited", 6: "reject-route"}
+REASONS = {(Family.IPV4, 3, code): word for code, word in _V4.items()}
+REASONS |= {(Family.IPV6, 1, code): word for code, word in _V6.items()}
 RESET, DROP, CLOSED = 6090, 6091, 6092
 
 
@@ -82,8 +90,9 @@ def test_each_reject_is_told_by_code_and_sender(rejecting, kind, spec, host, rou
         icmp = row.failure.icmp
         assert (row.outcome, icmp.type, icmp.code) == (outcome, icmp_type, code), rule
         assert (icmp.sender, icmp.ttl, row.failure.origin) == (router, 64, Origin.PATH), rule
-        if kind is Kind.UDP:
-            assert row.detail == UdpDetail("")
+        assert isinstance(row.detail, TcpDetail | UdpDetail)
+        reason = REASONS[icmp.family, icmp.type, icmp.code]
+        assert (row.detail.state, row.detail.reason) == ("filtered", reason), rule
 
 
 @pytest.mark.parametrize("host", [B4, B6], ids=["v4", "v6"])
@@ -108,8 +117,11 @@ def test_a_closed_udp_port_is_closed_and_a_silent_one_is_not_said_to_be(rejectin
     rows = by_port(rejecting.probe(Kind.UDP, UdpSpec(ONCE), [ported(host, CLOSED, DROP)]))
     assert rows[CLOSED].outcome is Outcome.REFUSED
     assert rows[CLOSED].failure is not None and rows[CLOSED].failure.origin is Origin.TARGET
-    assert rows[CLOSED].detail == UdpDetail("closed")
-    assert (rows[DROP].outcome, rows[DROP].detail) == (Outcome.TIMEOUT, UdpDetail("open|filtered"))
+    assert rows[CLOSED].detail == UdpDetail("closed", reason="port-unreach")
+    assert (rows[DROP].outcome, rows[DROP].detail) == (
+        Outcome.TIMEOUT,
+        UdpDetail("open|filtered", reason="no-response"),
+    )
 
 
 def test_a_lost_syn_is_retransmitted_and_leaves_the_round_trip_unknown(rejecting):

@@ -44,6 +44,8 @@ def _scalar(owner: type, name: str, hint: Any) -> st.SearchStrategy[Any]:
         return st.integers(0, 255)
     if hint is int and name == "status":
         return st.integers(0, 999)
+    if (owner.__name__, name) == ("UdpDetail", "protocol"):
+        return TEXT
     if name in _BY_NAME and hint in (int, float, str):
         return _BY_NAME[name]
     return {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from probemesh_shared import failures
 from probemesh_shared.model import Failure, IcmpError, Options
-from probemesh_shared.words import Family, Stage
+from probemesh_shared.words import FailureKind, Family, Origin, Stage
 
 from probemesh_agent import kernel
 from probemesh_agent.addresses import interface_addresses
@@ -38,9 +38,9 @@ class Recipe:
     settings: tuple[tuple[int, int, int | bytes], ...]
     source: SockAddr | None
 
-    def open(self) -> socket.socket:
-        """A non-blocking socket. Raises :class:`Shortage` or :class:`CannotOpen`; leaves nothing open
-        then."""
+    def open(self, port: int = 0) -> socket.socket:
+        """A non-blocking socket, bound to ``port`` where that is not 0. Raises :class:`Shortage` or
+        :class:`CannotOpen`; leaves nothing open then."""
         try:
             sock = socket.socket(self.family, self.kind | socket.SOCK_NONBLOCK, self.protocol)
         except OSError as error:
@@ -48,14 +48,16 @@ class Recipe:
         try:
             for level, option, value in self.settings:
                 sock.setsockopt(level, option, value)
-            if self.source is not None:
+            if port:
+                bind_port(sock, self.source, port)
+            elif self.source is not None:
                 sock.bind(self.source)
         except OSError as error:
             sock.close()
-            raise self._unsettled(error) from None
+            raise self._unsettled(error, port) from None
         return sock
 
-    def _unsettled(self, error: OSError) -> Exception:
+    def _unsettled(self, error: OSError, port: int) -> Exception:
         if error.errno == errno.EADDRNOTAVAIL and self.source is not None:
             detail = f"the source address {self.source[0]} is not on this host"
             return CannotOpen(failures.unsupported(Stage.CONNECT, detail))
@@ -64,7 +66,41 @@ class Recipe:
         if error.errno == errno.EPERM:
             detail = "binding to an interface wants CAP_NET_RAW on this kernel"
             return CannotOpen(failures.unsupported(Stage.CONNECT, detail))
+        if port and (failure := port_failure(error.errno or 0, port)) is not None:
+            return CannotOpen(failure)
         return refusal(error)
+
+
+def bind_port(sock: socket.socket, source: SockAddr | None, port: int) -> None:
+    """Binds to a source port that was asked for; several sockets of ours may share it, to other targets."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    anywhere: SockAddr = ("::", 0, 0, 0) if sock.family == socket.AF_INET6 else ("0.0.0.0", 0)  # noqa: S104
+    host, _, *rest = source or anywhere
+    sock.bind((host, port, *rest))
+
+
+def port_failure(number: int, port: int) -> Failure | None:
+    """Why a source port that was asked for cannot be had; None where ``number`` is about something else."""
+    if number in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
+        words = f"the source port {port} is in use on this host, or was so a moment ago for the same target"
+        return Failure(
+            Stage.CONNECT,
+            FailureKind.LOCAL_RESOURCE,
+            Origin.AGENT,
+            words,
+            errno=failures.errno_name(number),
+        )
+    if number == errno.EACCES:
+        return failures.unsupported(Stage.CONNECT, f"the source port {port} wants CAP_NET_BIND_SERVICE")
+    return None
+
+
+def source_port(options: Options, seq: int) -> int:
+    """The port of sample ``seq``: the range in turn; 0 where none was asked for."""
+    span = options.source_ports
+    return span.first + seq % (span.last - span.first + 1) if span is not None else 0
 
 
 def refusal(error: OSError, stage: Stage = Stage.CONNECT) -> Exception:

@@ -23,7 +23,15 @@ from probemesh_agent import kernel
 from probemesh_agent.engine.item import Item
 from probemesh_agent.engine.outcomes import quick_sample
 from probemesh_agent.engine.schedule import Schedule, Shortage, cut_or_silent
-from probemesh_agent.engine.sockets import CannotOpen, Recipe, classify, recipe, refusal
+from probemesh_agent.engine.sockets import (
+    CannotOpen,
+    Recipe,
+    classify,
+    port_failure,
+    recipe,
+    refusal,
+    source_port,
+)
 from probemesh_agent.net.sources import sourced
 
 if TYPE_CHECKING:
@@ -68,7 +76,7 @@ class TcpDriver:
             item.base_ns = _perf_ns()
             item.detail = _SCANNED if item.is_scan else None
         try:
-            sock = self._recipe(item).open()
+            sock = self._recipe(item).open(source_port(self._options, seq))
         except CannotOpen as error:
             self.fail(item, seq, _perf_ns(), error.failure)
             return
@@ -120,6 +128,8 @@ class TcpDriver:
         entries = kernel.drain_errors(sock)
         failure = classify(Stage.CONNECT, number, entries, item.host, sock) if entries else None
         sock.close()
+        if failure is None and (port := source_port(self._options, attempt.seq)):
+            failure = port_failure(number, port)
         if failure is None:
             error = refusal(OSError(number, ""))
             if isinstance(error, Shortage):

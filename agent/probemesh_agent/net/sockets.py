@@ -4,10 +4,11 @@ import errno
 import ipaddress
 import socket
 
-from probemesh_shared.model import Options
+from probemesh_shared.model import Options, PortRange
 from probemesh_shared.words import Family
 
 from probemesh_agent import kernel
+from probemesh_agent.engine.sockets import bind_port
 from probemesh_agent.env import Address
 from probemesh_agent.net.literals import parse_literal, sockaddr_of
 
@@ -20,7 +21,9 @@ def open_socket(kind: socket.SocketKind, address: Address, options: Options) -> 
         sock.setblocking(False)
         (_set_six if six else _set_four)(sock, options)
         if options.source is not None:
-            _bind(sock, options.source, six)
+            _bind(sock, options.source, six, options.source_ports)
+        elif options.source_ports is not None:
+            bind_port(sock, None, options.source_ports.first)
     except BaseException:
         sock.close()
         raise
@@ -50,14 +53,20 @@ def _set_six(sock: socket.socket, options: Options) -> None:
         sock.setsockopt(ip, kernel.IPV6_MTU_DISCOVER, kernel.PMTUDISC_DO)
 
 
-def _bind(sock: socket.socket, source: str, six: bool) -> None:
-    """``source`` is an address of this host, or an interface's name."""
+def _bind(sock: socket.socket, source: str, six: bool, ports: PortRange | None) -> None:
+    """``source`` is an address of this host, or an interface's name; of ``ports`` the first is taken."""
     address = parse_literal(source)
     if address is None:
         sock.setsockopt(socket.SOL_SOCKET, kernel.SO_BINDTODEVICE, source.encode("ascii", "replace") + b"\0")
+        if ports is not None:
+            bind_port(sock, None, ports.first)
         return
     if isinstance(address, ipaddress.IPv6Address) is not six:
         raise OSError(errno.EAFNOSUPPORT, "the source is of another family")
+    where = sockaddr_of(str(address), 0)[1]
+    if ports is not None:
+        bind_port(sock, where, ports.first)
+        return
     if sock.type is socket.SOCK_STREAM:
         sock.setsockopt(socket.IPPROTO_IP, kernel.IP_BIND_ADDRESS_NO_PORT, 1)
-    sock.bind(sockaddr_of(str(address), 0)[1])
+    sock.bind(where)

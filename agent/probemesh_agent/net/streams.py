@@ -171,6 +171,13 @@ class TcpStream:
         else:
             await self._tls.write(data, deadline)
 
+    async def end_sending(self) -> None:
+        """Sends FIN and goes on reading."""
+        try:
+            self._wire.sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            raise self._wire.failed(Stage.SEND, error) from None
+
     async def start_tls(self, context: ssl.SSLContext, server_name: str | None, deadline: float) -> TlsFacts:
         began = self._wire.clock.perf_ns()
         session = Session(context, server_name, self._wire.receive, self._wire.send)

@@ -106,6 +106,7 @@ class Handshaker:
     async def connected(self, deadline: float) -> Stream:
         """A stream on which the next bytes are TLS. Raises ProbeFailed, with nothing left open."""
         protocol = self.protocol
+        self.detail = replace(self.detail, starttls=protocol)
         stream = await self.env.network.connect(self.unit.address, self.unit.port, self.options, deadline)
         try:
             if protocol is not None:
@@ -152,7 +153,6 @@ class Handshaker:
             alpn=facts.alpn,
             chain=facts.chain,
             verified=verified,
-            starttls=self.protocol,
             tcp_ms=stream.facts.connect_ms if first else self.detail.tcp_ms,
             handshake_ms=facts.handshake_ms if first else self.detail.handshake_ms,
             alert=None,

@@ -34,8 +34,8 @@ _logger = logging.getLogger(__name__)
 
 
 class PacketRun:
-    """One run of one kind. ``ported``: targets need ports. ``silent_detail``: what a row has where its
-    driver left none."""
+    """One run of one kind. ``ported``: targets need ports. ``judged``: the detail of a row, from what its
+    driver left and why it failed."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class PacketRun:
         *,
         rate_per_s: float | None,
         ported: bool,
-        silent_detail: Detail | None = None,
+        judged: Callable[[Item, Failure | None], Detail | None] = lambda item, failure: item.detail,
     ) -> None:
         self._kind = kind
         self._options = options
@@ -54,7 +54,7 @@ class PacketRun:
         self._driver = driver
         self._rate = rate_per_s
         self._ported = ported
-        self._silent_detail = silent_detail
+        self._judged = judged
 
     async def rows(self, targets: Sequence[Target]) -> AsyncGenerator[Sequence[Measurement], None]:
         """Rows as their items finish. Closing or cancelling it stops packets and closes sockets first."""
@@ -175,7 +175,7 @@ class PacketRun:
             failure = item.failure or failures.past_deadline()
             outcome = failures.outcome_of(failure)
         log = () if outcome is _OK or item.is_scan else self._log(item, failure)
-        detail = item.detail or (self._silent_detail if samples else None)
+        detail = self._judged(item, failure) if samples else None
         return Measurement(
             self._kind,
             item.index,

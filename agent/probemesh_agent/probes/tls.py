@@ -43,7 +43,9 @@ class TlsProbe:
     ) -> AsyncGenerator[Sequence[Measurement], None]:
         if not isinstance(spec, TlsSpec):
             raise TypeError(f"not a tls spec: {type(spec).__name__}")
-        options, contexts = spec.options, Contexts(spec.alpn or _ALPN, TlsSettings.of(spec))
+        # mail servers end a handshake that offers them HTTP (no_application_protocol)
+        alpn = spec.alpn or (() if spec.starttls else _ALPN)
+        options, contexts = spec.options, Contexts(alpn, TlsSettings.of(spec))
         refused = _refused(contexts)
 
         async def plan(index: int, target: Target) -> Plan:

@@ -49,6 +49,12 @@ def probe(
     dont_fragment: options.DontFragment = False,
     # udp
     payload: options.Payload = None,
+    request: options.Request = None,
+    # tcp
+    send: options.Send = None,
+    banner: options.Banner = False,
+    half_close: options.HalfClose = False,
+    source_port: options.SourcePort = None,
     # dns
     server: options.Server = None,
     record_type: options.RecordType = None,
@@ -121,6 +127,7 @@ def probe(
             ttl=ttl,
             size=size,
             dont_fragment=dont_fragment,
+            source_port=source_port,
             expect=expect or (),
             expect_status=expect_status,
             expect_body=expect_body,
@@ -137,8 +144,8 @@ def probe(
                 cd=cd,
                 all_servers=all_servers,
             ),
-            tcp=TcpAsked(),
-            udp=UdpAsked(payload=payload),
+            tcp=TcpAsked(send=send, banner=banner, half_close=half_close),
+            udp=UdpAsked(payload=payload, request=request),
             tls=TlsAsked(
                 sni=sni,
                 starttls=starttls,

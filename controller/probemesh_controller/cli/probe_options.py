@@ -43,7 +43,26 @@ Size = Annotated[
 ]
 DontFragment = Annotated[bool, typer.Option("--dont-fragment", help="icmp, udp: set DF")]
 # udp
-Payload = Annotated[str | None, typer.Option(metavar="TEXT|hex:…", help="udp: what to send")]
+Request = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="udp: ready-made: dns, ntp, stun, snmp, snmp3, sip, quic or none (empty)  [by port]",
+    ),
+]
+# tcp
+Send = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT|hex:…|@FILE", help="tcp: send this and wait for an answer (--expect answer=)"),
+]
+Banner = Annotated[bool, typer.Option("--banner", help="tcp: wait for what the server says first")]
+HalfClose = Annotated[
+    bool, typer.Option("--half-close", help="tcp: send FIN and see what the peer makes of it")
+]
+SourcePort = Annotated[
+    str | None, typer.Option(metavar="FIRST[-LAST]", help="tcp, udp: source ports, taken in turn")
+]
+Payload = Annotated[str | None, typer.Option(metavar="TEXT|hex:…|@FILE", help="udp: what to send")]
 # dns
 Server = Annotated[
     str | None,

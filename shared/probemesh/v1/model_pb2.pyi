@@ -366,6 +366,35 @@ START_TLS_POSTGRES: StartTls.ValueType  # 7
 START_TLS_MYSQL: StartTls.ValueType  # 8
 Global___StartTls: _TypeAlias = StartTls  # noqa: Y015
 
+class _UdpRequest:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UdpRequestEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UdpRequest.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UDP_REQUEST_UNSPECIFIED: _UdpRequest.ValueType  # 0
+    UDP_REQUEST_NONE: _UdpRequest.ValueType  # 1
+    UDP_REQUEST_DNS: _UdpRequest.ValueType  # 2
+    UDP_REQUEST_NTP: _UdpRequest.ValueType  # 3
+    UDP_REQUEST_STUN: _UdpRequest.ValueType  # 4
+    UDP_REQUEST_SNMP: _UdpRequest.ValueType  # 5
+    UDP_REQUEST_SNMP3: _UdpRequest.ValueType  # 6
+    UDP_REQUEST_SIP: _UdpRequest.ValueType  # 7
+    UDP_REQUEST_QUIC: _UdpRequest.ValueType  # 8
+
+class UdpRequest(_UdpRequest, metaclass=_UdpRequestEnumTypeWrapper): ...
+
+UDP_REQUEST_UNSPECIFIED: UdpRequest.ValueType  # 0
+UDP_REQUEST_NONE: UdpRequest.ValueType  # 1
+UDP_REQUEST_DNS: UdpRequest.ValueType  # 2
+UDP_REQUEST_NTP: UdpRequest.ValueType  # 3
+UDP_REQUEST_STUN: UdpRequest.ValueType  # 4
+UDP_REQUEST_SNMP: UdpRequest.ValueType  # 5
+UDP_REQUEST_SNMP3: UdpRequest.ValueType  # 6
+UDP_REQUEST_SIP: UdpRequest.ValueType  # 7
+UDP_REQUEST_QUIC: UdpRequest.ValueType  # 8
+Global___UdpRequest: _TypeAlias = UdpRequest  # noqa: Y015
+
 class _AgentState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -528,6 +557,7 @@ class Options(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     DONT_FRAGMENT_FIELD_NUMBER: _builtins.int
     EXPECT_FIELD_NUMBER: _builtins.int
+    SOURCE_PORTS_FIELD_NUMBER: _builtins.int
     family: Global___Family.ValueType
     count: _builtins.int
     interval_s: _builtins.float
@@ -539,6 +569,8 @@ class Options(_message.Message):
     dont_fragment: _builtins.bool
     @_builtins.property
     def expect(self) -> _containers.RepeatedCompositeFieldContainer[Global___Expectation]: ...
+    @_builtins.property
+    def source_ports(self) -> Global___PortRange: ...
     def __init__(
         self,
         *,
@@ -552,10 +584,11 @@ class Options(_message.Message):
         size: _builtins.int | None = ...,
         dont_fragment: _builtins.bool = ...,
         expect: _abc.Iterable[Global___Expectation] | None = ...,
+        source_ports: Global___PortRange | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_dscp", b"_dscp", "_size", b"_size", "_source", b"_source", "_ttl", b"_ttl", "dscp", b"dscp", "size", b"size", "source", b"source", "ttl", b"ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dscp", b"_dscp", "_size", b"_size", "_source", b"_source", "_source_ports", b"_source_ports", "_ttl", b"_ttl", "dscp", b"dscp", "size", b"size", "source", b"source", "source_ports", b"source_ports", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dscp", b"_dscp", "_size", b"_size", "_source", b"_source", "_ttl", b"_ttl", "count", b"count", "dont_fragment", b"dont_fragment", "dscp", b"dscp", "expect", b"expect", "family", b"family", "interval_s", b"interval_s", "size", b"size", "source", b"source", "timeout_s", b"timeout_s", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dscp", b"_dscp", "_size", b"_size", "_source", b"_source", "_source_ports", b"_source_ports", "_ttl", b"_ttl", "count", b"count", "dont_fragment", b"dont_fragment", "dscp", b"dscp", "expect", b"expect", "family", b"family", "interval_s", b"interval_s", "size", b"size", "source", b"source", "source_ports", b"source_ports", "timeout_s", b"timeout_s", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__dscp: _TypeAlias = _typing.Literal["dscp"]  # noqa: Y015
     _WhichOneofArgType__dscp: _TypeAlias = _typing.Literal["_dscp", b"_dscp"]  # noqa: Y015
@@ -563,6 +596,8 @@ class Options(_message.Message):
     _WhichOneofArgType__size: _TypeAlias = _typing.Literal["_size", b"_size"]  # noqa: Y015
     _WhichOneofReturnType__source: _TypeAlias = _typing.Literal["source"]  # noqa: Y015
     _WhichOneofArgType__source: _TypeAlias = _typing.Literal["_source", b"_source"]  # noqa: Y015
+    _WhichOneofReturnType__source_ports: _TypeAlias = _typing.Literal["source_ports"]  # noqa: Y015
+    _WhichOneofArgType__source_ports: _TypeAlias = _typing.Literal["_source_ports", b"_source_ports"]  # noqa: Y015
     _WhichOneofReturnType__ttl: _TypeAlias = _typing.Literal["ttl"]  # noqa: Y015
     _WhichOneofArgType__ttl: _TypeAlias = _typing.Literal["_ttl", b"_ttl"]  # noqa: Y015
     @_typing.overload
@@ -571,6 +606,8 @@ class Options(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__size) -> _WhichOneofReturnType__size | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__source) -> _WhichOneofReturnType__source | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__source_ports) -> _WhichOneofReturnType__source_ports | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ttl) -> _WhichOneofReturnType__ttl | None: ...
 
@@ -605,18 +642,29 @@ class TcpSpec(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     OPTIONS_FIELD_NUMBER: _builtins.int
+    SEND_FIELD_NUMBER: _builtins.int
+    BANNER_FIELD_NUMBER: _builtins.int
+    HALF_CLOSE_FIELD_NUMBER: _builtins.int
+    send: _builtins.bytes
+    banner: _builtins.bool
+    half_close: _builtins.bool
     @_builtins.property
     def options(self) -> Global___Options: ...
     def __init__(
         self,
         *,
         options: Global___Options | None = ...,
+        send: _builtins.bytes | None = ...,
+        banner: _builtins.bool = ...,
+        half_close: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_send", b"_send", "options", b"options", "send", b"send"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_send", b"_send", "banner", b"banner", "half_close", b"half_close", "options", b"options", "send", b"send"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__send: _TypeAlias = _typing.Literal["send"]  # noqa: Y015
+    _WhichOneofArgType__send: _TypeAlias = _typing.Literal["_send", b"_send"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__send) -> _WhichOneofReturnType__send | None: ...
 
 Global___TcpSpec: _TypeAlias = TcpSpec  # noqa: Y015
 
@@ -626,7 +674,9 @@ class UdpSpec(_message.Message):
 
     OPTIONS_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
     payload: _builtins.bytes
+    request: Global___UdpRequest.ValueType
     @_builtins.property
     def options(self) -> Global___Options: ...
     def __init__(
@@ -634,14 +684,20 @@ class UdpSpec(_message.Message):
         *,
         options: Global___Options | None = ...,
         payload: _builtins.bytes | None = ...,
+        request: Global___UdpRequest.ValueType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_payload", b"_payload", "options", b"options", "payload", b"payload"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_payload", b"_payload", "_request", b"_request", "options", b"options", "payload", b"payload", "request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_payload", b"_payload", "options", b"options", "payload", b"payload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_payload", b"_payload", "_request", b"_request", "options", b"options", "payload", b"payload", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__payload: _TypeAlias = _typing.Literal["payload"]  # noqa: Y015
     _WhichOneofArgType__payload: _TypeAlias = _typing.Literal["_payload", b"_payload"]  # noqa: Y015
+    _WhichOneofReturnType__request: _TypeAlias = _typing.Literal["request"]  # noqa: Y015
+    _WhichOneofArgType__request: _TypeAlias = _typing.Literal["_request", b"_request"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__payload) -> _WhichOneofReturnType__payload | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__request) -> _WhichOneofReturnType__request | None: ...
 
 Global___UdpSpec: _TypeAlias = UdpSpec  # noqa: Y015
 
@@ -1159,6 +1215,12 @@ class TcpDetail(_message.Message):
     MSS_FIELD_NUMBER: _builtins.int
     PMTU_FIELD_NUMBER: _builtins.int
     SCAN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    ANSWER_MS_FIELD_NUMBER: _builtins.int
+    CLOSE_FIELD_NUMBER: _builtins.int
+    CLOSE_MS_FIELD_NUMBER: _builtins.int
     banner: _builtins.bytes
     banner_protocol: _builtins.str
     local_address: _builtins.str
@@ -1166,6 +1228,12 @@ class TcpDetail(_message.Message):
     mss: _builtins.int
     pmtu: _builtins.int
     scan: _builtins.bool
+    state: _builtins.str
+    reason: _builtins.str
+    answer: _builtins.bytes
+    answer_ms: _builtins.float
+    close: _builtins.str
+    close_ms: _builtins.float
     def __init__(
         self,
         *,
@@ -1176,15 +1244,29 @@ class TcpDetail(_message.Message):
         mss: _builtins.int | None = ...,
         pmtu: _builtins.int | None = ...,
         scan: _builtins.bool = ...,
+        state: _builtins.str | None = ...,
+        reason: _builtins.str | None = ...,
+        answer: _builtins.bytes | None = ...,
+        answer_ms: _builtins.float | None = ...,
+        close: _builtins.str | None = ...,
+        close_ms: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_banner", b"_banner", "_banner_protocol", b"_banner_protocol", "_local_address", b"_local_address", "_local_port", b"_local_port", "_mss", b"_mss", "_pmtu", b"_pmtu", "banner", b"banner", "banner_protocol", b"banner_protocol", "local_address", b"local_address", "local_port", b"local_port", "mss", b"mss", "pmtu", b"pmtu"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_answer_ms", b"_answer_ms", "_banner", b"_banner", "_banner_protocol", b"_banner_protocol", "_close", b"_close", "_close_ms", b"_close_ms", "_local_address", b"_local_address", "_local_port", b"_local_port", "_mss", b"_mss", "_pmtu", b"_pmtu", "_reason", b"_reason", "_state", b"_state", "answer", b"answer", "answer_ms", b"answer_ms", "banner", b"banner", "banner_protocol", b"banner_protocol", "close", b"close", "close_ms", b"close_ms", "local_address", b"local_address", "local_port", b"local_port", "mss", b"mss", "pmtu", b"pmtu", "reason", b"reason", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_banner", b"_banner", "_banner_protocol", b"_banner_protocol", "_local_address", b"_local_address", "_local_port", b"_local_port", "_mss", b"_mss", "_pmtu", b"_pmtu", "banner", b"banner", "banner_protocol", b"banner_protocol", "local_address", b"local_address", "local_port", b"local_port", "mss", b"mss", "pmtu", b"pmtu", "scan", b"scan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_answer_ms", b"_answer_ms", "_banner", b"_banner", "_banner_protocol", b"_banner_protocol", "_close", b"_close", "_close_ms", b"_close_ms", "_local_address", b"_local_address", "_local_port", b"_local_port", "_mss", b"_mss", "_pmtu", b"_pmtu", "_reason", b"_reason", "_state", b"_state", "answer", b"answer", "answer_ms", b"answer_ms", "banner", b"banner", "banner_protocol", b"banner_protocol", "close", b"close", "close_ms", b"close_ms", "local_address", b"local_address", "local_port", b"local_port", "mss", b"mss", "pmtu", b"pmtu", "reason", b"reason", "scan", b"scan", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__answer: _TypeAlias = _typing.Literal["answer"]  # noqa: Y015
+    _WhichOneofArgType__answer: _TypeAlias = _typing.Literal["_answer", b"_answer"]  # noqa: Y015
+    _WhichOneofReturnType__answer_ms: _TypeAlias = _typing.Literal["answer_ms"]  # noqa: Y015
+    _WhichOneofArgType__answer_ms: _TypeAlias = _typing.Literal["_answer_ms", b"_answer_ms"]  # noqa: Y015
     _WhichOneofReturnType__banner: _TypeAlias = _typing.Literal["banner"]  # noqa: Y015
     _WhichOneofArgType__banner: _TypeAlias = _typing.Literal["_banner", b"_banner"]  # noqa: Y015
     _WhichOneofReturnType__banner_protocol: _TypeAlias = _typing.Literal["banner_protocol"]  # noqa: Y015
     _WhichOneofArgType__banner_protocol: _TypeAlias = _typing.Literal["_banner_protocol", b"_banner_protocol"]  # noqa: Y015
+    _WhichOneofReturnType__close: _TypeAlias = _typing.Literal["close"]  # noqa: Y015
+    _WhichOneofArgType__close: _TypeAlias = _typing.Literal["_close", b"_close"]  # noqa: Y015
+    _WhichOneofReturnType__close_ms: _TypeAlias = _typing.Literal["close_ms"]  # noqa: Y015
+    _WhichOneofArgType__close_ms: _TypeAlias = _typing.Literal["_close_ms", b"_close_ms"]  # noqa: Y015
     _WhichOneofReturnType__local_address: _TypeAlias = _typing.Literal["local_address"]  # noqa: Y015
     _WhichOneofArgType__local_address: _TypeAlias = _typing.Literal["_local_address", b"_local_address"]  # noqa: Y015
     _WhichOneofReturnType__local_port: _TypeAlias = _typing.Literal["local_port"]  # noqa: Y015
@@ -1193,10 +1275,22 @@ class TcpDetail(_message.Message):
     _WhichOneofArgType__mss: _TypeAlias = _typing.Literal["_mss", b"_mss"]  # noqa: Y015
     _WhichOneofReturnType__pmtu: _TypeAlias = _typing.Literal["pmtu"]  # noqa: Y015
     _WhichOneofArgType__pmtu: _TypeAlias = _typing.Literal["_pmtu", b"_pmtu"]  # noqa: Y015
+    _WhichOneofReturnType__reason: _TypeAlias = _typing.Literal["reason"]  # noqa: Y015
+    _WhichOneofArgType__reason: _TypeAlias = _typing.Literal["_reason", b"_reason"]  # noqa: Y015
+    _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
+    _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__answer) -> _WhichOneofReturnType__answer | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__answer_ms) -> _WhichOneofReturnType__answer_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__banner) -> _WhichOneofReturnType__banner | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__banner_protocol) -> _WhichOneofReturnType__banner_protocol | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__close) -> _WhichOneofReturnType__close | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__close_ms) -> _WhichOneofReturnType__close_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__local_address) -> _WhichOneofReturnType__local_address | None: ...
     @_typing.overload
@@ -1205,6 +1299,10 @@ class TcpDetail(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__mss) -> _WhichOneofReturnType__mss | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__pmtu) -> _WhichOneofReturnType__pmtu | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reason) -> _WhichOneofReturnType__reason | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
 
 Global___TcpDetail: _TypeAlias = TcpDetail  # noqa: Y015
 
@@ -1215,28 +1313,49 @@ class UdpDetail(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     ANSWER_FIELD_NUMBER: _builtins.int
     ANSWER_SIZE_FIELD_NUMBER: _builtins.int
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    ANSWER_TEXT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     state: _builtins.str
     answer: _builtins.bytes
     answer_size: _builtins.int
+    protocol: _builtins.str
+    answer_text: _builtins.str
+    reason: _builtins.str
     def __init__(
         self,
         *,
         state: _builtins.str = ...,
         answer: _builtins.bytes | None = ...,
         answer_size: _builtins.int | None = ...,
+        protocol: _builtins.str | None = ...,
+        answer_text: _builtins.str | None = ...,
+        reason: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_answer_size", b"_answer_size", "answer", b"answer", "answer_size", b"answer_size"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_answer_size", b"_answer_size", "_answer_text", b"_answer_text", "_protocol", b"_protocol", "_reason", b"_reason", "answer", b"answer", "answer_size", b"answer_size", "answer_text", b"answer_text", "protocol", b"protocol", "reason", b"reason"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_answer_size", b"_answer_size", "answer", b"answer", "answer_size", b"answer_size", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_answer_size", b"_answer_size", "_answer_text", b"_answer_text", "_protocol", b"_protocol", "_reason", b"_reason", "answer", b"answer", "answer_size", b"answer_size", "answer_text", b"answer_text", "protocol", b"protocol", "reason", b"reason", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__answer: _TypeAlias = _typing.Literal["answer"]  # noqa: Y015
     _WhichOneofArgType__answer: _TypeAlias = _typing.Literal["_answer", b"_answer"]  # noqa: Y015
     _WhichOneofReturnType__answer_size: _TypeAlias = _typing.Literal["answer_size"]  # noqa: Y015
     _WhichOneofArgType__answer_size: _TypeAlias = _typing.Literal["_answer_size", b"_answer_size"]  # noqa: Y015
+    _WhichOneofReturnType__answer_text: _TypeAlias = _typing.Literal["answer_text"]  # noqa: Y015
+    _WhichOneofArgType__answer_text: _TypeAlias = _typing.Literal["_answer_text", b"_answer_text"]  # noqa: Y015
+    _WhichOneofReturnType__protocol: _TypeAlias = _typing.Literal["protocol"]  # noqa: Y015
+    _WhichOneofArgType__protocol: _TypeAlias = _typing.Literal["_protocol", b"_protocol"]  # noqa: Y015
+    _WhichOneofReturnType__reason: _TypeAlias = _typing.Literal["reason"]  # noqa: Y015
+    _WhichOneofArgType__reason: _TypeAlias = _typing.Literal["_reason", b"_reason"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__answer) -> _WhichOneofReturnType__answer | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__answer_size) -> _WhichOneofReturnType__answer_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__answer_text) -> _WhichOneofReturnType__answer_text | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__protocol) -> _WhichOneofReturnType__protocol | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reason) -> _WhichOneofReturnType__reason | None: ...
 
 Global___UdpDetail: _TypeAlias = UdpDetail  # noqa: Y015
 

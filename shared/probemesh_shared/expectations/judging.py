@@ -31,6 +31,7 @@ from probemesh_shared.model import (
 )
 from probemesh_shared.words import FailureKind, Kind, Outcome
 
+_KEPT_ANSWER = 512  # of TcpDetail
 _SHOWN = 5  # values listed in one sentence
 
 
@@ -178,11 +179,21 @@ def tcp_banner(row: Measurement, wanted: Needle) -> str | None:
     return f"banner {escape_bytes(banner, 60)}, expected {escape(wanted.text, 80)} in it"
 
 
+def tcp_answer(row: Measurement, wanted: Needle) -> str | None:
+    """What followed our bytes, else the banner. The kind looks further than what is kept of either."""
+    answer = row.detail.answer if isinstance(row.detail, TcpDetail) else None
+    if answer is None:
+        return tcp_banner(row, wanted)
+    if wanted.data in answer or len(answer) >= _KEPT_ANSWER:
+        return None
+    return f"answer {escape_bytes(answer, 60)}, expected {escape(wanted.text, 80)} in it"
+
+
 def port_state(row: Measurement) -> str:
     """``open``, ``closed``, ``filtered`` or ``open-filtered``; else the outcome, which is none of these."""
     if row.outcome is Outcome.OK:
         return "open"
-    if isinstance(row.detail, UdpDetail) and row.detail.state in ("open", "closed", "open|filtered"):
+    if isinstance(row.detail, TcpDetail | UdpDetail) and row.detail.state:
         return row.detail.state.replace("|", "-")
     if row.failure is not None and row.failure.kind is FailureKind.REFUSED:
         return "closed"

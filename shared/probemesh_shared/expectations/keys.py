@@ -72,7 +72,7 @@ _ALL = (
     Key(
         "answer",
         v.NEEDLE,
-        {Kind.DNS: j.dns_answer, Kind.TCP: j.tcp_banner, Kind.UDP: INSIDE},
+        {Kind.DNS: j.dns_answer, Kind.TCP: j.tcp_answer, Kind.UDP: INSIDE},
         "dns: a value among the answers; tcp, udp: TEXT or hex: in what comes back",
         "answer=192.0.2.1",
     ),

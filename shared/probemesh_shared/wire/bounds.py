@@ -90,6 +90,7 @@ _FIELD: dict[tuple[str, str] | str, Check] = {
     "serial": integer(0, (1 << 32) - 1),
     "protocol": integer(1, 1 << 31),
     "min_protocol": integer(1, 1 << 31),
+    ("UdpDetail", "protocol"): length(64),
     ("IcmpError", "type"): _OCTET,
     ("IcmpError", "code"): _OCTET,
     ("TlsSpec", "ca"): length(262_144),  # PEM: an authority of one's own, or some

@@ -20,7 +20,7 @@ from probemesh_controller.cli.specs.icmp import IcmpAsked, parse_sizes
 from probemesh_controller.cli.specs.tcp import TcpAsked
 from probemesh_controller.cli.specs.tls import ENUMERATION_S, TlsAsked
 from probemesh_controller.cli.specs.udp import UdpAsked
-from probemesh_controller.cli.specs.values import within
+from probemesh_controller.cli.specs.values import parse_span, within
 
 _KINDS = (Kind.ICMP, Kind.DNS, Kind.TCP, Kind.UDP, Kind.TLS, Kind.HTTP)
 #: Kinds that a spelling which forces a kind leaves possible.
@@ -36,8 +36,14 @@ LONGEST_S = 3600
 _BELONGS = {
     "--size": (Kind.ICMP, Kind.UDP),
     "--dont-fragment": (Kind.ICMP, Kind.UDP),
+    "--source-port": (Kind.TCP, Kind.UDP),
+    # tcp
+    "--send": (Kind.TCP,),
+    "--banner": (Kind.TCP,),
+    "--half-close": (Kind.TCP,),
     # udp
     "--payload": (Kind.UDP,),
+    "--request": (Kind.UDP,),
     # dns
     "--server": (Kind.DNS,),
     "--type": (Kind.DNS,),
@@ -81,6 +87,7 @@ class Asked:
     ttl: int | None = None
     size: str | None = None
     dont_fragment: bool = False
+    source_port: str | None = None
     expect: Sequence[str] = ()
     expect_status: str | None = None  # the same as expect status=
     expect_body: str | None = None
@@ -145,6 +152,7 @@ def _options(asked: Asked) -> Options:
         ttl=asked.ttl,
         size=_size(asked),
         dont_fragment=asked.dont_fragment,
+        source_ports=None if asked.source_port is None else parse_span(asked.source_port, "--source-port"),
     )
 
 
@@ -156,6 +164,7 @@ def _size(asked: Asked) -> int | None:
 
 def _given(asked: Asked) -> list[str]:
     values: dict[str, object] = {"--size": asked.size, "--dont-fragment": asked.dont_fragment or None}
+    values["--source-port"] = asked.source_port
     for one in (asked.icmp, asked.dns, asked.tcp, asked.udp, asked.tls, asked.http):
         values |= one.given()
     return [name for name, value in values.items() if value is not None]
