@@ -6,18 +6,20 @@ import re
 from dataclasses import dataclass, field
 
 import pytest
+from probemesh_controller.api import RunRequest
 from probemesh_controller.cli import screens
 from probemesh_controller.cli.again import Again, Plan, Until, plan_of, tally
 from probemesh_controller.cli.changes import changes, changes_text, states
 from probemesh_controller.cli.output import Format
-from probemesh_controller.cli.repeating import Repetition, repeat
+from probemesh_controller.cli.repeating import Repetition, Rounds, repeat
+from probemesh_controller.results import Assembly
 from probemesh_shared.clock import VirtualClock
-from probemesh_shared.errors import InvalidRequest
-from probemesh_shared.model import TargetResult, Vantage
+from probemesh_shared.errors import InvalidRequest, Unreachable
+from probemesh_shared.model import TargetResult, TcpSpec, Vantage
 from probemesh_shared.targets import parse_target
 from probemesh_shared.words import Kind, Outcome
 
-from tests.cli.fakes import NOW_NS, https_row, tcp_row
+from tests.cli.fakes import NOW_NS, FakeMesh, agent, https_row, tcp_row
 
 OK, TIMEOUT, REFUSED, LOST = Outcome.OK, Outcome.TIMEOUT, Outcome.REFUSED, Outcome.AGENT_LOST
 WATCH = Plan(None, 5.0, None, 1, None)
@@ -292,6 +294,94 @@ async def test_where_nobody_but_the_target_itself_was_asked_there_is_nothing_to_
 async def test_an_interrupt_of_until_is_130():
     _, done, over = await run(UNTIL, [result(REFUSED)], stop_at=2.0, seconds=0)
     assert over and done.code == 130
+
+
+# --- one round
+
+
+class Said(Seen):
+    def __init__(self):
+        super().__init__()
+        self.texts = []
+
+    def say(self, text):
+        self.texts.append(text)
+
+
+def rounds_on(mesh, deadline_s=15.0):
+    request = RunRequest("", (parse_target("db:5432"),), (TcpSpec(),), ("berlin-1", "tokyo-1"), deadline_s)
+    screen, stop = Said(), asyncio.Event()
+    measure = Rounds(
+        mesh, request, mesh.fleet, VirtualClock(), stop, screen, Assembly, lambda assembly: assembly.results()
+    )
+    return measure, screen, stop
+
+
+@pytest.fixture
+def two():
+    return FakeMesh([agent("berlin-1", "berlin"), agent("tokyo-1", "tokyo")], {"berlin-1": (tcp_row(),)})
+
+
+class Away(FakeMesh):
+    """``away`` is raised before a run begins."""
+
+    away = None
+
+    async def run(self, request):
+        if self.away is not None:
+            raise self.away
+        async for event in super().run(request):
+            yield event
+
+
+async def test_each_round_is_a_run_of_its_own_and_never_longer_than_what_is_left(two):
+    measure, _, _ = rounds_on(two)
+    ids = [(await measure(left))[1] for left in (None, 7.0, 60.0)]
+    assert ids == [request.run_id for request in two.requests] and len(set(ids)) == 3
+    assert [request.deadline_s for request in two.requests] == [15.0, 7.0, 15.0]
+
+
+async def test_without_a_mesh_the_first_round_fails_and_a_later_one_is_unmeasured():
+    mesh = Away([agent("berlin-1", "berlin"), agent("tokyo-1", "tokyo")], {"berlin-1": (tcp_row(),)})
+    measure, screen, _ = rounds_on(mesh)
+    mesh.away = Unreachable("the controller\x1b is away")
+    with pytest.raises(Unreachable):
+        await measure(None)
+    for _ in range(3):
+        ((found,), _, cut) = await measure(None)
+        assert not cut
+        told = [(one.agent, one.site, one.outcome, one.reason) for one in found.vantages]
+        why = "the controller\x1b is away"
+        assert told == [
+            ("berlin-1", "berlin", Outcome.UNMEASURED, why),
+            ("tokyo-1", "tokyo", Outcome.UNMEASURED, why),
+        ]
+    assert screen.texts == ["warning: the controller\\x1b is away"]
+    mesh.away = None
+    ((found,), _, _) = await measure(None)
+    assert found.vantages[0].outcome is OK
+    mesh.away = Unreachable("the controller\x1b is away")
+    await measure(None)
+    assert len(screen.texts) == 2, "it is news again"
+
+
+async def test_an_interrupt_cuts_a_round_short_and_keeps_what_came(two):
+    two.block = True
+    measure, _, stop = rounds_on(two)
+    task = asyncio.ensure_future(measure(None))
+    await asyncio.sleep(0)
+    stop.set()
+    ((found,), _, cut) = await task
+    assert cut and two.cancelled
+    assert [one.outcome for one in found.vantages] == [OK, Outcome.CANCELLED]
+
+
+async def test_notes_of_the_mesh_are_said_once(two):
+    two.notes = ("paced to 100 a second",)
+    measure, screen, _ = rounds_on(two)
+    for _ in range(3):
+        await measure(None)
+    assert screen.texts == ["paced to 100 a second"]
 
 
 # --- what is shown

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from probemesh_controller import config
-from probemesh_controller.cli.keeping import _folder_name, without_secrets
+from probemesh_controller import config, reference
+from probemesh_controller.cli.keeping import SECRET, _folder_name, without_secrets
 from probemesh_controller.schema import schema_of
 from probemesh_shared.session.frames import JobStatus
 from probemesh_shared.words import Kind, Outcome
@@ -216,6 +216,25 @@ def test_no_secret_reaches_the_file_or_the_screen(meshctl, config_file, split, h
 )
 def test_what_of_a_command_line_is_kept(typed, kept):
     assert list(without_secrets(typed)) == kept
+
+
+def test_options_that_sound_like_secrets_are_read_from_files_or_not_kept():
+    """Whoever adds one sees this fail, and puts it into ``keeping.SECRET`` or reads it from a file."""
+    (probe,) = [command for name, command, _ in reference.commands() if name == "meshctl probe"]
+    for option in probe.params:
+        words = set("-".join(option.opts).lstrip("-").split("-"))
+        if words & {
+            "header",
+            "auth",
+            "password",
+            "token",
+            "secret",
+            "bearer",
+            "cookie",
+            "credentials",
+            "user",
+        }:
+            assert set(option.opts) & set(SECRET) or "FILE" in (option.metavar or ""), option.opts
 
 
 # --- @last, failed

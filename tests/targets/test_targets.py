@@ -119,7 +119,9 @@ NUMBER = st.one_of(
 @given(st.lists(NUMBER, min_size=1, max_size=5).map(".".join))
 def test_an_ipv4_literal_is_read_as_the_system_reads_it(text):
     try:
-        rows = socket.getaddrinfo(text, None, socket.AF_INET, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
+        rows = socket.getaddrinfo(
+            text.encode(), None, socket.AF_INET, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST
+        )
         expected = rows[0][4][0] if text else None
     except OSError:
         expected = None
