@@ -6,8 +6,10 @@
     [contexts.NAME]
     mesh = "…"            controller = "HOST:PORT"      identity = "operator"   # folder, seen from here
     [contexts.NAME.agents.AGENT]     address = "HOST:PORT"   site = "…"
+    [modules.NAME]   [contexts.NAME.modules.NAME]     kind = "…"   expect = ["…"]   # saved probes
 
-The file is written whole, by renaming, mode 0600.
+The file is written whole, by renaming, mode 0600. Modules are kept as they are, and read where they are used
+(:mod:`probemesh_controller.cli.specs.saved`).
 """
 
 import os
@@ -29,6 +31,10 @@ NO_CONTEXT_HINT = (
 )
 
 
+#: Saved probes by name, as the file has them.
+Modules = Mapping[str, Mapping[str, Any]]
+
+
 @dataclass(frozen=True, slots=True)
 class ListeningAgent:
     """An agent that this laptop dials itself."""
@@ -46,6 +52,7 @@ class MeshContext:
     identity: Path
     controller: str | None = None
     agents: Mapping[str, ListeningAgent] = field(default_factory=dict)
+    modules: Modules = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,7 @@ class Config:
     path: Path
     current: str | None = None
     contexts: Mapping[str, MeshContext] = field(default_factory=dict)
+    modules: Modules = field(default_factory=dict)
 
     def with_context(self, context: MeshContext, use: bool = True) -> "Config":
         current = context.name if use or self.current is None else self.current
@@ -180,7 +188,38 @@ def to_toml(config: Config) -> str:
             lines.append(f"address = {_quoted(listening.address)}")
             if listening.site is not None:
                 lines.append(f"site = {_quoted(listening.site)}")
+        lines += _module_lines(context.modules, f"contexts.{_key(name)}.modules")
+    lines += _module_lines(config.modules, "modules")
     return "\n".join(lines) + "\n"
+
+
+def _module_lines(modules: Modules, prefix: str) -> list[str]:
+    lines: list[str] = []
+    for name, table in sorted(modules.items()):
+        lines += ["", f"[{prefix}.{_key(name)}]", *module_lines(table)]
+    return lines
+
+
+def module_lines(table: Mapping[str, Any]) -> list[str]:
+    """One module's options as TOML."""
+    return [f"{_key(key)} = {_value(value)}" for key, value in table.items()]
+
+
+def _value(value: Any) -> str:
+    """Anything that TOML can hold: what is no option of ours is kept all the same."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return _quoted(value)
+        case dict():
+            return "{ " + ", ".join(f"{_key(key)} = {_value(one)}" for key, one in value.items()) + " }"
+        case list() | tuple():
+            return f"[{', '.join(map(_value, value))}]"
+        case int() | float():
+            return repr(value)
+        case _:  # dates and times
+            return value.isoformat() if hasattr(value, "isoformat") else _quoted(str(value))
 
 
 def _parse(path: Path, data: Mapping[str, Any]) -> Config:
@@ -188,7 +227,12 @@ def _parse(path: Path, data: Mapping[str, Any]) -> Config:
         name: _parse_context(path, name, _table(value, f"contexts.{name}"))
         for name, value in _table(data.get("contexts", {}), "contexts").items()
     }
-    return Config(path, _text(data, "current", "the file"), contexts)
+    return Config(path, _text(data, "current", "the file"), contexts, _modules(data, "the file"))
+
+
+def _modules(data: Mapping[str, Any], where: str) -> Modules:
+    found = _table(data.get("modules", {}), f"{where}, modules")
+    return {name: _table(value, f"{where}, modules.{name}") for name, value in found.items()}
 
 
 def _parse_context(path: Path, name: str, data: Mapping[str, Any]) -> MeshContext:
@@ -204,6 +248,7 @@ def _parse_context(path: Path, name: str, data: Mapping[str, Any]) -> MeshContex
         identity=path.parent / (_text(data, "identity", where) or "operator"),
         controller=dial_address(controller, f"controller of {where}") if controller else None,
         agents=agents,
+        modules=_modules(data, where),
     )
 
 

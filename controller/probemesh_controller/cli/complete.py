@@ -65,6 +65,15 @@ def runs(incomplete: str) -> list[str]:
         return []
 
 
+def modules(incomplete: str) -> list[str]:
+    from probemesh_controller.cli.specs import saved
+
+    try:
+        return list(saved.everything(saved.tables(load_config(), chosen_context())))
+    except Exception:  # as above
+        return []
+
+
 def _known() -> tuple[list[str], list[str]]:
     from probemesh_controller import config
 

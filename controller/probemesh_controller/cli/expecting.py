@@ -17,6 +17,7 @@ judged on ping, connect and datagram, and address alone on the host's own resolv
 could be judged by is unsupported: name the kind (--kind dns). At most {MAX_EXPECTATIONS} expectations.
 
 --expect-fail turns it round at the end: who reaches TARGET has failed, who is kept from it is ok.
+Saved under a name, with all options of a probe: meshctl modules.
 """
 _WIDTH = 16
 

@@ -26,6 +26,7 @@ SECTIONS = {
     "Measure": {
         "probe": (f"{_C}.probe", "Who reaches a target, how fast, and which rung fails where"),
         "history": (f"{_C}.history", "Earlier runs: list them, show one again"),
+        "modules": (f"{_C}.modules", "Probes saved under a name: list and show them"),
     },
     "Run the mesh": {
         "controller": (f"{_C}.controller", "Run the controller"),

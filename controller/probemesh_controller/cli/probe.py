@@ -16,6 +16,7 @@ EXAMPLES = [
     ("meshctl probe agent:tokyo-1:22 --exclude self", "one agent from all the others"),
     ("meshctl probe https://web/ --expect status=200 --expect rtt-max=20ms", "what the answer must be like"),
     ("meshctl probe db:5432 --from site=dmz --expect-fail", "what must not be reached"),
+    ("meshctl probe https://shop/ --module http_2xx", "as saved under a name: meshctl modules"),
     ("meshctl probe udp://ntp.internal:123 --payload hex:1b00 -o json", "for scripts"),
     ("meshctl probe @last --from failed", "the last run's targets, from where they failed"),
     ("meshctl probe db.internal:5432 --until reachable", "wait for it, in a deploy script"),
@@ -31,7 +32,9 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 @app.command(cls=MeshCommand, help=help_text("Ask many vantage points at once for TARGET.", EXAMPLES, MORE))
 def probe(
+    context: typer.Context,
     target: options.Targets,
+    module: options.ModuleName = None,
     from_: options.From = None,
     exclude: options.Exclude = None,
     limit: options.Limit = None,
@@ -104,7 +107,7 @@ def probe(
 
     async def run() -> int:
         from probemesh_controller.cli.again import Again
-        from probemesh_controller.cli.probing import ProbeAsked, run_probe
+        from probemesh_controller.cli.probing import ProbeAsked, run_probe, with_module
         from probemesh_controller.cli.specs import (
             Asked,
             DnsAsked,
@@ -165,13 +168,23 @@ def probe(
         wanted = ProbeAsked(
             tuple(target), asked, from_, exclude, limit, deadline, strict, output, ci, again, share
         )
-        return await run_probe(wanted)
+        return await run_probe(wanted if module is None else with_module(wanted, module, _typed(context)))
 
     async def beside_self() -> int:
         async with ahead(_may_want_self(from_, exclude)):
             return await run()
 
     return asyncio.run(beside_self())
+
+
+def _typed(context: typer.Context) -> frozenset[str]:
+    """The options that stand on the command line, in every spelling of theirs: they win over a module's."""
+    found: set[str] = set()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            found.update(parameter.opts)
+    return frozenset(found)
 
 
 def _may_want_self(from_: str | None, exclude: str | None) -> bool:

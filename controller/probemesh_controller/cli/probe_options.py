@@ -29,6 +29,15 @@ Kinds = Annotated[
         autocompletion=complete.kinds,
     ),
 ]
+ModuleName = Annotated[
+    str | None,
+    typer.Option(
+        "--module",
+        metavar="NAME",
+        help="Options saved under a name; others here win: meshctl modules",
+        autocompletion=complete.modules,
+    ),
+]
 Count = Annotated[int, typer.Option("--count", "-c", metavar="N", help="Samples", show_default=True)]
 Interval = Annotated[float, typer.Option(metavar="S", help="Seconds between samples", show_default=True)]
 Timeout = Annotated[float, typer.Option(metavar="S", help="Seconds an attempt", show_default=True)]

@@ -16,11 +16,11 @@ from probemesh_shared.words import Kind
 from probemesh_controller.api import Mesh, RunRequest
 from probemesh_controller.cli import connect
 from probemesh_controller.cli.again import ONCE, Again, Plan, plan_of
-from probemesh_controller.cli.flags import chosen_context, note
+from probemesh_controller.cli.flags import chosen_context, load_config, note
 from probemesh_controller.cli.keeping import Done, header_of, keep, last_run, required_history
 from probemesh_controller.cli.output import Format, print_results, print_share
 from probemesh_controller.cli.running import run_shown
-from probemesh_controller.cli.specs import LONGEST_S, Asked, build_specs, default_deadline
+from probemesh_controller.cli.specs import LONGEST_S, Asked, build_specs, default_deadline, fields, saved
 from probemesh_controller.config import MeshContext
 from probemesh_controller.diagnosis import with_findings
 from probemesh_controller.render.text import counted
@@ -46,6 +46,16 @@ class ProbeAsked:
     ci: bool = False
     again: Again = ONCE
     share: bool = False
+    module: str | None = None
+
+
+def with_module(asked: ProbeAsked, name: str, typed: frozenset[str]) -> ProbeAsked:
+    """What was asked for, with the options of a module where the command line (``typed``) says nothing."""
+    config = load_config()
+    module = saved.find(name, saved.tables(config, chosen_context()), config.path)
+    of_the_run = {key: value for key, value in module.options.items() if key in fields.OF_THE_RUN}
+    wins = {key: value for key, value in of_the_run.items() if fields.option(key) not in typed}
+    return replace(asked, options=saved.applied(asked.options, module, typed), module=module.name, **wins)
 
 
 async def run_probe(asked: ProbeAsked) -> int:
@@ -54,7 +64,7 @@ async def run_probe(asked: ProbeAsked) -> int:
     if plan is not None and plan.until is not None and asked.options.expect_fail:
         raise InvalidRequest("--until and --expect-fail exclude each other", "--until unreachable says it")
     targets = parse_targets(with_last(asked.targets))
-    specs = build_specs(asked.options, targets)
+    specs = _specs(asked, targets)
     check_selection(asked.from_, asked.exclude, asked.limit)
     deadline = default_deadline(asked.options) if asked.deadline is None else asked.deadline
     if not 0.1 <= deadline <= LONGEST_S:
@@ -73,6 +83,16 @@ async def run_probe(asked: ProbeAsked) -> int:
         request = RunRequest(secrets.token_hex(16), targets, specs, names, deadline)
         run = _Run(asked, mesh, request, agents, context.name if context is not None else None)
         return await (run.once() if plan is None else run.again(plan, SystemClock()))
+
+
+def _specs(asked: ProbeAsked, targets: Sequence[Target]) -> tuple[Spec, ...]:
+    """A refusal that a module has its part in names it."""
+    try:
+        return build_specs(asked.options, targets)
+    except InvalidRequest as refused:
+        if asked.module is None:
+            raise
+        raise InvalidRequest(f"{refused} (with module {asked.module})", refused.hint) from None
 
 
 @dataclass(frozen=True, slots=True)
