@@ -24,7 +24,6 @@ from probemesh_shared.model import (
     TlsSpec,
     UdpSpec,
 )
-from probemesh_shared.outcomes import RUNGS
 from probemesh_shared.words import NOT_MEASURED, Family, Kind, Outcome
 
 from probemesh_agent import expecting, greet, rows
@@ -59,7 +58,8 @@ class Climb:
     emit: Emit
     judge: Judge = field(default_factory=lambda: Judge(()))
     judged: set[Expectation] = field(default_factory=set)
-    reached: set[Kind] = field(default_factory=set)
+    held: set[tuple[Kind, int | None]] = field(default_factory=set)
+    broken: set[tuple[Kind, int | None]] = field(default_factory=set)
 
     async def run(self) -> None:
         """Climbs until a rung breaks or none is left; what is expected and met no rung is told as such."""
@@ -77,20 +77,24 @@ class Climb:
             await self.emit(batch)
             return [row.outcome is Outcome.OK for row in batch]
         told = [self.judge.judged(row) for row in batch]
-        for row in batch:
-            if row.outcome not in NOT_MEASURED:
-                self.judged.update(self.judge.applying(row))
-        self.reached.update(row.kind for row in told if row.outcome is Outcome.OK)
+        for before, after in zip(batch, told, strict=True):
+            if before.outcome not in NOT_MEASURED:
+                self.judged.update(self.judge.applying(before))
+                into = self.held if after.outcome is Outcome.OK else self.broken
+                into.add((after.kind, after.port))
         await self.emit(told)
         return [
             before.outcome is after.outcome is Outcome.OK for before, after in zip(batch, told, strict=True)
         ]
 
     async def _tell_unjudged(self) -> None:
-        """What nobody judged must not look like what was met. Only the first is told: they have one cause."""
+        """What nobody judged must not look like what was met. Only the first is told: they have one cause.
+        Above a rung that is broken at every address nothing was to be expected."""
         missing = next((one for one in self.spec.options.expect if one not in self.judged), None)
-        top = {self.target.kind} if self.target.kind in _OWN_KINDS else {Kind.TCP} if self._ported else RUNGS
-        if missing is None or not self.reached.intersection(top):
+        broken = any(kind is not Kind.ICMP for kind, _ in self.broken - self.held)
+        below = {Kind.ICMP, Kind.DNS} if self._ported else {Kind.DNS}
+        climbed = any(kind not in below or kind is self.target.kind for kind, _ in self.held)
+        if missing is None or broken or not climbed:
             return
         kind, failure = expecting.unjudged(missing)
         now = self.env.clock.wall_ns()

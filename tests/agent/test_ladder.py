@@ -347,8 +347,22 @@ async def test_what_no_rung_could_be_judged_by_is_told_as_unsupported(
 async def test_where_the_climb_broke_below_nothing_more_is_told() -> None:
     climbed = await Climbed(expect=("status=200",), tcp=always(REFUSED))("192.0.2.1:80")
     assert climbed.kinds == [Kind.ICMP, Kind.TCP]
-    own = await Climbed(FakeNetwork(own=frozenset({"192.0.2.1"})), expect=("status=200",))("192.0.2.1:80")
-    assert {row.outcome for row in own.rows} == {Outcome.UNMEASURED}
+    own = FakeNetwork(hosts={"web.example": ("192.0.2.1",)}, own=frozenset({"192.0.2.1"}))
+    climbed = await Climbed(own, expect=("status=200",))("web.example:80")
+    assert [(row.kind, row.outcome) for row in climbed.rows] == [
+        (Kind.DNS, Outcome.OK),
+        (Kind.TCP, Outcome.UNMEASURED),
+    ]
+
+
+async def test_one_address_that_is_broken_hides_no_expectation_that_nobody_judged_at_the_other() -> None:
+    network = FakeNetwork(hosts={"web.example": ("192.0.2.1", "192.0.2.2")}, says=[b"SSH-2.0-x"])
+
+    def second(host: str, port: int | None) -> Failure | None:
+        return REFUSED if host == "192.0.2.2" else None
+
+    climbed = await Climbed(network, expect=("status=200",), tcp=second)("web.example:22")
+    assert climbed.rows[-1].outcome is Outcome.UNSUPPORTED
 
 
 async def test_a_banner_that_is_expected_is_waited_for_where_none_would_be_read() -> None:

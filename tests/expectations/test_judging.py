@@ -17,7 +17,7 @@ from probemesh_shared.model import (
     TlsDetail,
     UdpDetail,
 )
-from probemesh_shared.words import FailureKind, Kind, Origin, Outcome, Stage
+from probemesh_shared.words import DnssecStatus, FailureKind, Kind, Origin, Outcome, Stage
 
 from tests.expectations.certificate import EXPIRES_NS, LEAF
 
@@ -50,6 +50,9 @@ DNS = a_row(
             DnsRecord("web.example", "AAAA", 300, "2001:db8:0::7"),
             DnsRecord("x.example", "TXT", 300, '"v=spf1 -all"'),
         ),
+        authority=(DnsRecord("example", "NS", 300, "ns1.example"),),
+        additional=(DnsRecord("ns1.example", "A", 300, "192.0.2.53"),),
+        dnssec=DnssecStatus.SIGNED,
     ),
 )
 RESOLVED = a_row(
@@ -95,6 +98,9 @@ JUDGED = [
     (DNS, "answers-max=4", "answers-max=3", "4 records in the answer, expected at most 3"),
     (DNS, "ttl-min=60s", "ttl-min=61s", "a TTL of 60 s, expected at least 61 s"),
     (DNS, "flag=aa,rd", "flag=aa,ad", "flags qr aa rd, expected ad among them"),
+    (DNS, "authority=NS1.example.", "authority=ns2.example", "authority ns1.example, expected ns2.example"),
+    (DNS, "additional=192.0.2.53", "additional=192.0.2.54", "additional 192.0.2.53, expected 192.0.2.54"),
+    (DNS, "dnssec=signed,validated", "dnssec=validated", "the answer is signed, expected validated"),
     (TCP, "banner=SSH-2.0", "banner=SSH-1", "banner SSH-2.0-OpenSSH_9.2\\x0d\\x0a, expected SSH-1 in it"),
     (TCP, "answer=hex:5353482d", "answer=HTTP", "expected HTTP in it"),
     (TCP, "state=open", "state=closed", "the port is open, expected closed"),

@@ -18,7 +18,7 @@ def judge_body(expected: HttpExpected, body: bytes, cut: bool) -> Failure | None
     within = "its first 1 MiB" if cut else f"its {len(body)} bytes"
     for needle in expected.body:
         if needle.data not in body:
-            return _body(f"the body does not contain {escape(needle.text, 80)}, in {within}")
+            return _body(f"the body has no {escape(needle.text, 80)}, expected in {within}")
     for needle in expected.body_not:
         if needle.data in body:
             return _body(f"the body contains {escape(needle.text, 80)}, expected not to")

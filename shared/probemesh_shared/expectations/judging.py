@@ -29,7 +29,7 @@ from probemesh_shared.model import (
     TlsDetail,
     UdpDetail,
 )
-from probemesh_shared.words import FailureKind, Kind, Outcome
+from probemesh_shared.words import DnssecStatus, FailureKind, Kind, Outcome
 
 _KEPT_ANSWER = 512  # of TcpDetail
 _SHOWN = 5  # values listed in one sentence
@@ -123,6 +123,19 @@ def dns_answer_not(row: Measurement, unwanted: Needle) -> str | None:
     if not any(same_value(record.value, unwanted.text) for record in _dns(row).answers):
         return None
     return f"{escape(unwanted.text, 80)} is among the answers, expected not to be"
+
+
+def dns_authority(row: Measurement, wanted: str) -> str | None:
+    return _section(_dns(row).authority, wanted, "authority")
+
+
+def dns_additional(row: Measurement, wanted: str) -> str | None:
+    return _section(_dns(row).additional, wanted, "additional")
+
+
+def dns_dnssec(row: Measurement, wanted: tuple[str, ...]) -> str | None:
+    found = _dns(row).dnssec or DnssecStatus.UNKNOWN
+    return None if found in wanted else f"the answer is {found}, expected {' or '.join(wanted)}"
 
 
 def dns_address(row: Measurement, wanted: str) -> str | None:

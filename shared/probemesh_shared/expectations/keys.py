@@ -13,7 +13,7 @@ from typing import Any
 from probemesh_shared.expectations import judging as j
 from probemesh_shared.expectations import values as v
 from probemesh_shared.model import Measurement
-from probemesh_shared.words import FailureKind, Kind
+from probemesh_shared.words import DnssecStatus, FailureKind, Kind
 
 Judge = Callable[[Measurement, Any], str | None]
 
@@ -98,6 +98,20 @@ _ALL = (
         "rcode=NXDOMAIN",
         frozenset({_K.NO_SUCH_NAME, _K.NAME_SERVER_FAILED}),
     ),
+    Key(
+        "authority",
+        v.TEXT,
+        {Kind.DNS: j.dns_authority},
+        "a value among the records of the authority section",
+        "authority=ns1.example.org",
+    ),
+    Key(
+        "additional",
+        v.TEXT,
+        {Kind.DNS: j.dns_additional},
+        "a value among those of the additional section",
+        "additional=192.0.2.53",
+    ),
     Key("answers-min", v.count(10_000), {Kind.DNS: j.dns_answers_min}, "fewest answers", "answers-min=2"),
     Key(
         "answers-max",
@@ -114,6 +128,13 @@ _ALL = (
         {Kind.DNS: j.dns_flag},
         "all of these flags are set",
         "flag=aa,ad",
+    ),
+    Key(
+        "dnssec",
+        v.words(*DnssecStatus),
+        {Kind.DNS: j.dns_dnssec},
+        "any of validated, signed, unsigned, bogus: what the answer says (with --dnssec)",
+        "dnssec=validated",
     ),
     Key(
         "banner",
