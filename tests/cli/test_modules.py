@@ -185,7 +185,9 @@ def test_they_are_listed_and_shown(meshctl, with_modules):
 
 
 #: Options of ``probe`` that are no part of what is measured.
-_NOT_SAVED = {"--from", "--exclude", "--limit", "--module", "--output", "--ci"} | {"-4", "-6"}
+_NOT_SAVED = {"--from", "--exclude", "--limit", "--module", "--output", "--ci"} | {
+    *("--watch", "--until", "--every", "--rounds", "--for", "--within", "--share"),
+}
 
 
 def test_every_option_of_probe_can_be_saved_and_every_key_is_an_option():
