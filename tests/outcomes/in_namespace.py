@@ -8,6 +8,7 @@ import resource
 import sys
 
 from probemesh_agent.env import ProbeEnv
+from probemesh_agent.expecting import measured
 from probemesh_agent.net.network import SystemNetwork
 from probemesh_agent.net.policy import Policy
 from probemesh_agent.probes.registry import Registry
@@ -23,7 +24,7 @@ async def main() -> None:
 
     async def rows(spec: Spec, targets: list[Target], seconds: float, pacing: Pacing) -> list[Measurement]:
         env = ProbeEnv(network, clock, clock.monotonic() + seconds, pacing)
-        return [row async for batch in registry[kind].run(spec, targets, env) for row in batch]
+        return [row async for batch in measured(registry[kind], kind, spec, targets, env) for row in batch]
 
     slow = Pacing(1.0, 1.0) if "paced" in conditions else Pacing()
     if "descriptors" in conditions:

