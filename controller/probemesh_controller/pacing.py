@@ -29,6 +29,8 @@ PACKETS_PER_S = 500.0
 CONNECTS_PER_S = 100.0
 #: What a run gets even where others have taken all: a fleet of clients must not starve each other.
 _FLOOR = 0.05
+#: Connections of one enumeration of versions and ciphers, most of the time.
+_ENUMERATED = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,10 @@ def demand(spec: Spec, target: Target) -> Demand:
             return Demand(packets=count)
         case UdpSpec():
             return Demand(packets=count * ports)
-        case TcpSpec() | TlsSpec() | HttpSpec():
+        case TlsSpec():
+            further = 1 + spec.ocsp + _ENUMERATED * spec.enumerate  # one, where a chain does not verify
+            return Demand(connects=(count + further) * ports)
+        case TcpSpec() | HttpSpec():
             return Demand(connects=count * ports)
         case LadderSpec():
             return Demand(packets=count, connects=count * ports + 2 if target.ports else 0)

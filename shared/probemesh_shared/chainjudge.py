@@ -34,7 +34,9 @@ def chain_problems(chain: Sequence[CertificateJson], judged: Judged) -> list[Cha
     """By certificate, leaf first; what stops clients before what merely is odd. Empty where all is well."""
     if not chain:
         return []
-    found = [*_of_leaf(chain[0], judged), *_of_links(chain, judged)]
+    found = [*_of_leaf(chain[0], judged)]
+    if chain[0]["error"] is None:
+        found += _of_links(chain, judged)
     for index, one in enumerate(chain):
         found += _of_dates(index, one, judged.at)
         found += _of_strength(index, one)

@@ -3,6 +3,7 @@
 from dataclasses import fields
 
 import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from probemesh_controller.cli.specs import (
     Asked,
     DnsAsked,
@@ -30,6 +31,8 @@ from probemesh_shared.model import (
 )
 from probemesh_shared.targets import parse_target
 from probemesh_shared.words import DnsTransport, Family, StartTls, UdpRequest
+
+from tests.servers.tls_pki import make
 
 OF_A_KIND = {
     "icmp": IcmpAsked,
@@ -106,6 +109,16 @@ def build(target, **options):
             UdpSpec(Options(source_ports=PortRange(53, 53)), request=UdpRequest.NONE),
         ),
         (
+            "h:443",
+            {"kinds": ["tls"], "tls_min": "1.2", "tls_max": "tlsv1.3", "ciphers": "ECDHE+AESGCM:!aNULL"},
+            TlsSpec(min_version="TLSv1.2", max_version="TLSv1.3", ciphers="ECDHE+AESGCM:!aNULL"),
+        ),
+        (
+            "h:443",
+            {"kinds": ["tls"], "alpn": "h2,imap", "enumerate": True, "ocsp": True},
+            TlsSpec(alpn=("h2", "imap"), enumerate=True, ocsp=True),
+        ),
+        (
             "http://h/",
             {"method": "head", "headers": ["X-A: b"], "expect_status": "301-308,200", "expect_body": "x"},
             HttpSpec(
@@ -161,6 +174,16 @@ def test_several_kinds_are_several_specs_each_once():
         ("dns:a", {"all_servers": True, "transport": "dot"}, "not asked by dot"),
         ("db:1", {"all_servers": True}, "--all-servers belongs to the kind dns"),
         ("dns:a", {"record_type": "QQ"}, "no DNS record type"),
+        ("db:1", {"kinds": ["tcp"], "enumerate": True}, "--enumerate belongs to the kind tls"),
+        ("db:1", {"kinds": ["tls"], "tls_min": "SSLv3"}, "'SSLv3' is no version of TLS"),
+        ("db:1", {"kinds": ["tls"], "tls_min": "1.3", "tls_max": "1.0"}, "TLSv1.3 is above --tls-max TLSv1"),
+        ("db:1", {"kinds": ["tls"], "ciphers": "A B"}, "is no cipher list"),
+        ("db:1", {"kinds": ["tls"], "ciphers": "TLS_AES_128_GCM_SHA256"}, "1.3 cannot be chosen"),
+        ("db:1", {"kinds": ["tls"], "alpn": "h2,,x"}, "names no protocols"),
+        ("db:1", {"kinds": ["tls"], "ca": "/no/such"}, "--ca /no/such cannot be read: No such file"),
+        ("db:1", {"kinds": ["tls"], "ca": "/etc/hostname"}, "holds no certificates in PEM form"),
+        ("db:1", {"kinds": ["tls"], "client_key": "/etc/hostname"}, "--client-key needs a certificate"),
+        ("db:1", {"kinds": ["tls"], "client_cert": "/etc/hostname"}, "holds no certificate"),
         ("http://h/", {"headers": ["nocolon"]}, "header 'nocolon'"),
         ("http://h/", {"headers": ["A: b\r\nC: d"]}, "control characters"),
         ("http://h/", {"method": "G T"}, "no HTTP method"),
@@ -178,7 +201,44 @@ def test_refuses(target, asked, words):
         build(target, **asked)
 
 
+def test_a_client_certificate_is_read_with_its_key_and_shown_to_nobody(tmp_path):
+    ours, other = make("client"), make("other")
+    (tmp_path / "c.pem").write_bytes(ours.pem)
+    (tmp_path / "k.pem").write_bytes(ours.key_pem)
+    (tmp_path / "both.pem").write_bytes(ours.pem + ours.key_pem)
+    (tmp_path / "other.pem").write_bytes(other.key_pem)
+    locked = ours.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"passphrase"))
+    (tmp_path / "locked.pem").write_bytes(locked)
+
+    def of(cert, key=None):
+        return build(
+            "h:443",
+            kinds=["tls"],
+            client_cert=str(tmp_path / cert),
+            client_key=None if key is None else str(tmp_path / key),
+        )
+
+    (spec,) = of("c.pem", "k.pem")
+    assert (spec.client_cert, spec.client_key) == (ours.pem, ours.key_pem)
+    assert "PRIVATE" not in repr(spec) and ours.key_pem[40:60].decode() not in repr(spec)
+    assert of("both.pem")[0].client_cert == ours.pem + ours.key_pem
+    for files, words in (
+        (("c.pem",), "without its key"),
+        (("c.pem", "other.pem"), "do not belong together"),
+        (("c.pem", "locked.pem"), "the client key is encrypted"),
+    ):
+        with pytest.raises(InvalidRequest, match=words):
+            of(*files)
+
+
+def test_files_are_bounded(tmp_path):
+    (tmp_path / "big").write_bytes(b"x" * 300_000)
+    with pytest.raises(InvalidRequest, match="larger than 256 KiB"):
+        build("h:443", kinds=["tls"], ca=str(tmp_path / "big"))
+
+
 def test_the_deadline_grows_with_what_is_asked():
+    assert default_deadline(Asked(tls=TlsAsked(enumerate=True))) == 60
     assert default_deadline(Asked()) == 15
     assert default_deadline(Asked(count=100, interval=1)) == 106
 
