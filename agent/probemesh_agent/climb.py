@@ -120,8 +120,9 @@ class Climb:
         found: list[Measurement] = []
         if resolution.names_asked or (resolution.failure is not None and not resolution.refused):
             family = self.spec.options.family
+            files = env.network.name_files()
             own = env.network.nameservers(replace(self.spec.options, family=Family.BOTH))
-            found.append(rows.resolved(self.index, target, family, resolution, started_ns, own))
+            found.append(rows.resolved(self.index, target, family, resolution, started_ns, own, files))
         ports = ports_of(target)
         kind, port = (Kind.TCP, ports[0].first) if ports else (Kind.ICMP, None)
         found.extend(

@@ -6,9 +6,12 @@ from probemesh_shared.model import DnsDetail, Failure, Measurement, Sample, Targ
 from probemesh_shared.words import Family, Kind, Outcome, Stage, Timing
 
 from probemesh_agent.env import Nameservers, Refused, Resolution
+from probemesh_agent.net.namefiles import NameFiles
+from probemesh_agent.probes.dnsexplain import explained
 
 _RECORD_TYPES = {Family.IPV4: "A", Family.IPV6: "AAAA", Family.BOTH: "A+AAAA"}
 _NONE = Nameservers()
+_NO_FILES = NameFiles()
 
 
 def resolved(
@@ -18,9 +21,10 @@ def resolved(
     resolution: Resolution,
     started_ns: int,
     resolvers: Nameservers = _NONE,
+    files: NameFiles = _NO_FILES,
 ) -> Measurement:
     """The ``resolve`` rung: a dns measurement by the host's own resolver, one sample. ``resolvers`` are whom
-    it is configured to ask."""
+    it is configured to ask, ``files`` what it looks at first."""
     name_failure = resolution.failure
     if resolution.refused and not resolution.addresses:
         name_failure = None  # the name was answered; what it came to may not be probed from here
@@ -53,6 +57,7 @@ def resolved(
             system_addresses=tuple(found),
             system_failure=name_failure,
             resolvers=resolvers.hosts,
+            lookup=explained(target.host, _RECORD_TYPES[family].split("+"), resolvers, files, found, None),
         ),
     )
 

@@ -20,10 +20,12 @@ from probemesh_shared.model import (
     TlsDetail,
     UdpDetail,
 )
-from probemesh_shared.words import NOT_MEASURED, Aspect, FailureKind, Kind, Outcome
+from probemesh_shared.words import NOT_MEASURED, Aspect, DnsSource, FailureKind, Kind, Outcome
 
 #: Stands among ``parts`` for a name, or a record, that is said not to be.
 NOTHING = "-"
+#: Stands in ``by`` where no nameserver was asked.
+HOSTS_FILE = "its /etc/hosts"
 _LONGEST = 200
 
 _FAMILIES = (Aspect.IPV4_ADDRESSES, Aspect.IPV6_ADDRESSES)
@@ -92,6 +94,8 @@ def _resolved(dns: DnsDetail) -> Iterator[Said]:
     if not dns.system:
         return
     by = f"resolver {', '.join(dns.resolvers)}" if dns.resolvers else None
+    if dns.lookup is not None and dns.lookup.source is DnsSource.HOSTS_FILE:
+        by = HOSTS_FILE
     absent = _ABSENT.get(dns.system_failure.kind) if dns.system_failure else None
     aspects = _ASKED.get(dns.record_type, _FAMILIES)
     yield from _addresses(dns.system_addresses, absent, aspects, by, own=True)

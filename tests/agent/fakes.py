@@ -90,7 +90,7 @@ class FakeNetwork:
         return Nameservers((address("192.0.2.53"),), six)
 
     def name_files(self) -> NameFiles:
-        return NameFiles()
+        return NameFiles("127.0.0.1 localhost\n192.0.2.9 known.example\n", "hosts: files dns\n")
 
     async def connect(self, address: Address, port: int, options: Options, deadline: float) -> FakeStream:
         self.dialled.append((address.host, port))

@@ -22,7 +22,7 @@ from probemesh_shared.model import (
     TlsDetail,
 )
 from probemesh_shared.targets import parse_target
-from probemesh_shared.words import FailureKind, Family, Kind, Outcome
+from probemesh_shared.words import DnsSource, FailureKind, Family, Kind, Outcome
 
 Broken = Callable[[str, int | None], Failure | None]
 RUNGS = (Kind.ICMP, Kind.DNS, Kind.TCP, Kind.UDP, Kind.TLS, Kind.HTTP)
@@ -106,6 +106,14 @@ async def test_the_nameservers_told_are_those_of_the_host_whatever_family_is_ask
     (resolved,) = climbed.of(Kind.DNS)
     assert isinstance(resolved.detail, DnsDetail)
     assert resolved.detail.resolvers == ("192.0.2.53", "2001:db8::53")
+
+
+async def test_a_name_out_of_the_hosts_file_is_told_as_such() -> None:
+    hosts = {"known.example": ("192.0.2.9",), "other.example": ("192.0.2.9",)}
+    for name, source in (("known.example", DnsSource.HOSTS_FILE), ("other.example", DnsSource.UNKNOWN)):
+        (resolved,) = (await Climbed(FakeNetwork(hosts=hosts))(name)).of(Kind.DNS)
+        assert isinstance(resolved.detail, DnsDetail) and resolved.detail.lookup is not None
+        assert resolved.detail.lookup.source is source
 
 
 async def test_a_name_that_fails_ends_the_climb() -> None:

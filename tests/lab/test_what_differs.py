@@ -27,8 +27,15 @@ VIEWS = {
         "web.lab": [WEB],
         "two.lab": [WEB, SPARE],
         "pool.lab": [WEB, SPARE],
+        "hosted.lab": [WEB],
     },
-    OUTSIDE: {"split.lab": [WEB], "web.lab": [WEB], "two.lab": [WEB, SPARE], "pool.lab": [SPARE, WEB]},
+    OUTSIDE: {
+        "split.lab": [WEB],
+        "web.lab": [WEB],
+        "two.lab": [WEB, SPARE],
+        "pool.lab": [SPARE, WEB],
+        "hosted.lab": [WEB],
+    },
 }
 
 
@@ -42,13 +49,13 @@ def build(lab: NetLab) -> tuple[dict[str, Host], Host, Host]:
         host.default_via(f"10.1.{place}.1")
         resolver = INSIDE if name == "berlin-1" else OUTSIDE
         lab.etc(host, "resolv.conf", f"nameserver {resolver}\noptions timeout:1 attempts:2\n")
-        lab.etc(host, "hosts", "127.0.0.1 localhost\n")
+        written = f"{SPARE} hosted.lab\n" if name == "tokyo-1" else ""
+        lab.etc(host, "hosts", f"127.0.0.1 localhost\n{written}")
     home, server = lab.host("home"), lab.host("server")
     lab.link(home, outer, f"{CONTROLLER}/24", "198.51.100.1/24")
-    spare = [part for one in (SPARE, INSIDE, OUTSIDE) for part in (f"{one}/24", "203.0.113.1/24")]
     lab.link(server, outer, f"{WEB}/24", "203.0.113.1/24")
-    for one in spare[::2]:
-        server.run("ip", "addr", "add", one, "dev", "eth0")
+    for one in (SPARE, INSIDE, OUTSIDE):
+        server.run("ip", "addr", "add", f"{one}/24", "dev", "eth0")
     server.run("ip", "addr", "add", f"{PRIVATE}/32", "dev", "lo")
     outer.route(f"{PRIVATE}/32", "via", WEB)
     home.default_via("198.51.100.1")
@@ -141,6 +148,16 @@ def test_a_name_that_is_known_inside_only(mesh: Mesh) -> None:
     assert code == 3
     assert verdicts(result) == [("name-fails", ["tokyo-1", "virginia-1"]), ("names-differ", ["berlin-1"])]
     assert result["findings"][1]["confidence"] == "likely"
+
+
+def test_a_name_that_one_has_by_hand(mesh: Mesh) -> None:
+    result, code = mesh.probe("http://hosted.lab:7001/")
+    assert code == 0
+    assert verdicts(result) == [("names-differ", ["tokyo-1"])]
+    (finding,) = result["findings"]
+    assert (finding["confidence"], finding["alternatives"]) == ("likely", [])
+    assert f"{SPARE} (by its /etc/hosts) for tokyo-1" in finding["summary"]
+    assert finding["next_test"] == "on tokyo-1: grep -w hosted.lab /etc/hosts"
 
 
 def test_a_pool_that_turns_is_no_difference(mesh: Mesh) -> None:

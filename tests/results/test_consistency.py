@@ -16,6 +16,7 @@ from probemesh_shared.model import (
     HttpDetail,
     Measurement,
     Sample,
+    SystemLookup,
     TargetResult,
     TcpDetail,
     TlsDetail,
@@ -24,7 +25,7 @@ from probemesh_shared.model import (
 )
 from probemesh_shared.said import banner_line, steady
 from probemesh_shared.targets import parse_target
-from probemesh_shared.words import Aspect, FailureKind, Kind, Origin, Outcome, Stage
+from probemesh_shared.words import Aspect, DnsSource, FailureKind, Kind, Origin, Outcome, Stage
 
 NAME = parse_target("web.internal:443")
 
@@ -64,6 +65,11 @@ def test_addresses_are_grouped_with_their_resolver() -> None:
         "10.9.9.9 (resolver 10.1.1.1)": ("v2",),
     }
     assert not view.agreed
+
+
+def test_the_hosts_file_is_no_resolver() -> None:
+    told = resolved("192.0.2.7", lookup=SystemLookup(source=DnsSource.HOSTS_FILE))
+    assert groups(views(told)[Aspect.IPV4_ADDRESSES]) == {"192.0.2.7 (its /etc/hosts)": ("v0",)}
 
 
 def test_sets_that_overlap_agree_and_families_are_apart() -> None:

@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 
 from probemesh_shared.consistency import parts_by, pools
 from probemesh_shared.model import Finding, Scope
-from probemesh_shared.said import NOTHING
+from probemesh_shared.said import HOSTS_FILE, NOTHING
 from probemesh_shared.words import Aspect, Confidence, Family, Verdict
 
 from probemesh_controller.diagnosis.differ import (
@@ -76,9 +76,18 @@ def _values(group: Sequence[Told]) -> list[str]:
 
 
 def _confidence(groups: _Groups) -> Confidence:
-    """Private here and public there, or nothing here and something there, is more than rotation."""
+    """Private here and public there, nothing here and something there, or a file that somebody wrote, is
+    more than rotation."""
+    if _by_hand(groups) is not None:
+        return Confidence.LIKELY
     kinds = {_kind(_values(group)) for group in groups}
     return Confidence.LIKELY if len(kinds - {"mixed"}) > 1 else Confidence.POSSIBLE
+
+
+def _by_hand(groups: _Groups) -> Told | None:
+    """One whose whole group has its answer from ``/etc/hosts``, while others asked a nameserver."""
+    files = [all(row.said.by == HOSTS_FILE for row in group) for group in groups]
+    return groups[files.index(True)][0] if True in files and False in files else None
 
 
 def _kind(values: Sequence[str]) -> str:
@@ -98,7 +107,9 @@ def _is_local(text: str) -> bool:
 
 def _finding(facts: Facts, family: Family | None, groups: _Groups) -> Finding:
     sure = _confidence(groups)
-    pool = (Verdict.SEVERAL_BACKENDS,) if sure is Confidence.POSSIBLE else ()
+    left: tuple[Verdict, ...] = (Verdict.SPLIT_HORIZON, Verdict.DNS_INTERCEPT)
+    if sure is Confidence.POSSIBLE:
+        left = (Verdict.SEVERAL_BACKENDS, *left)
     word = f" over {family.value.replace('ip', 'IP')}" if family else ""
     tie = "" if has_majority(groups) else "; no answer has a majority"
     return Finding(
@@ -107,7 +118,7 @@ def _finding(facts: Facts, family: Family | None, groups: _Groups) -> Finding:
         confidence=sure,
         summary=f"{facts.target.host} comes{word} to {listed(groups, _text)}{tie}",
         evidence=evidence_of(groups, lambda row: f"{row.said.text}{_by([row])}"),
-        alternatives=(*pool, Verdict.SPLIT_HORIZON, Verdict.DNS_INTERCEPT),
+        alternatives=() if _by_hand(groups) and len(groups) == 2 else left,
         next_test=_next(facts, groups),
     )
 
@@ -127,8 +138,11 @@ def _by(group: Sequence[Told]) -> str:
 def _next(facts: Facts, groups: _Groups) -> str:
     """The resolver of the ones, asked by the others: does the answer go with it, or with the place?"""
     host = facts.target.host
+    if (written := _by_hand(groups)) is not None:
+        return f"on {written.source}: grep -w {host} /etc/hosts"
     asked = groups[-1][0]
-    server = (asked.said.by or "").partition(" ")[2].partition(",")[0]
+    kind_of, _, servers = (asked.said.by or "").partition(" ")
+    server = servers.partition(",")[0] if kind_of in ("resolver", "server") else ""
     others = [name for name in sources(groups[0]) if name != asked.source]
     kind = "AAAA" if asked.said.aspect is Aspect.IPV6_ADDRESSES else "A"
     if not server or not others or _is_loopback(server):
