@@ -59,6 +59,7 @@ class Member:
     last_seen_ns: int | None = None
     feeds: dict[str, Feed] = field(default_factory=dict)
     revoked: bool = False
+    reason: str | None = None  # why there is no link, where we are the ones who dial
 
     @property
     def connected(self) -> bool:
@@ -116,9 +117,14 @@ class Fleet:
             self._links.discard(link)
             if member.link is link:
                 member.link = None
-                self._seen(member)
-                log.info("agent %s is gone", escape(name, 80))
+                if link.was_ready:  # a link that never came up is no sight of the agent
+                    self._seen(member)
+                    log.info("agent %s is gone", escape(name, 80))
             self._notify()
+
+    def failed(self, agent_id: str, name: str, reason: str) -> None:
+        """Why an agent that we dial has no link, until it has one."""
+        self._members.setdefault(agent_id, Member(agent_id, name)).reason = reason
 
     def _replace(self, member: Member, old: Link) -> None:
         log.warning(
@@ -139,6 +145,7 @@ class Fleet:
                     self.commit(member, event.job_id, event.seq)
             case Ready():
                 member.hello = _bounded(event.peer)
+                member.reason = None
                 self._seen(member)
                 self._notify()
                 log.info("agent %s is attached", escape(member.name, 80))
@@ -257,6 +264,7 @@ class Fleet:
             last_seen_ns=self._clock.wall_ns() if connected else record.last_seen_ns,
             id=record.id,
             ephemeral=record.ephemeral,
+            reason=None if connected or member is None else member.reason,
         )
 
     async def info(self, name: str) -> AgentInfo:

@@ -26,6 +26,11 @@ class Link:
         return self.session.ready
 
     @property
+    def was_ready(self) -> bool:
+        """Hellos were exchanged, whatever came after."""
+        return self.session.peer is not None
+
+    @property
     def settled(self) -> bool:
         """Nothing waits to be said on either side, or the link is over."""
         return self.session.ended or self.session.settled

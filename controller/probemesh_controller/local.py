@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 CONNECT_S = 3.0
 _FINAL = (ErrorCode.VERSION, ErrorCode.REPLACED, ErrorCode.REVOKED)
 _NEEDS = "needs a controller"
+_SILENT_HINT = "is the address right, is mesh-agent run with --listen there, does a firewall let TCP through?"
 _HINT = "run one: meshctl controller run"
 
 
@@ -48,7 +49,7 @@ class LocalMesh:
         self._engine = Engine(identity.mesh, InlineStore(MemoryStore()))
         self._dialling: dict[str, asyncio.Task[None]] = {}
         self._tried: dict[str, asyncio.Event] = {}
-        self._why: dict[str, str] = {}
+        self._why: dict[str, MeshError] = {}
 
     async def start(self) -> None:
         """Dials everybody at once; returns when each is connected, has failed, or CONNECT_S are over."""
@@ -71,6 +72,10 @@ class LocalMesh:
             for task in (*waits, *fails):
                 task.cancel()
             await asyncio.gather(*waits, *fails, return_exceptions=True)
+        for name, agent in self._agents.items():
+            if not self._engine.fleet.connected(name) and name not in self._why:
+                said = f"{agent.address} gives no answer within {CONNECT_S:g} s"
+                self._failed(name, Unreachable(said, _SILENT_HINT))
 
     async def _engine_store(self) -> None:
         records = [AgentRecord(name, name, agent.site) for name, agent in self._agents.items()]
@@ -91,12 +96,16 @@ class LocalMesh:
         )
         try:
             await retrying(self._attach, name, agent)
-        except (MeshError, OSError) as error:
+        except MeshError as error:
             self._failed(name, error)
+        except OSError as error:
+            self._failed(name, Unreachable(error.strerror or str(error)))
 
-    def _failed(self, name: str, error: Exception) -> None:
-        self._why[name] = escape(str(error), 300)
-        log.info("agent %s: %s", name, self._why[name])
+    def _failed(self, name: str, error: MeshError) -> None:
+        self._why[name] = error
+        reason = escape(str(error), 300)
+        self._engine.fleet.failed(name, name, reason)
+        log.info("agent %s: %s", name, reason)
         self._tried[name].set()
 
     async def _attach(self, name: str, agent: ListeningAgent) -> None:
@@ -113,7 +122,7 @@ class LocalMesh:
         if end.code in _FINAL:
             kind = VersionMismatch if end.code is ErrorCode.VERSION else CertificateRefused
             raise kind(end.detail)
-        if end.error is not None and not isinstance(end.error, Unreachable):
+        if end.error is not None:
             raise end.error
         if end.why is not Why.CLOSED:
             raise Unreachable(end.detail or "the link ended")
@@ -124,9 +133,9 @@ class LocalMesh:
     async def agents(self) -> tuple[AgentInfo, ...]:
         return await self._engine.agents()
 
-    def why_not(self, name: str) -> str | None:
-        """Why an agent could not be reached, in words for people."""
-        return self._why.get(name)
+    def why_not(self, name: str) -> MeshError | None:
+        """Why an agent is not connected: refused, silent, another mesh's, another's name, not allowed."""
+        return None if self._engine.fleet.connected(name) else self._why.get(name)
 
     async def run(self, request: RunRequest) -> AsyncGenerator[RunEvent, None]:
         async with aclosing(self._engine.run(request)) as events:

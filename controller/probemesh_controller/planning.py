@@ -88,8 +88,17 @@ def _vantage(name: str, known: Mapping[str, AgentInfo], now_ns: int) -> PlannedV
     if agent.state is AgentState.REVOKED:
         return PlannedVantage(name, agent.site, Outcome.UNMEASURED, "its certificate has been revoked")
     if agent.state is AgentState.LOST:
-        return PlannedVantage(name, agent.site, Outcome.AGENT_LOST, _since(agent.last_seen_ns, now_ns))
+        return PlannedVantage(name, agent.site, Outcome.AGENT_LOST, _lost(agent, now_ns))
     return PlannedVantage(name, agent.site)
+
+
+def _lost(agent: AgentInfo, now_ns: int) -> str:
+    """Why it cannot be dialled, where we dial it; else since when it has been gone."""
+    if agent.reason is None:
+        return _since(agent.last_seen_ns, now_ns)
+    if agent.last_seen_ns is None:
+        return agent.reason
+    return f"{_since(agent.last_seen_ns, now_ns)}: {agent.reason}"
 
 
 def _since(last_seen_ns: int | None, now_ns: int) -> str:

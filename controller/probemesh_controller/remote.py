@@ -172,8 +172,3 @@ class _Follower:
             self._after = number
             self._ended = isinstance(event, RunEnded)
             await self.queue.put(event)
-
-
-async def connect_mesh(address: str, identity: Identity) -> RemoteMesh:
-    """Nothing is dialled before the first call."""
-    return RemoteMesh(address, identity)

@@ -172,6 +172,7 @@ def _agent(agent: AgentInfo) -> AgentJson:
         "addresses": list(agent.addresses),
         "capabilities": list(agent.capabilities),
         "last_seen": None if agent.last_seen_ns is None else time_text(agent.last_seen_ns),
+        "reason": agent.reason,
     }
 
 

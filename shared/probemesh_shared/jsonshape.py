@@ -421,6 +421,7 @@ class AgentJson(TypedDict):
     addresses: list[str]
     capabilities: list[str]
     last_seen: Time | None
+    reason: str | None
 
 
 class AgentsJson(TypedDict):

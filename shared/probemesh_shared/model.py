@@ -551,7 +551,8 @@ class TargetResult:
 
 @dataclass(frozen=True, slots=True)
 class AgentInfo:
-    """A vantage point as the fleet knows it. ``addresses`` are the candidates by which others probe it."""
+    """A vantage point as the fleet knows it. ``addresses`` are the candidates by which others probe it,
+    ``reason`` is why it is not connected, where whoever dials it knows."""
 
     name: str
     site: str | None = None
@@ -563,3 +564,4 @@ class AgentInfo:
     last_seen_ns: int | None = None
     id: str = ""
     ephemeral: bool = False
+    reason: str | None = None

@@ -9,9 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from probemesh_shared.errors import CertificateRefused, MeshError
+from probemesh_shared.errors import CertificateRefused, MeshError, Unreachable
 from probemesh_shared.escape import escape
-from probemesh_shared.jsonout import time_text
+from probemesh_shared.jsonout import bare_version, time_text
 from probemesh_shared.jsonshape import CheckJson, DoctorJson
 from probemesh_shared.words import AgentState
 
@@ -19,7 +19,7 @@ from probemesh_controller import config
 from probemesh_controller.cli import connect
 from probemesh_controller.cli.flags import FLAGS, use_color
 from probemesh_controller.cli.output import Format, print_value, terminal_width, write
-from probemesh_controller.render.text import counted, paint, wrap
+from probemesh_controller.render.text import paint, wrap
 
 Status = Literal["ok", "warning", "failed", "skipped"]
 _SIGNS = {"ok": ("✓", "good"), "warning": ("▲", "warn"), "failed": ("✕", "bad"), "skipped": ("–", "dim")}
@@ -105,21 +105,58 @@ def check_identity(folder: Path, now_ns: int) -> CheckJson:
 
 
 async def check_mesh(context: config.MeshContext) -> list[CheckJson]:
-    where = context.controller or counted(len(context.agents), "listening agent")
+    """The controller's lines, if the context has one, and one for each listening agent."""
     if context.controller is None and not context.agents:
         fix = "meshctl controller run, or meshctl agents add NAME HOST:PORT"
         return [check("controller", "failed", "the context has neither a controller nor agents", fix)]
+    if context.controller is None:
+        return await check_dialled(context)
+    if not context.agents:
+        return await check_controller(context, context.controller)
+    dialled = await check_dialled(context)
+    asked = await check_controller(context, context.controller)
+    away = asked[0]["name"] == "controller" and asked[0]["status"] == "failed"
+    if away and any(one["status"] == "ok" for one in dialled):
+        text = f"{asked[0]['text']}; the listening agents are dialled from here"
+        fix = "start it, or do without it: meshctl controller forget"
+        return [check("controller", "warning", text, fix), *dialled]
+    if asked[0]["status"] == "ok":  # then they only stand by
+        dialled = [one if one["status"] == "ok" else {**one, "status": "warning"} for one in dialled]
+    return [*asked, *dialled]
+
+
+async def check_dialled(context: config.MeshContext) -> list[CheckJson]:
+    """An agent that is away while others answer is a warning; one that refuses us never is."""
+    async with connect.dialled(context) as mesh:
+        agents = await mesh.agents()
+        why = {agent.name: mesh.why_not(agent.name) for agent in agents}
+    some = any(agent.state is AgentState.CONNECTED for agent in agents)
+    found = []
+    for agent in sorted(agents, key=lambda one: one.name):
+        error, where = why[agent.name], context.agents[agent.name].address
+        name = f"agent {agent.name}"
+        if agent.state is AgentState.CONNECTED:
+            found.append(check(name, "ok", f"{where} answers, {bare_version(agent.version)}"))
+            continue
+        status: Status = "warning" if some and isinstance(error, Unreachable) else "failed"
+        hint = error.hint if error is not None else None
+        text = str(error) if error is not None else f"{where} does not answer"
+        found.append(check(name, status, text, hint or "is mesh-agent run with --listen there?"))
+    return found
+
+
+async def check_controller(context: config.MeshContext, address: str) -> list[CheckJson]:
     try:
-        async with connect.opened(context) as mesh:
+        async with connect.opened(connect.controlled(context)) as mesh:
             status = await mesh.status()
             now_ns = time.time_ns()
             agents = await mesh.agents()
     except MeshError as error:
         name = "certificate" if isinstance(error, CertificateRefused) else "controller"
-        return [check(name, "failed", str(error), error.hint or f"is it running at {where}?")]
+        return [check(name, "failed", str(error), error.hint or f"is it running at {address}?")]
     lost = sorted(agent.name for agent in agents if agent.state is AgentState.LOST)
     return [
-        check("controller", "ok", f"{where} answers for mesh {status.mesh}"),
+        check("controller", "ok", f"{address} answers for mesh {status.mesh}"),
         _versions(status.software),
         _clock((status.now_ns - now_ns) / 1e9),
         _agents(status.agents_connected, status.agents_known, lost),

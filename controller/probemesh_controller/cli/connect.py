@@ -1,18 +1,31 @@
 """From the context in force to a :class:`probemesh_controller.api.Mesh`, and what ``self`` can be here."""
 
+import asyncio
 import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator, Iterable
-from pathlib import Path
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from probemesh_shared.errors import MeshError, Unreachable
+from probemesh_shared.escape import escape
 from probemesh_shared.model import AgentInfo
 from probemesh_shared.words import AgentState
 
 from probemesh_controller import config
 from probemesh_controller.api import Mesh
 from probemesh_controller.cli import names_cache
+from probemesh_controller.cli.flags import note
 
+if TYPE_CHECKING:
+    from probemesh_shared.identity.files import Identity
+
+    from probemesh_controller.local import LocalMesh
+    from probemesh_controller.remote import RemoteMesh
+
+#: Seconds that a controller has to answer where agents stand by that can be dialled instead.
+ANSWER_S = 3.0
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
 
 
@@ -37,14 +50,59 @@ async def open_mesh(context: config.MeshContext | None, with_self: bool) -> Mesh
     return combine(inner)
 
 
+def controlled(context: config.MeshContext) -> config.MeshContext:
+    """For what only a controller can do: dialling agents instead would be of no use."""
+    return context if context.controller is None else replace(context, agents={})
+
+
 async def _inner(context: config.MeshContext) -> Mesh:
     from probemesh_shared.identity.files import load_identity
 
     identity = load_identity(context.identity)
-    if context.controller is not None:
-        from probemesh_controller.remote import RemoteMesh
+    if context.controller is None:
+        return await _dialled(identity, context)
+    from probemesh_controller.remote import RemoteMesh
 
-        return RemoteMesh(context.controller, identity)
+    mesh = RemoteMesh(context.controller, identity)
+    away = await _away(mesh, context.controller) if context.agents else None
+    if away is None:
+        return mesh
+    await mesh.aclose()
+    note(
+        f"note: the controller is away ({escape(str(away), 300)}): the listening agents of context"
+        f" {context.name} are dialled from here; 'meshctl controller forget' stops asking it"
+    )
+    return await _dialled(identity, context)
+
+
+async def _away(mesh: "RemoteMesh", address: str) -> Unreachable | None:
+    """Why the controller cannot be asked, where it is away. One that refuses us is there, and will say so."""
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            await mesh.status()
+    except TimeoutError:
+        return Unreachable(f"{address} gives no answer within {ANSWER_S:g} s", "is it running?")
+    except Unreachable as error:
+        return error
+    except MeshError:
+        return None
+    return None
+
+
+@contextlib.asynccontextmanager
+async def dialled(context: config.MeshContext) -> "AsyncIterator[LocalMesh]":
+    """The listening agents of a context, whether or not it has a controller; closed at the end."""
+    from probemesh_shared.identity.files import load_identity
+
+    forget_proxies()
+    mesh = await _dialled(load_identity(context.identity), context)
+    try:
+        yield mesh
+    finally:
+        await mesh.aclose()
+
+
+async def _dialled(identity: "Identity", context: config.MeshContext) -> "LocalMesh":
     from probemesh_controller.local import local_mesh
 
     return await local_mesh(identity, context.agents)
@@ -68,7 +126,3 @@ def remember_names(context: config.MeshContext | None, agents: Iterable[AgentInf
         known = [agent for agent in agents if agent.state is not AgentState.REVOKED]
         cache = config.cache_dir(os.environ)
         names_cache.store(cache, context.name, [a.name for a in known], [a.site for a in known if a.site])
-
-
-def identity_folder(state: Path) -> Path:
-    return state / "operator"

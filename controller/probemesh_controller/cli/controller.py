@@ -11,10 +11,11 @@ EXAMPLES = [
     ("meshctl controller run", "listens on 0.0.0.0:7400"),
     ("meshctl controller run --listen 10.0.0.5:7400 --public mesh.example:7400", "behind a name"),
 ]
+FORGET = [("meshctl controller forget", "its listening agents are dialled from here")]
 
 app = typer.Typer(
     cls=MeshGroup,
-    help=help_text("Run the controller.", EXAMPLES),
+    help=help_text("Run the controller, or do without one.", [*EXAMPLES, *FORGET]),
     rich_markup_mode=None,
     add_completion=False,
     no_args_is_help=True,
@@ -23,7 +24,7 @@ app = typer.Typer(
 
 @app.callback()
 def controllers() -> None:
-    """Holds the sub-command."""
+    """Holds the sub-commands."""
 
 
 @app.command(cls=MeshCommand, help=help_text("Run the controller until SIGTERM or Ctrl-C.", EXAMPLES))
@@ -47,3 +48,15 @@ def run(
 
     forget_proxies()
     return asyncio.run(run_controller(config.state_dir(state, os.environ), listen, public))
+
+
+@app.command(
+    cls=MeshCommand,
+    help=help_text(
+        "Take the controller out of the context in force: its listening agents are dialled from here.", FORGET
+    ),
+)
+def forget() -> None:
+    from probemesh_controller.cli import fleet
+
+    fleet.forget_controller()

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from probemesh_shared.errors import InvalidRequest, NotFound, Unreachable
+from probemesh_shared.errors import InvalidRequest, MeshError, NotFound, Unreachable
 from probemesh_shared.escape import escape
 from probemesh_shared.jsonout import agents_to_json, bare_version, plain, time_text
 from probemesh_shared.model import AgentInfo
@@ -12,6 +12,7 @@ from probemesh_shared.names import check_name, did_you_mean, parse_label
 from probemesh_shared.words import AgentState
 
 from probemesh_controller import config
+from probemesh_controller.api import Mesh
 from probemesh_controller.cli import connect
 from probemesh_controller.cli.flags import load_config, note, required_context, use_color
 from probemesh_controller.cli.output import Format, print_value, terminal_width, write
@@ -44,6 +45,9 @@ def find(name: str, agents: Sequence[AgentInfo]) -> AgentInfo:
 def print_agents(agents: Sequence[AgentInfo], wanted: Format) -> None:
     if wanted in (Format.TABLE, Format.WIDE):
         write(agents_table(agents, time.time_ns(), wanted is Format.WIDE))
+        for one in agents:
+            if one.reason is not None:
+                note(f"note: {one.name}: {escape(one.reason, 300)}")
         return
     value = agents_to_json(agents)
     if wanted is Format.JSONL:
@@ -99,7 +103,7 @@ def print_one(agent: AgentInfo, wanted: Format) -> None:
     lines = {
         "name": agent.name,
         "site": agent.site or "–",
-        "state": agent.state.value,
+        "state": agent.state.value + (f": {agent.reason}" if agent.reason else ""),
         "last seen": seen,
         "version": bare_version(agent.version) or "–",
         "labels": " ".join(f"{key}={value}" for key, value in sorted(agent.labels.items())) or "–",
@@ -117,15 +121,38 @@ async def add(name: str, address: str, site: str | None) -> None:
     trial = replace(context, controller=None, agents={name: entry})
     async with connect.opened(trial) as mesh:
         agent = find(name, await mesh.agents())
-    if agent.state is not AgentState.CONNECTED:
-        raise Unreachable(f"the agent {name} does not answer at {address}", "is it run with --listen there?")
+        if agent.state is not AgentState.CONNECTED:
+            raise _why_not(mesh, name) or Unreachable(
+                f"the agent {name} does not answer at {address}", "is it run with --listen there?"
+            )
     settings = load_config()
     agents = {**context.agents, name: entry}
     config.save(settings.with_context(replace(context, agents=agents), use=False))
     done = "changed in" if name in context.agents else "added to"
     print(f"agent {name} at {address} is {done} context {context.name} in {settings.path}")
     if context.controller is not None:
-        note(f"note: its controller {context.controller} is used, not the agents dialled from here")
+        note(
+            f"note: while its controller {context.controller} is used, agents are not dialled from here;"
+            " when it is away, they are"
+        )
+
+
+def _why_not(mesh: Mesh, name: str) -> MeshError | None:
+    from probemesh_controller.local import LocalMesh
+
+    return mesh.why_not(name) if isinstance(mesh, LocalMesh) else None
+
+
+def forget_controller() -> None:
+    """From now on the agents of the context in force are dialled from here."""
+    context = required_context()
+    if context.controller is None:
+        raise InvalidRequest(f"the context {context.name} has no controller", "meshctl context show")
+    settings = load_config()
+    config.save(settings.with_context(replace(context, controller=None), use=False))
+    print(f"context {context.name} in {settings.path} no longer asks the controller {context.controller}")
+    if not context.agents:
+        note("note: it has no listening agents either: meshctl agents add NAME HOST:PORT")
 
 
 async def label(name: str, texts: Sequence[str], site: str | None) -> None:
@@ -134,13 +161,13 @@ async def label(name: str, texts: Sequence[str], site: str | None) -> None:
     if not texts and site is None:
         raise InvalidRequest("nothing to change", "give KEY=VALUE, KEY- or --site NAME")
     place = check_name(site, "site") if site else None
-    async with connect.opened(required_context()) as mesh:
+    async with connect.opened(connect.controlled(required_context())) as mesh:
         agent = await mesh.label_agent(name, wanted, remove, place)
     said = " ".join(f"{key}={value}" for key, value in sorted(agent.labels.items())) or "no labels"
     print(f"agent {agent.name} now has site {agent.site or '–'} and {escape(said)}")
 
 
 async def revoke(name: str) -> None:
-    async with connect.opened(required_context()) as mesh:
+    async with connect.opened(connect.controlled(required_context())) as mesh:
         agent = await mesh.revoke_agent(name)
     print(f"agent {agent.name} is revoked: its certificate is void, and it is cut off")

@@ -46,7 +46,9 @@ def join(
     if state is None and folder.exists():  # one identity a mesh: the state directory may hold another's
         folder = folder.with_name(f"operator-{decode_token(token).mesh}")
     joined = asyncio.run(join_operator(folder, address, token))
-    context = config.MeshContext(joined.mesh, joined.mesh, joined.identity, joined.controller)
+    before = settings.contexts.get(joined.mesh)
+    agents = before.agents if before is not None and before.mesh == joined.mesh else {}
+    context = config.MeshContext(joined.mesh, joined.mesh, joined.identity, joined.controller, agents)
     config.save(settings.with_context(context))
     print(
         f"this laptop is {joined.name} ({joined.role}) of mesh {joined.mesh}; its key is in {joined.identity}"

@@ -24,7 +24,7 @@ def parse_duration(text: str, what: str) -> int:
 
 
 async def ask_token(request: TokenRequest) -> IssuedToken:
-    async with connect.opened(required_context()) as mesh:
+    async with connect.opened(connect.controlled(required_context())) as mesh:
         return await mesh.create_token(request)
 
 

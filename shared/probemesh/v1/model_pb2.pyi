@@ -2185,6 +2185,7 @@ class AgentInfo(_message.Message):
     LAST_SEEN_NS_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     EPHEMERAL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     site: _builtins.str
     state: Global___AgentState.ValueType
@@ -2192,6 +2193,8 @@ class AgentInfo(_message.Message):
     last_seen_ns: _builtins.int
     id: _builtins.str
     ephemeral: _builtins.bool
+    reason: _builtins.str
+    """Why it is not connected, where whoever dials it knows."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -2211,19 +2214,24 @@ class AgentInfo(_message.Message):
         last_seen_ns: _builtins.int | None = ...,
         id: _builtins.str = ...,
         ephemeral: _builtins.bool = ...,
+        reason: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_last_seen_ns", b"_last_seen_ns", "_site", b"_site", "_version", b"_version", "last_seen_ns", b"last_seen_ns", "site", b"site", "version", b"version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_last_seen_ns", b"_last_seen_ns", "_reason", b"_reason", "_site", b"_site", "_version", b"_version", "last_seen_ns", b"last_seen_ns", "reason", b"reason", "site", b"site", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_seen_ns", b"_last_seen_ns", "_site", b"_site", "_version", b"_version", "addresses", b"addresses", "capabilities", b"capabilities", "ephemeral", b"ephemeral", "id", b"id", "labels", b"labels", "last_seen_ns", b"last_seen_ns", "name", b"name", "site", b"site", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_seen_ns", b"_last_seen_ns", "_reason", b"_reason", "_site", b"_site", "_version", b"_version", "addresses", b"addresses", "capabilities", b"capabilities", "ephemeral", b"ephemeral", "id", b"id", "labels", b"labels", "last_seen_ns", b"last_seen_ns", "name", b"name", "reason", b"reason", "site", b"site", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__last_seen_ns: _TypeAlias = _typing.Literal["last_seen_ns"]  # noqa: Y015
     _WhichOneofArgType__last_seen_ns: _TypeAlias = _typing.Literal["_last_seen_ns", b"_last_seen_ns"]  # noqa: Y015
+    _WhichOneofReturnType__reason: _TypeAlias = _typing.Literal["reason"]  # noqa: Y015
+    _WhichOneofArgType__reason: _TypeAlias = _typing.Literal["_reason", b"_reason"]  # noqa: Y015
     _WhichOneofReturnType__site: _TypeAlias = _typing.Literal["site"]  # noqa: Y015
     _WhichOneofArgType__site: _TypeAlias = _typing.Literal["_site", b"_site"]  # noqa: Y015
     _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
     _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__last_seen_ns) -> _WhichOneofReturnType__last_seen_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reason) -> _WhichOneofReturnType__reason | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__site) -> _WhichOneofReturnType__site | None: ...
     @_typing.overload

@@ -90,9 +90,24 @@ def probe_tls(address: str, identity: Identity, server_name: str, timeout_s: flo
         return Probed(Problem.OURS, f"its key does not fit: {error.reason}")
     try:
         with _dial(address, timeout_s) as plain:
-            return _handshake(context, plain, server_name)
+            probed = _handshake(context, plain, server_name)
+        if probed.problem is Problem.THEIRS_NAME:
+            return Probed(probed.problem, _presented(context, address, timeout_s))
+        return probed
     except OSError as error:
         return _network(error)
+
+
+def _presented(context: ssl.SSLContext, address: str, timeout_s: float) -> str:
+    """The names in the certificate that is there instead, from our CA as well; empty where it cannot be
+    had."""
+    context.check_hostname = False
+    try:
+        with _dial(address, timeout_s) as plain, context.wrap_socket(plain) as secure:
+            names: Any = (secure.getpeercert() or {}).get("subjectAltName", ())
+    except OSError:
+        return ""
+    return ", ".join(str(value)[:256] for kind, value in names[:4] if kind == "DNS")
 
 
 def _network(error: OSError) -> Probed:

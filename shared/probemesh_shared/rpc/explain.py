@@ -11,6 +11,7 @@ import time
 from datetime import UTC, datetime
 
 from probemesh_shared.errors import CertificateRefused, MeshError, NotAllowed, Unreachable
+from probemesh_shared.escape import escape
 from probemesh_shared.identity.files import Identity
 from probemesh_shared.identity.tlsprobe import Probed, Problem, probe_tls
 from probemesh_shared.words import Role
@@ -81,8 +82,10 @@ def _as_error(address: str, server_name: str, probed: Probed) -> MeshError:
         case Problem.THEIRS_NOT_YET:
             return CertificateRefused(f"the certificate that {address} presents is not valid yet", hint)
         case Problem.THEIRS_NAME:
+            theirs = f", it is {escape(probed.detail, 300)}" if probed.detail else ""
             return CertificateRefused(
-                f"{address} presents a certificate for another role or name; expected was {server_name}",
+                f"{address} presents a certificate for another role or name; expected was"
+                f" {server_name}{theirs}",
                 "is this the right address?",
             )
         case Problem.THEIRS:
