@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 from probemesh_shared.errors import (
     CertificateRefused,
     InvalidRequest,
+    LinkBroke,
     MeshError,
     Unreachable,
     VersionMismatch,
@@ -35,6 +37,8 @@ log = logging.getLogger(__name__)
 #: Seconds that agents have to answer before a command goes on without them.
 CONNECT_S = 3.0
 _FINAL = (ErrorCode.VERSION, ErrorCode.REPLACED, ErrorCode.REVOKED)
+#: Links to one agent that may break without a reason before that is told.
+_BREAKS = 2
 _NEEDS = "needs a controller"
 _SILENT_HINT = "is the address right, is mesh-agent run with --listen there, does a firewall let TCP through?"
 _HINT = "run one: meshctl controller run"
@@ -50,6 +54,7 @@ class LocalMesh:
         self._dialling: dict[str, asyncio.Task[None]] = {}
         self._tried: dict[str, asyncio.Event] = {}
         self._why: dict[str, MeshError] = {}
+        self._broke: Counter[str] = Counter()
 
     async def start(self) -> None:
         """Dials everybody at once; returns when each is connected, has failed, or CONNECT_S are over."""
@@ -114,6 +119,12 @@ class LocalMesh:
             connection = connect(agent.address, self._identity, agent_dns(name, self._identity.mesh))
             end = await self._engine.fleet.attach(name, name, agent_link(connection))
             self._judge(end)
+        except LinkBroke as error:
+            # a call that was refused while we wrote may look like this to grpc: the next one tells
+            self._broke[name] += 1
+            if self._broke[name] > _BREAKS:
+                self._failed(name, error)
+            raise
         except Unreachable as error:
             self._failed(name, error)
             raise

@@ -35,6 +35,11 @@ class Unreachable(MeshError):
     """The controller or agent could not be reached over the network at all."""
 
 
+class LinkBroke(Unreachable):
+    """A connection broke, though the other end answers: dialling at once again tells more, if it breaks
+    again."""
+
+
 class Busy(MeshError):
     """Admission refused for now; trying again later may do."""
 

@@ -10,7 +10,7 @@ import asyncio
 import time
 from datetime import UTC, datetime
 
-from probemesh_shared.errors import CertificateRefused, MeshError, NotAllowed, Unreachable
+from probemesh_shared.errors import CertificateRefused, LinkBroke, MeshError, NotAllowed, Unreachable
 from probemesh_shared.escape import escape
 from probemesh_shared.identity.files import Identity
 from probemesh_shared.identity.tlsprobe import Probed, Problem, probe_tls
@@ -93,6 +93,6 @@ def _as_error(address: str, server_name: str, probed: Probed) -> MeshError:
         case Problem.OURS:
             return CertificateRefused(f"{address} refuses our certificate: {probed.detail}", hint)
         case Problem.NONE:
-            return Unreachable(f"the connection to {address} broke, though it answers now", "try again")
+            return LinkBroke(f"the connection to {address} broke, though it answers now", "try again")
         case _:
             return Unreachable(f"{address} cannot be reached: {probed.detail}", hint)
