@@ -3,10 +3,18 @@
 
 import os
 import shutil
+import tempfile
 
 import pytest
 
 REQUIRE_ALL = os.environ.get("PROBEMESH_REQUIRE_ALL") == "1"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Programs that tests run leave no runs in the history of whoever runs the tests."""
+    state = tempfile.mkdtemp(prefix="probemesh-tests-")
+    config.add_cleanup(lambda: shutil.rmtree(state, ignore_errors=True))
+    os.environ["XDG_STATE_HOME"] = state
 
 
 def _missing(item: pytest.Item) -> str | None:

@@ -176,6 +176,9 @@ class Seen:
     def __init__(self):
         self.rounds = []
 
+    def begin(self):
+        assert self.rounds == []
+
     def round(self, number, wall_ns, results):
         self.rounds.append(number)
 
@@ -416,10 +419,13 @@ def test_on_a_terminal_the_frame_is_redrawn_and_changed_rows_marked(terminal):
     terminal = terminal()
     screen = screens.screen_for(WATCH, Format.TABLE, strict=False, ci=False)
     second = 1_000_000_000
+    before = drawn(terminal, screen.begin)
+    assert "round 1 …" in before and before.count("\n") == 1
     first = drawn(terminal, lambda: screen.round(1, NOW_NS, [result(OK, OK)]))
     assert "round 1 · 18:22:03Z · every 5 s · so since 18:22:03Z (round 1)" in first
     assert "»" not in first and "changed" not in first
     then = drawn(terminal, lambda: screen.round(2, NOW_NS + 5 * second, [result(OK, TIMEOUT)]))
+    assert first.startswith("\x1b[1F\x1b[J")
     assert then.startswith(f"\x1b[{first.count(chr(10))}F\x1b[J")
     (marked,) = [line for line in then.splitlines() if "»" in line]
     assert "a-1" in marked and "timeout" in marked

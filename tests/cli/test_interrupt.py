@@ -97,6 +97,7 @@ def test_on_a_terminal_a_watch_redraws_and_leaves_its_last_frame(config_file):
     process.communicate(timeout=60)
     assert process.returncode == 130
     frames = re.split(r"\x1b\[\d+F\x1b\[J", shown)
-    assert len(frames) >= 2 and "round 1 ·" in frames[0] and "round 2 ·" in frames[1]
-    assert "changed now: tokyo-1: timeout (tcp) → ok" in frames[1]
+    assert len(frames) >= 3 and "round 1 …" in frames[0]
+    assert "round 1 ·" in frames[1] and "round 2 ·" in frames[2]
+    assert "changed now: tokyo-1: timeout (tcp) → ok" in frames[2]
     assert "round" in frames[-1] and "FROM" in frames[-1]

@@ -51,6 +51,7 @@ async def repeat(
 ) -> None:
     """Fills ``done``; ends by the plan or by ``stop``. Raises the MeshError of the first round."""
     began, held = clock.monotonic(), 0
+    screen.begin()
     while True:
         started = clock.monotonic()
         left = None if plan.within_s is None else max(SHORTEST_S, began + plan.within_s - started)

@@ -24,6 +24,9 @@ Results = Sequence[TargetResult]
 
 
 class Screen(Protocol):
+    def begin(self) -> None:
+        """The first round is about to be measured."""
+
     def round(self, number: int, wall_ns: int, results: Results) -> None:
         """One round is over."""
 
@@ -51,6 +54,9 @@ class Lines:
     def __init__(self, strict: bool) -> None:
         self._strict = strict
 
+    def begin(self) -> None:
+        pass
+
     def round(self, number: int, wall_ns: int, results: Results) -> None:
         print_results(results, Format.JSONL, self._strict)
 
@@ -67,6 +73,9 @@ class Blocks:
     def __init__(self, strict: bool, ci: bool) -> None:
         self._strict, self._ci = strict, ci
         self._news = News(strict)
+
+    def begin(self) -> None:
+        pass
 
     def round(self, number: int, wall_ns: int, results: Results) -> None:
         found = self._news.take(number, wall_ns, results)
@@ -94,6 +103,9 @@ class Redrawn:
         self._news = News(strict)
         self._frames = Frames()
 
+    def begin(self) -> None:
+        write(self._frames.draw([paint("round 1 … · Ctrl-C stops", "dim", self._color)]))
+
     def round(self, number: int, wall_ns: int, results: Results) -> None:
         found = self._news.take(number, wall_ns, results)
         size = shutil.get_terminal_size((100, 40))
@@ -119,6 +131,10 @@ class Notes:
     def __init__(self, redraw: bool, strict: bool) -> None:
         self._redraw, self._strict = redraw, strict
         self._said = ""
+
+    def begin(self) -> None:
+        if self._redraw:
+            print("\r\x1b[Kround 1 … · Ctrl-C stops", end="", file=sys.stderr, flush=True)
 
     def round(self, number: int, wall_ns: int, results: Results) -> None:
         text = tally_text(results, self._strict)
