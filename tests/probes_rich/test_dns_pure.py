@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from probemesh_agent.env import Nameservers
 from probemesh_agent.net.namefiles import NameFiles
 from probemesh_agent.probes.dnsexplain import agreement, explained, in_words
+from probemesh_agent.probes.dnsjudge import failure_of
 from probemesh_agent.probes.dnssec import status_of, worth_asking_unchecked
 from probemesh_agent.probes.dnswire import (
     PLAINLY,
     Answer,
     Asking,
     Question,
-    failure_of,
     question,
     read_answer,
 )

@@ -19,7 +19,7 @@ from probemesh_agent.env import Address, ProbeEnv, ProbeFailed, ProbeLog, Refuse
 from probemesh_agent.probes.attempts import Exchange, Plan, RichRun, Unit, not_tried
 from probemesh_agent.probes.dnsexchange import DnsExchange, ServerUnit, asked_of, asking
 from probemesh_agent.probes.dnsways import PORTS, Ways
-from probemesh_agent.probes.dnswire import Answer, question
+from probemesh_agent.probes.dnswire import Answer, Question, question
 from probemesh_agent.probes.dnszone import Zone, find_zone
 
 
@@ -134,25 +134,32 @@ class _Planner:
 
 
 class _Asker:
-    """Asks for the servers of a zone: each address in turn until one answers."""
+    """Asks for the servers of a zone: each address in turn until one answers, that one first the next time."""
 
     def __init__(self, spec: DnsSpec, target: Target, env: ProbeEnv, servers: _Servers) -> None:
         self._spec, self._target, self._env, self._servers = spec, target, env, servers
+        self._addresses = list(servers.addresses)
 
     async def ask(self, name: str) -> Answer:
         asked = question(name, "NS")
         if isinstance(asked, Failure):
             raise ProbeFailed(asked)
         failure = self._servers.refused[0].failure if self._servers.refused else self._servers.nothing
-        for address in self._servers.addresses:
-            unit = Unit(0, self._target, self._target.text, address, self._servers.port)
-            timeout_s, now = self._spec.options.timeout_s, self._env.clock.monotonic()
-            ways = Ways(self._spec, unit, self._env, ProbeLog(), address.host)
+        for address in tuple(self._addresses):
             try:
-                return (await ways.ask(asked, min(now + timeout_s, self._env.deadline))).answer
+                answer = await self._of(address, asked)
             except ProbeFailed as failed:
                 failure = failed.failure
+            else:
+                self._addresses.sort(key=lambda one: one != address)
+                return answer
         raise ProbeFailed(replace(failure, detail=f"the servers of the zone are not known: {failure.detail}"))
+
+    async def _of(self, address: Address, asked: Question) -> Answer:
+        unit = Unit(0, self._target, self._target.text, address, self._servers.port)
+        until = self._env.clock.monotonic() + self._spec.options.timeout_s
+        ways = Ways(self._spec, unit, self._env, ProbeLog(), address.host)
+        return (await ways.ask(asked, min(until, self._env.deadline))).answer
 
 
 def _host_and_port(server: str) -> tuple[str, int]:

@@ -6,7 +6,6 @@ Most name servers speak HTTP/2 alone. What comes back is bounded: 16 KiB of head
 from dataclasses import dataclass
 from typing import Any
 
-import h11
 from probemesh_shared.hosts import bracketed
 from probemesh_shared.model import Failure
 from probemesh_shared.words import FailureKind, Origin, Stage
@@ -64,6 +63,8 @@ async def post(
 
 
 async def _by_http1(stream: Stream, authority: str, path: str, body: bytes, deadline: float) -> HttpReply:
+    import h11  # as h2: only where somebody asks by HTTPS
+
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEAD)
     headers = [("Host", authority), *_headers(body), ("Connection", "close")]
     try:
@@ -86,6 +87,8 @@ async def _by_http1(stream: Stream, authority: str, path: str, body: bytes, dead
 
 
 def _take1(reply: HttpReply, event: Any) -> None:
+    import h11
+
     if isinstance(event, h11.Response):
         reply.version = bytes(event.http_version).decode("latin-1")
         reply.head(int(event.status_code), list(event.headers))

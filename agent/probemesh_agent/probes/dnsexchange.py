@@ -10,6 +10,7 @@ from probemesh_agent.env import ProbeEnv, ProbeFailed, ProbeLog, Resolution
 from probemesh_agent.net.nameservers import ResolvConf, candidates
 from probemesh_agent.probes.attempts import Attempted, Unit
 from probemesh_agent.probes.dnsexplain import explained, in_words
+from probemesh_agent.probes.dnsjudge import failure_of
 from probemesh_agent.probes.dnssec import status_of, worth_asking_unchecked
 from probemesh_agent.probes.dnsways import Got, Ways
 from probemesh_agent.probes.dnswire import (
@@ -17,7 +18,6 @@ from probemesh_agent.probes.dnswire import (
     Answer,
     Asking,
     Question,
-    failure_of,
     question,
     reverse_name,
 )

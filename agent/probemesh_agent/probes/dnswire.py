@@ -1,13 +1,13 @@
 """DNS messages: the question to ask, which answer is the one to it, and what an answer says. No I/O.
 
-dnspython does the parsing; whatever it throws at hostile bytes ends here as None. An answer is ours only
-with the question's id, the QR bit and the same question (RFC 5452 §9.1); the source address is the
-socket's business. How much of an answer is kept is bounded, and what was left out is counted.
+dnspython unpacks names and records; whatever it throws at hostile bytes ends here as None. An answer is ours
+only with the question's id, the QR bit and the same question (RFC 5452 §9.1); the source address is the
+socket's business. How many records are unpacked and kept is bounded, and what was left out is counted.
 """
 
 import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import dns.edns
 import dns.exception
@@ -15,12 +15,16 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
+import dns.rdata
+import dns.rdataclass
 import dns.rdatatype
 import dns.reversename
 from probemesh_shared.model import DnsExtendedError, DnsRecord, Failure
 from probemesh_shared.words import DnssecStatus, FailureKind, Origin, Stage
 
 from probemesh_agent.net.literals import parse_literal
+from probemesh_agent.probes import dnsraw
+from probemesh_agent.probes.dnsedns import Edns, errors, nsid
 
 #: What RFC 9715 and the DNS flag day recommend: fits every path.
 EDNS_SIZE = 1232
@@ -28,8 +32,7 @@ _MOST_RECORDS = 200
 _MOST_BESIDE = 50  # in authority, and in additional
 _MOST_TEXT = 200_000  # characters of all records together: a measurement has to fit into a message
 _LONGEST_VALUE = 2048
-_LONGEST_NSID = 256
-_MOST_ERRORS = 8
+_OF_NAME = (dnsraw.ANSWER, dnsraw.AUTHORITY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,149 +143,95 @@ def reverse_name(literal: str) -> str | None:
 
 def read_answer(asked: Question, data: bytes) -> Answer | None:
     """None: not the answer to ``asked``, or malformed."""
+    if data[:2] != asked.wire[:2] or not dnsraw.has_one_question_at_most(data):
+        return None
     try:
         outer = dns.message.from_wire(data, question_only=True)
         if not asked.message.is_response(outer):
             return None
         if outer.flags & dns.flags.TC:
-            return Answer(dns.rcode.to_text(outer.rcode()), _flags(outer), (), True, False, len(data))
-        return _told(asked, dns.message.from_wire(data), len(data))
+            return Answer(dns.rcode.to_text(outer.rcode()), _flags(outer.flags), (), True, False, len(data))
+        found = dnsraw.layout(data)
+        return None if found is None else _told(asked, data, outer.flags, found)
     except Exception:  # the parser's own classes are many, and hostile bytes find others
         return None
 
 
-def _told(asked: Question, message: dns.message.Message, size: int) -> Answer:
-    kept = _Kept()
-    records = kept.section(message.answer, _MOST_RECORDS)
-    kinds = {dns.rdatatype.to_text(rrset.rdtype) for rrset in message.answer}
-    expiries = _expiries(message)
+def _told(asked: Question, data: bytes, flags: int, found: dnsraw.Layout) -> Answer:
+    kept = _Kept(data, found)
+    records = kept.section(dnsraw.ANSWER, _MOST_RECORDS)
+    kinds = {_type_text(raw.kind) for raw in kept.raws(dnsraw.ANSWER)}
+    signatures = [raw for raw in found.records if raw.kind == dnsraw.RRSIG and raw.section in _OF_NAME]
+    expiries = [ends for raw in signatures if (ends := dnsraw.expires_s(data, raw)) is not None]
+    edns = _edns(data, found.opt)
     return Answer(
-        rcode=dns.rcode.to_text(message.rcode()),
-        flags=_flags(message),
+        rcode=dns.rcode.to_text(dns.rcode.from_flags(flags, edns.flags)),
+        flags=_flags(flags),
         records=records,
         truncated=False,
         has_type=bool(kinds) if asked.record_type == "ANY" else asked.record_type in kinds,
-        size=size,
-        authority=kept.section(message.authority, _MOST_BESIDE),
-        additional=kept.section(message.additional, _MOST_BESIDE),
+        size=len(data),
+        authority=kept.section(dnsraw.AUTHORITY, _MOST_BESIDE),
+        additional=kept.section(dnsraw.ADDITIONAL, _MOST_BESIDE),
         left_out=kept.left_out,
-        edns_size=message.payload if message.edns >= 0 else None,
-        edns_flags=tuple(dns.flags.edns_to_text(message.ednsflags & 0xFFFF).lower().split()),
-        nsid=_nsid(message.options),
-        errors=_errors(message.options),
-        signatures=len(expiries),
+        edns_size=edns.size,
+        edns_flags=edns.words,
+        nsid=nsid(edns.options),
+        errors=errors(edns.options),
+        signatures=len(signatures),
         signature_expires_s=min(expiries, default=None),
-        serial=_serial(message),
+        serial=kept.serial,
     )
+
+
+def _type_text(kind: int) -> str:
+    return dns.rdatatype.to_text(dns.rdatatype.RdataType.make(kind))
 
 
 @dataclass(slots=True)
 class _Kept:
-    """Takes records out of sections until there is text enough."""
+    """Unpacks records of a message until there is text enough; the others are counted."""
 
+    data: bytes
+    found: dnsraw.Layout
     text_left: int = _MOST_TEXT
-    left_out: int = field(default=0)
+    left_out: int = 0
+    serial: int | None = None
 
-    def section(self, rrsets: Iterable[dns.rrset.RRset], most: int) -> tuple[DnsRecord, ...]:
-        found: list[DnsRecord] = []
-        for rrset in rrsets:
-            name, kind = plain_name(rrset.name), dns.rdatatype.to_text(rrset.rdtype)
-            for place, rdata in enumerate(rrset):
-                if len(found) == most or self.text_left <= 0:
-                    self.left_out += len(rrset) - place
-                    break
-                value = rdata.to_text()[:_LONGEST_VALUE]
-                self.text_left -= len(name) + len(value)
-                found.append(DnsRecord(name, kind, int(rrset.ttl), value))
-        return tuple(found)
+    def raws(self, section: int) -> list[dnsraw.Raw]:
+        return [raw for raw in self.found.records if raw.section == section]
 
+    def section(self, section: int, most: int) -> tuple[DnsRecord, ...]:
+        raws, kept = self.raws(section), []
+        for raw in raws[:most]:
+            if self.text_left <= 0:
+                break
+            record = self._record(raw)
+            self.text_left -= len(record.name) + len(record.value)
+            kept.append(record)
+        self.left_out += len(raws) - len(kept)
+        return tuple(kept)
 
-def _expiries(message: dns.message.Message) -> list[int]:
-    signatures = (rrset for rrset in (*message.answer, *message.authority) if rrset.rdtype == _RRSIG)
-    return [int(rdata.expiration) for rrset in signatures for rdata in rrset]
-
-
-_RRSIG = dns.rdatatype.RRSIG
-
-
-def _serial(message: dns.message.Message) -> int | None:
-    for rrset in (*message.answer, *message.authority):
-        if rrset.rdtype == dns.rdatatype.SOA and rrset:
-            return int(rrset[0].serial)
-    return None
+    def _record(self, raw: dnsraw.Raw) -> DnsRecord:
+        name, _ = dns.name.from_wire(self.data, raw.at)
+        rdata = _rdata(self.data, raw)
+        if raw.kind == dns.rdatatype.SOA and raw.section in _OF_NAME and self.serial is None:
+            self.serial = int(rdata.serial)
+        value = rdata.to_text()[:_LONGEST_VALUE]
+        return DnsRecord(plain_name(name), _type_text(raw.kind), raw.ttl, value)
 
 
-def _nsid(options: Iterable[dns.edns.Option]) -> str | None:
-    """As text where it is printable, else ``hex:…``; RFC 5001 leaves its meaning open."""
-    for option in options:
-        if option.otype == dns.edns.NSID:
-            data = option.to_wire() or b""
-            text = data.decode("ascii", "replace")
-            shown = text if data.isascii() and text.isprintable() else "hex:" + data.hex()
-            return shown[:_LONGEST_NSID]
-    return None
+def _edns(data: bytes, raw: dnsraw.Raw | None) -> Edns:
+    return Edns() if raw is None else Edns(raw.klass, raw.ttl, tuple(_rdata(data, raw).options))
 
 
-def _errors(options: Iterable[dns.edns.Option]) -> tuple[DnsExtendedError, ...]:
-    told = [option for option in options if isinstance(option, dns.edns.EDEOption)]
-    return tuple(
-        DnsExtendedError(int(one.code), _error_name(int(one.code)), (one.text or "")[:500])
-        for one in told[:_MOST_ERRORS]
-    )
+def _rdata(data: bytes, raw: dnsraw.Raw) -> Any:
+    klass, kind = dns.rdataclass.RdataClass.make(raw.klass), dns.rdatatype.RdataType.make(raw.kind)
+    return dns.rdata.from_wire(klass, kind, data, raw.start, raw.size)
 
 
-def _error_name(code: int) -> str | None:
-    """``dnssec-bogus``; None for a code that is not registered."""
-    name = dns.edns.EDECode.make(code).name
-    return None if name is None or name.isdigit() else name.lower().replace("_", "-")
-
-
-def failure_of(asked: Question, answer: Answer) -> Failure | None:
-    """What an answer's rcode, its lack of records, or its lack of authority means."""
-    if answer.rcode == "NXDOMAIN":
-        detail = f"{asked.name}: no such name (NXDOMAIN){_beside(answer)}"
-        return Failure(Stage.RESOLVE, FailureKind.NO_SUCH_NAME, Origin.TARGET, detail, errno="NXDOMAIN")
-    if answer.rcode != "NOERROR":
-        detail = f"{asked.name}: the name server answered {answer.rcode}{_beside(answer)}"
-        return _server_failed(detail, answer.rcode)
-    if asked.how.authoritative and "aa" not in answer.flags:
-        detail = f"{asked.name}: the name server answers without authority for the zone (lame)"
-        return _server_failed(detail + _beside(answer), "LAME")
-    if answer.has_type:
-        return None
-    if zone := _referred(answer):
-        detail = f"{asked.name}: no answer, but a referral to the servers of {zone}"
-        return Failure(Stage.RESOLVE, FailureKind.NO_ADDRESS, Origin.TARGET, detail, errno="REFERRAL")
-    detail = f"{asked.name}: the name server knows no {asked.record_type} record (NOERROR, no data)"
-    detail += _beside(answer)
-    return Failure(Stage.RESOLVE, FailureKind.NO_ADDRESS, Origin.TARGET, detail, errno="NODATA")
-
-
-def _server_failed(detail: str, errno: str) -> Failure:
-    kind = FailureKind.NAME_SERVER_FAILED
-    return Failure(Stage.RESOLVE, kind, Origin.RESOLVER, detail, errno=errno)
-
-
-def _beside(answer: Answer) -> str:
-    """The server's own reasons (RFC 8914), and what its signatures came to, behind the rcode."""
-    told = [f"{one.name or 'error'} ({one.info_code})" + _quoted(one.text) for one in answer.errors[:2]]
-    if answer.dnssec is DnssecStatus.BOGUS:
-        told.append("its DNSSEC validation fails")
-    return "; " + ", ".join(told) if told else ""
-
-
-def _quoted(text: str) -> str:
-    return f" {text[:200]!a}" if text else ""
-
-
-def _referred(answer: Answer) -> str | None:
-    if answer.records or "aa" in answer.flags or any(one.type == "SOA" for one in answer.authority):
-        return None
-    return next((one.name for one in answer.authority if one.type == "NS"), None)
-
-
-def _flags(message: dns.message.Message) -> tuple[str, ...]:
-    return tuple(dns.flags.to_text(message.flags).lower().split())
+def _flags(flags: int) -> tuple[str, ...]:
+    return tuple(dns.flags.to_text(flags).lower().split())
 
 
 def _unsupported(detail: str) -> Failure:
