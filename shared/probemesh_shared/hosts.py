@@ -164,5 +164,17 @@ def _to_ascii(text: str) -> str:
         ) from None
 
 
+def unicode_name(name: str) -> str | None:
+    """A name with A-labels as its owner writes it; None where there are none, or they say nothing."""
+    if "xn--" not in name:
+        return None
+    import idna
+
+    try:
+        return ".".join(idna.ulabel(one) if one.startswith("xn--") else one for one in name.split("."))
+    except (idna.IDNAError, UnicodeError):
+        return None
+
+
 def _a_label(label: str, encode: Callable[[str], bytes]) -> str:
     return label if label.isascii() else encode(label).decode("ascii")

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from probemesh_shared.model import HttpDetail, Measurement, TargetResult, TlsDetail, Vantage
+from probemesh_shared.model import DnsDetail, HttpDetail, Measurement, TargetResult, TlsDetail, Vantage
 from probemesh_shared.words import NOT_MEASURED, FailureKind, Kind, Outcome
 
 #: The order of a climb.
@@ -141,7 +141,7 @@ def certificate_verified(vantage: Vantage) -> bool | None:
     """False where any certificate it was shown did not verify, None where none was judged."""
     verdicts: set[bool] = set()
     for row in vantage.measurements:
-        detail = row.detail.tls if isinstance(row.detail, HttpDetail) else row.detail
+        detail = row.detail.tls if isinstance(row.detail, HttpDetail | DnsDetail) else row.detail
         if isinstance(detail, TlsDetail) and detail.verified is not None:
             verdicts.add(detail.verified)
     return None if not verdicts else False not in verdicts

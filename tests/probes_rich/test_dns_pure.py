@@ -1,11 +1,13 @@
 """What answers say of DNSSEC, of zones and of the host's own way to names: decided without a network."""
 
+import struct
 from dataclasses import replace
 
 import dns.edns
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdata
 import dns.rrset
 import pytest
 from hypothesis import given
@@ -171,6 +173,60 @@ def test_failures_say_what_the_server_says():
     failed = failure_of(lame, replace(PLAIN, flags=("qr",)))
     assert failed is not None and failed.errno == "LAME" and failed.kind is FailureKind.NAME_SERVER_FAILED
     assert failure_of(lame, PLAIN) is None
+
+
+def test_alias_alone_is_an_answer_where_nobody_was_to_follow_it():
+    alias = replace(PLAIN, has_type=False, records=(DnsRecord("a.example", "CNAME", 5, "b.test."),))
+    assert failure_of(made(how=Asking(recurse=False)), alias) is None
+    assert failure_of(made(how=Asking(recurse=False, authoritative=True)), alias) is None
+    failed = failure_of(made(), alias)
+    assert failed is not None and failed.errno == "NODATA" and "an alias for b.test." in failed.detail
+    lame = failure_of(made(how=Asking(recurse=False, authoritative=True)), replace(alias, flags=("qr",)))
+    assert lame is not None and lame.errno == "LAME"
+
+
+def test_thousands_of_records_are_found_and_few_unpacked(monkeypatch: pytest.MonkeyPatch):
+    """Names of a hundred labels behind pointers: to unpack them all took fifteen seconds."""
+    asked, unpacked = made("a.example", "NS"), []
+    question_end = 12 + len("a.example") + 2 + 4
+    owner = b"\x01a" * 115 + b"\xc0\x0c"
+    pointer = struct.pack("!H", 0xC000 | question_end)
+    one = struct.pack("!HHIHcs2s", 2, 1, 5, 4, b"\x01", b"b", pointer)
+    body = owner + one + (pointer + one) * 3499
+    data = asked.wire[:2] + struct.pack("!HHHHH", 0x8180, 1, 3500, 0, 0) + asked.wire[12:question_end] + body
+    real = dns.rdata.from_wire
+
+    def counting(*arguments):
+        unpacked.append(1)
+        return real(*arguments)
+
+    monkeypatch.setattr(dns.rdata, "from_wire", counting)
+    told = read(asked, data)
+    assert len(told.records) + told.left_out == 3500 and len(unpacked) == len(told.records) <= 200
+
+
+@pytest.mark.parametrize("questions", [0, 2, 5000])
+def test_other_than_one_question_is_no_answer(questions: int):
+    asked = made()
+    question = asked.wire[12 : 12 + len("a.example") + 2 + 4]
+    data = asked.wire[:2] + struct.pack("!HHHHH", 0x8180, questions, 0, 0, 0) + question * questions
+    assert read_answer(asked, data) is None
+
+
+def test_edns_only_once_and_in_its_place():
+    asked = made()
+    opt = b"\0" + struct.pack("!HHIH", 41, 1232, 0, 0)
+    question = asked.wire[12 : 12 + len("a.example") + 2 + 4]
+
+    def with_counts(*counts: int, body: bytes) -> bytes:
+        return asked.wire[:2] + struct.pack("!HHHHH", 0x8180, 1, *counts) + question + body
+
+    assert read(asked, with_counts(0, 0, 1, body=opt)).edns_size == 1232
+    assert read_answer(asked, with_counts(0, 0, 2, body=opt * 2)) is None
+    assert read_answer(asked, with_counts(1, 0, 0, body=opt)) is None
+    assert read_answer(asked, with_counts(0, 0, 1, body=b"\x01a" + opt)) is None
+    bad_version = struct.pack("!HHIH", 41, 1232, 1 << 24, 0)
+    assert read(asked, with_counts(0, 0, 1, body=b"\0" + bad_version)).rcode == "BADVERS"
 
 
 RICH = made("a.example", "A", DO)

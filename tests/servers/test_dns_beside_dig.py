@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trustme
 import yaml
+from probemesh_shared.certificates import parse_certificate
 from probemesh_shared.jsonout import result_to_json
 from probemesh_shared.model import DnsDetail, DnsSpec, Measurement, Target, TargetResult, Vantage
 from probemesh_shared.words import (
@@ -283,7 +284,7 @@ async def test_json_has_it_all(bench: Bench, lab: DnsLab, trusted: trustme.CA) -
     row = await asked(bench, lab.resolver, "www.signed.example", "A", spec(DnsTransport.DOT, dnssec=True))
     vantage = Vantage("self", None, row.outcome, measurements=(row,))
     target = Target("dns:www.signed.example", "www.signed.example")
-    whole = result_to_json(TargetResult(target, 1, (vantage,)), lambda der: {"error": None})  # type: ignore
+    whole = result_to_json(TargetResult(target, 1, (vantage,)), parse_certificate)
     told: Any = whole["vantages"][0]["measurements"][0]["detail"]
     assert told["dnssec"] == "validated" and told["signatures"] == 1 and told["nsid"] == "lab-resolver"
     assert told["signature_expires_at"].endswith("Z") and told["tls"]["verified"] is True

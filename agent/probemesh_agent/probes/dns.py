@@ -134,7 +134,7 @@ class _Planner:
 
 
 class _Asker:
-    """Asks for the servers of a zone: each address in turn until one answers, that one first the next time."""
+    """Asks for the servers of a zone: each address in turn until one answers, that one first from then on."""
 
     def __init__(self, spec: DnsSpec, target: Target, env: ProbeEnv, servers: _Servers) -> None:
         self._spec, self._target, self._env, self._servers = spec, target, env, servers

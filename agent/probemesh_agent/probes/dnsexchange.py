@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, replace
 
+from probemesh_shared.hosts import unicode_name
 from probemesh_shared.model import DnsDetail, DnsSpec, DnsTried, Failure, Options, Target
 from probemesh_shared.words import DnssecStatus, FailureKind, Family
 
@@ -175,6 +176,8 @@ class DnsExchange:
             http_version=reply.version if reply is not None else None,
             http_status=reply.status if reply is not None else None,
         )
+        if (shown := unicode_name(detail.name.lower())) is not None:
+            self.log.add(f"{detail.name} is written {shown}")
         if ways.passed_over:
             self.log.add(f"{ways.passed_over} datagrams passed over in all")
         return detail if self._system is None else self._beside_system(detail, await self._system)

@@ -161,7 +161,7 @@ def _connecting(row: Measurement) -> bool:
 
 
 def _tls_detail(row: Measurement) -> TlsDetail | None:
-    detail = row.detail.tls if isinstance(row.detail, HttpDetail) else row.detail
+    detail = row.detail.tls if isinstance(row.detail, HttpDetail | DnsDetail) else row.detail
     return detail if isinstance(detail, TlsDetail) else None
 
 

@@ -23,6 +23,7 @@ from probemesh_controller.render.compared import differing_lines
 from probemesh_controller.render.findings import findings_lines
 from probemesh_controller.render.text import Cell, columns, counted, ms_text, paint
 from probemesh_controller.render.tls import tls_lines
+from probemesh_controller.render.zone import zone_lines
 
 #: ``port`` states of a scan, in the order of their columns.
 _FILTERED = frozenset({Outcome.TIMEOUT, Outcome.PROHIBITED, Outcome.UNREACHABLE})
@@ -38,6 +39,8 @@ def _result(result: TargetResult, width: int, color: bool, strict: bool) -> str:
     lines += table_lines(result, width, color, strict)
     if seen := tls_lines(result, width, color):
         lines += ["", *seen]
+    if servers := zone_lines(result, width, color):
+        lines += ["", *servers]
     found = findings_lines(result.findings, width, color)
     if found:
         lines += ["", *found]
@@ -166,11 +169,22 @@ def _good_text(row: Measurement) -> str:
             parts.insert(0, (version or "TLS") + (" ✕" if verified is False else ""))
         case UdpDetail(state=state) if state:
             parts.insert(0, state)
-        case DnsDetail(answers=answers, system_addresses=addresses):
-            parts.append(_answers([a.value for a in answers] or addresses))
+        case DnsDetail() as detail:
+            parts += [_answers(_values(detail) or detail.system_addresses), _signed(detail)]
     if counts.lost:
         parts.append(f"({counts.lost}/{counts.sent} lost)")
     return " ".join(part for part in parts if part)
+
+
+def _values(detail: DnsDetail) -> list[str]:
+    """Of the type asked for, without the aliases and signatures around them; else of every type."""
+    asked = [one.value for one in detail.answers if one.type == detail.record_type]
+    return asked or [one.value for one in detail.answers]
+
+
+def _signed(detail: DnsDetail) -> str:
+    """What signatures are, where they were asked for and came."""
+    return detail.dnssec if detail.dnssec and detail.signatures else ""
 
 
 def _answers(values: Sequence[str]) -> str:

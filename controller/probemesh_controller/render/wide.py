@@ -12,6 +12,7 @@ from probemesh_controller.render.rows import Row, rows
 from probemesh_controller.render.table import summary_line
 from probemesh_controller.render.text import Cell, columns, ms_text, paint
 from probemesh_controller.render.tls import tls_lines
+from probemesh_controller.render.zone import zone_lines
 
 _HEADER = [
     "FROM",
@@ -42,6 +43,8 @@ def render(results: Sequence[TargetResult], width: int, color: bool = False, str
         lines = [paint(escape(result.target.text), "bold", color), "", *table]
         seen = tls_lines(result, UNCUT, color)
         lines += ["", *seen] if seen else []
+        servers = zone_lines(result, UNCUT, color)
+        lines += ["", *servers] if servers else []
         lines += ["", *found] if found else []
         compared = consistency_table(result, color)
         lines += ["", *compared] if compared else []
