@@ -21,7 +21,7 @@ Key = TypeVar("Key", bound=Hashable)
 #: A list of ports has an aspect a port; more than this are not shown.
 MOST_ASPECTS = 100
 #: Where so many vantage points were told as many things, the thing is made anew for everyone who asks.
-DISTINCT: Mapping[Aspect, int] = {Aspect.BODY: 3, Aspect.BANNER: 3, Aspect.DATAGRAM: 2}
+DISTINCT: Mapping[Aspect, int] = {Aspect.BODY: 3, Aspect.BANNER: 3, Aspect.ANSWER: 3, Aspect.DATAGRAM: 2}
 #: One family is slower where its median is so many times the other's, and so much above it.
 SLOWER_RATIO = 2.0
 SLOWER_MS = 10.0

@@ -20,6 +20,7 @@ from probemesh_shared.model import (
     TlsDetail,
     UdpDetail,
 )
+from probemesh_shared.steady import banner_line, steady, timeless
 from probemesh_shared.words import NOT_MEASURED, Aspect, DnsSource, FailureKind, Kind, Outcome
 
 #: Stands among ``parts`` for a name, or a record, that is said not to be.
@@ -59,12 +60,10 @@ def said(row: Measurement) -> Iterator[Said]:
             yield from _certificate(row.port, tls, held)
         case HttpDetail() as http:
             yield from _http(row.port, http, held)
-        case TcpDetail(banner=bytes() as banner, banner_protocol=protocol) if banner:
-            line = banner_line(banner, protocol)
-            yield Said(Aspect.BANNER, row.port, frozenset({line}), line, held=held)
-        case UdpDetail(answer=bytes() as answer) if answer:
-            text = f"{len(answer)} bytes, {_digest(answer)}"
-            yield Said(Aspect.DATAGRAM, row.port, frozenset({answer.hex()}), text, held=held)
+        case TcpDetail() as tcp:
+            yield from _tcp(row.port, tcp, held)
+        case UdpDetail() as udp:
+            yield from _datagram(row.port, udp, held)
 
 
 # --- names --------------------------------------------------------------------------------------------
@@ -163,26 +162,29 @@ def _http(port: int | None, http: HttpDetail, held: bool) -> Iterator[Said]:
             return
 
 
+def _tcp(port: int | None, tcp: TcpDetail, held: bool) -> Iterator[Said]:
+    if tcp.banner:
+        line = banner_line(tcp.banner, tcp.banner_protocol)
+        yield Said(Aspect.BANNER, port, frozenset({line}), line, held=held)
+    if tcp.answer:
+        line = banner_line(tcp.answer, None)
+        yield Said(Aspect.ANSWER, port, frozenset({_digest(steady(tcp.answer))}), line, held=held)
+
+
+#: Requests whose answer is about who asks.
+_OF_THE_ASKER = frozenset({"stun"})
+
+
+def _datagram(port: int | None, udp: UdpDetail, held: bool) -> Iterator[Said]:
+    """What a ready-made request was told is compared by what it says; other answers byte by byte."""
+    if udp.protocol is not None and udp.answer_text is not None:
+        if udp.protocol not in _OF_THE_ASKER:
+            text = f"{udp.protocol}: {timeless(udp.answer_text)[:_LONGEST]}"
+            yield Said(Aspect.DATAGRAM, port, frozenset({text}), text, held=held)
+    elif udp.answer:
+        text = f"{len(udp.answer)} bytes, {_digest(udp.answer)}"
+        yield Said(Aspect.DATAGRAM, port, frozenset({udp.answer.hex()}), text, held=held)
+
+
 def _digest(data: bytes) -> str:
     return f"sha256 {hashlib.sha256(data).hexdigest()[:16]}"
-
-
-#: Addresses, times of day, dates, long numbers, and tokens of 16 and more that hold a digit.
-_VOLATILE = re.compile(
-    rb"\d{1,3}(?:\.\d{1,3}){3}|\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?|\d{4}-\d\d-\d\d"
-    rb"|(?=[A-Za-z+/_=-]{0,64}\d)[A-Za-z0-9+/_=-]{16,}|\d{6,}"
-)
-
-
-def steady(data: bytes) -> bytes:
-    """Without what a page that is the same for everybody may show each of them differently."""
-    return _VOLATILE.sub(b"*", data[:4096])
-
-
-def banner_line(banner: bytes, protocol: str | None) -> str:
-    """The first line; of SSH as it stands, of others without what is made for one connection."""
-    line = banner[:256].splitlines()[0] if banner.strip() else b""
-    if protocol != "ssh":
-        line = steady(re.sub(rb"<[^>]*>", b"*", line))
-        line = re.sub(rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? .*", b"*", line)
-    return line.decode("utf-8", "backslashreplace")[:_LONGEST]

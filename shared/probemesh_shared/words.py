@@ -279,5 +279,6 @@ class Aspect(StrEnum):
     BODY = "body"
     SERVER = "server"
     BANNER = "banner"
+    ANSWER = "answer"
     DATAGRAM = "datagram"
     FAMILY_RTT = "family-rtt"

@@ -23,7 +23,7 @@ from probemesh_shared.model import (
     UdpDetail,
     Vantage,
 )
-from probemesh_shared.said import banner_line, steady
+from probemesh_shared.steady import banner_line, steady
 from probemesh_shared.targets import parse_target
 from probemesh_shared.words import Aspect, DnsSource, FailureKind, Kind, Origin, Outcome, Stage
 
@@ -200,6 +200,23 @@ def test_datagrams_need_two_who_were_told_the_same() -> None:
     told = [[row(Kind.UDP, UdpDetail("open", bytes([n])))] for n in (1, 2)]
     assert Aspect.DATAGRAM not in views(*told)
     assert not views(*told, told[0])[Aspect.DATAGRAM].agreed
+
+
+def test_ready_made_requests_are_compared_by_what_their_answers_say() -> None:
+    def ntp(offset: str, stratum: int = 2) -> list[Measurement]:
+        text = f"stratum {stratum}, refid 192.0.2.1, offset {offset} ms"
+        return [row(Kind.UDP, UdpDetail("open", b"x", protocol="ntp", answer_text=text))]
+
+    assert views(ntp("+0.1"), ntp("-3.2"))[Aspect.DATAGRAM].agreed
+    assert not views(ntp("+0.1"), ntp("-3.2"), ntp("0", stratum=16))[Aspect.DATAGRAM].agreed
+    stun = UdpDetail("open", b"x", protocol="stun", answer_text="mapped address 192.0.2.7:9")
+    assert Aspect.DATAGRAM not in views([row(Kind.UDP, stun)])
+
+
+def test_what_tcp_was_answered_is_compared_without_what_is_of_the_moment() -> None:
+    told = [[row(Kind.TCP, TcpDetail(answer=b"PONG at 12:00:0%d" % n))] for n in (1, 2)]
+    assert views(*told)[Aspect.ANSWER].agreed
+    assert not views(*told, [row(Kind.TCP, TcpDetail(answer=b"-ERR unknown"))])[Aspect.ANSWER].agreed
 
 
 def tried(address: str, *rtts: float, outcome: Outcome = Outcome.OK) -> Measurement:

@@ -23,14 +23,16 @@ from probemesh_controller.diagnosis.facts import Facts
 
 #: Of HTTP the first that differs is said: where the status differs, so does all that follows.
 _HTTP = (Aspect.STATUS, Aspect.LOCATION, Aspect.BODY)
+_TALK = (Aspect.BANNER, Aspect.ANSWER, Aspect.DATAGRAM)
 #: These change by themselves more often than not.
-_VOLATILE = frozenset({Aspect.BODY, Aspect.BANNER, Aspect.DATAGRAM})
+_VOLATILE = frozenset({Aspect.BODY, *_TALK})
 _NOUNS = {
     Aspect.STATUS: "HTTP status",
     Aspect.LOCATION: "redirects",
     Aspect.BODY: "HTTP bodies",
     Aspect.RECORDS: "records",
     Aspect.BANNER: "banners",
+    Aspect.ANSWER: "answers",
     Aspect.DATAGRAM: "datagrams",
 }
 _Groups = list[list[Told]]
@@ -39,7 +41,7 @@ _Groups = list[list[Told]]
 def answers_differ_rule(facts: Facts) -> Iterator[Finding]:
     """At most one finding about HTTP a port, and one of each other aspect."""
     said: set[int] = set()
-    for aspect in (*_HTTP, Aspect.RECORDS, Aspect.BANNER, Aspect.DATAGRAM):
+    for aspect in (*_HTTP, Aspect.RECORDS, *_TALK):
         for port, rows in told(facts, aspect).items():
             if aspect in _HTTP and port in said:
                 continue
