@@ -232,3 +232,23 @@ def test_bare_text_is_left_to_udp(tmp_path):
     assert read.options["expect"] == ("pong",)
     with pytest.raises(InvalidRequest, match="has no value"):
         saved.read("a", {"expect": ["pong"]}, "the file", path)
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "probing.md"
+
+
+def test_the_guide_s_example_reads_and_names_what_is_built_in(tmp_path):
+    guide = GUIDE.read_text("utf-8")
+    example = guide.partition("### Modules")[2].partition("```toml\n")[2].partition("```")[0]
+    path = tmp_path / "config.toml"
+    path.write_text(
+        example.replace(
+            "[contexts.staging.modules", "[contexts.staging]\nmesh = 'm'\n[contexts.staging.modules"
+        )
+    )
+    loaded = config.load(path)
+    assert set(loaded.modules) == {"shop", "walled-off"}
+    for source, modules in (("the file", loaded.modules), ("x", loaded.contexts["staging"].modules)):
+        for name, table in modules.items():
+            assert saved.read(name, table, source, path).options
+    assert all(f"`--module {name}`" in guide or f"`{name}`" in guide for name in saved._BUILT_IN)

@@ -155,6 +155,8 @@ JUDGED = [
     (Kind.DNS, "ttl-min=60s", "ttl-min=1h"),
     (Kind.DNS, "flag=rd", "flag=aa"),
     (Kind.TCP, "state=open", "state=closed"),
+    (Kind.TCP, "banner=SSH-2.0", "banner=SSH-1"),
+    (Kind.TCP, "answer=hex:5353482d", "answer=hex:00"),
     (Kind.UDP, "answer=pong ping", "answer=pang"),
     (Kind.UDP, "answer=hex:706f6e67", "answer=hex:00"),
     (Kind.UDP, "state=open", "state=closed"),
@@ -194,7 +196,6 @@ def test_every_kind_and_every_judge_but_those_of_answers_not_given_here_is_held(
         *(
             "answer-not",
             "address",
-            "banner",
             "authority",
             "additional",
             "dnssec",
