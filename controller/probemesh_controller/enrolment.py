@@ -21,6 +21,7 @@ from probemesh_shared.rpc.explain import when
 from probemesh_shared.rpc.peer import Peer, peer_of
 from probemesh_shared.words import Role
 
+from probemesh_controller.engine import software
 from probemesh_controller.pki.ca import CertificateAuthority, Issued, check_csr
 from probemesh_controller.store.port import AgentRecord, CertificateRecord, Store, TokenRecord
 from probemesh_controller.store.worker import AsyncStore
@@ -115,13 +116,18 @@ class Enroller:
 
         Raises :class:`CertificateRefused` for who is revoked or not known.
         """
+        self.check(store, peer)
+        return self._record(store, Subject(self._ca.mesh, Role.AGENT, peer.id, peer.name), key)
+
+    @staticmethod
+    def check(store: Store, peer: Peer) -> None:
+        """Raises :class:`CertificateRefused` for an agent that is revoked or not known."""
         present = store.certificate(peer.serial)
         agent = store.agent_by_id(peer.id)
         if present is None or agent is None:
             raise CertificateRefused("this agent is not known here", "join again with a new token")
         if present.revoked or agent.revoked:
             raise CertificateRefused("this certificate has been revoked", _NEW_TOKEN)
-        return self._record(store, Subject(self._ca.mesh, Role.AGENT, agent.id, peer.name), key)
 
 
 class Enrolment(EnrolmentServicer):
@@ -132,11 +138,13 @@ class Enrolment(EnrolmentServicer):
         ca: CertificateAuthority,
         store: AsyncStore,
         revoked: Revoked,
+        attached: Callable[[str], bool] = lambda agent_id: False,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._ca = ca
         self._store = store
         self._revoked = revoked
+        self._attached = attached
         self._enroller = Enroller(ca, wall_ns)
 
     async def Enrol(self, request: enrol_pb2.EnrolRequest, context: Any) -> enrol_pb2.EnrolResponse:
@@ -164,3 +172,9 @@ class Enrolment(EnrolmentServicer):
         return enrol_pb2.RenewResponse(
             certificate_pem=made.issued.certificate_pem, ca_pem=self._ca.certificate_pem
         )
+
+    async def Standing(self, request: enrol_pb2.StandingRequest, context: Any) -> enrol_pb2.StandingResponse:
+        """Changes nothing, and is no session: a second one would take the first one's place."""
+        peer = peer_of(context)
+        await self._store.call(lambda store: self._enroller.check(store, peer))
+        return enrol_pb2.StandingResponse(software=software(), attached=self._attached(peer.id))

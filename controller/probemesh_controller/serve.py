@@ -68,7 +68,9 @@ async def _controller(state: Path, listen: str, public: str | None) -> AsyncIter
             engine.on_revoked = server.revoke
             server.add(add_FleetServicer_to_server, FleetService(engine))
             server.add(add_MeshServicer_to_server, MeshService(engine))
-            server.add(add_EnrolmentServicer_to_server, Enrolment(ca, store, server.revoke))
+            server.add(
+                add_EnrolmentServicer_to_server, Enrolment(ca, store, server.revoke, engine.fleet.connected)
+            )
             port = await server.start(listen)
             renewing = asyncio.create_task(_renew(state, server, identity), name="certificate")
             try:

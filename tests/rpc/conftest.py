@@ -90,7 +90,16 @@ async def _reached_stream(request: Any, context: Any) -> AsyncIterator[Any]:
     yield
 
 
-for name in ("ListAgents", "CancelRun", "LabelAgent", "RevokeAgent", "CreateToken", "Enrol", "Renew"):
+for name in (
+    "ListAgents",
+    "CancelRun",
+    "LabelAgent",
+    "RevokeAgent",
+    "CreateToken",
+    "Enrol",
+    "Renew",
+    "Standing",
+):
     setattr(Services, name, staticmethod(_reached))
 
 

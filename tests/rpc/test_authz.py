@@ -37,7 +37,7 @@ EXPECTED = {
         "Mesh/CreateToken",
         "Agent/Attach",
     },
-    Role.AGENT: {"Fleet/Attach", "Enrolment/Renew"},
+    Role.AGENT: {"Fleet/Attach", "Enrolment/Standing", "Enrolment/Renew"},
     Role.JOIN: {"Enrolment/Enrol"},
     Role.CONTROLLER: {"Agent/Attach"},
 }

@@ -44,6 +44,11 @@ class EnrolmentStub:
                 request_serializer=probemesh_dot_v1_dot_enrol__pb2.RenewRequest.SerializeToString,
                 response_deserializer=probemesh_dot_v1_dot_enrol__pb2.RenewResponse.FromString,
                 _registered_method=True)
+        self.Standing = channel.unary_unary(
+                '/probemesh.v1.Enrolment/Standing',
+                request_serializer=probemesh_dot_v1_dot_enrol__pb2.StandingRequest.SerializeToString,
+                response_deserializer=probemesh_dot_v1_dot_enrol__pb2.StandingResponse.FromString,
+                _registered_method=True)
 
 
 class EnrolmentServicer:
@@ -62,6 +67,13 @@ class EnrolmentServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Standing(self, request, context):
+        """How the agent that asks stands with the mesh. Its session, if it has one, goes on undisturbed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EnrolmentServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -74,6 +86,11 @@ def add_EnrolmentServicer_to_server(servicer, server):
                     servicer.Renew,
                     request_deserializer=probemesh_dot_v1_dot_enrol__pb2.RenewRequest.FromString,
                     response_serializer=probemesh_dot_v1_dot_enrol__pb2.RenewResponse.SerializeToString,
+            ),
+            'Standing': grpc.unary_unary_rpc_method_handler(
+                    servicer.Standing,
+                    request_deserializer=probemesh_dot_v1_dot_enrol__pb2.StandingRequest.FromString,
+                    response_serializer=probemesh_dot_v1_dot_enrol__pb2.StandingResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -130,6 +147,33 @@ class Enrolment:
             '/probemesh.v1.Enrolment/Renew',
             probemesh_dot_v1_dot_enrol__pb2.RenewRequest.SerializeToString,
             probemesh_dot_v1_dot_enrol__pb2.RenewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Standing(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/probemesh.v1.Enrolment/Standing',
+            probemesh_dot_v1_dot_enrol__pb2.StandingRequest.SerializeToString,
+            probemesh_dot_v1_dot_enrol__pb2.StandingResponse.FromString,
             options,
             channel_credentials,
             insecure,

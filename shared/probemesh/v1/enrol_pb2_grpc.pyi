@@ -36,6 +36,8 @@ class EnrolmentStub:
     Enrol: _grpc.UnaryUnaryMultiCallable[_enrol_pb2.EnrolRequest, _enrol_pb2.EnrolResponse]
     Renew: _grpc.UnaryUnaryMultiCallable[_enrol_pb2.RenewRequest, _enrol_pb2.RenewResponse]
     """With the present certificate, for a new key, before the old one expires."""
+    Standing: _grpc.UnaryUnaryMultiCallable[_enrol_pb2.StandingRequest, _enrol_pb2.StandingResponse]
+    """How the agent that asks stands with the mesh. Its session, if it has one, goes on undisturbed."""
 
 @_typing.type_check_only
 class EnrolmentAsyncStub(EnrolmentStub):
@@ -43,6 +45,8 @@ class EnrolmentAsyncStub(EnrolmentStub):
     Enrol: _aio.UnaryUnaryMultiCallable[_enrol_pb2.EnrolRequest, _enrol_pb2.EnrolResponse]  # type: ignore[assignment]
     Renew: _aio.UnaryUnaryMultiCallable[_enrol_pb2.RenewRequest, _enrol_pb2.RenewResponse]  # type: ignore[assignment]
     """With the present certificate, for a new key, before the old one expires."""
+    Standing: _aio.UnaryUnaryMultiCallable[_enrol_pb2.StandingRequest, _enrol_pb2.StandingResponse]  # type: ignore[assignment]
+    """How the agent that asks stands with the mesh. Its session, if it has one, goes on undisturbed."""
 
 class EnrolmentServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -59,5 +63,13 @@ class EnrolmentServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_enrol_pb2.RenewResponse, _abc.Awaitable[_enrol_pb2.RenewResponse]]:
         """With the present certificate, for a new key, before the old one expires."""
+
+    @_abc_1.abstractmethod
+    def Standing(
+        self,
+        request: _enrol_pb2.StandingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enrol_pb2.StandingResponse, _abc.Awaitable[_enrol_pb2.StandingResponse]]:
+        """How the agent that asks stands with the mesh. Its session, if it has one, goes on undisturbed."""
 
 def add_EnrolmentServicer_to_server(servicer: EnrolmentServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -19,6 +19,7 @@ _VIEWER = _OPERATOR | {Role.VIEWER}
 ALLOWED: Mapping[str, frozenset[Role]] = MappingProxyType(
     {
         "/probemesh.v1.Fleet/Attach": _AGENT,
+        "/probemesh.v1.Enrolment/Standing": _AGENT,
         "/probemesh.v1.Agent/Attach": _OPERATOR | {Role.CONTROLLER},
         "/probemesh.v1.Enrolment/Enrol": _JOIN,
         "/probemesh.v1.Enrolment/Renew": _AGENT,
@@ -36,6 +37,7 @@ ALLOWED: Mapping[str, frozenset[Role]] = MappingProxyType(
 _WORDS: Mapping[str, str] = MappingProxyType(
     {
         "/probemesh.v1.Fleet/Attach": "offer itself as a vantage point",
+        "/probemesh.v1.Enrolment/Standing": "ask how an agent stands",
         "/probemesh.v1.Agent/Attach": "send jobs to an agent",
         "/probemesh.v1.Enrolment/Enrol": "join the mesh",
         "/probemesh.v1.Enrolment/Renew": "renew an agent's certificate",
