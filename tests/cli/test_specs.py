@@ -95,6 +95,7 @@ def build(target, **options):
             DnsSpec(dnssec=True, checking_disabled=True, no_recurse=True, all_servers=True, edns_size=512),
         ),
         ("h:443", {"kinds": ["tls"], "sni": "web"}, TlsSpec(server_name="web")),
+        ("https://h/x", {"kinds": ["tls"]}, TlsSpec()),
         ("h:25", {"kinds": ["tls"], "starttls": "SMTP"}, TlsSpec(starttls=StartTls.SMTP)),
         (
             "h:1",
@@ -175,6 +176,8 @@ def test_several_kinds_are_several_specs_each_once():
         ("db:1", {"all_servers": True}, "--all-servers belongs to the kind dns"),
         ("dns:a", {"record_type": "QQ"}, "no DNS record type"),
         ("db:1", {"kinds": ["tcp"], "enumerate": True}, "--enumerate belongs to the kind tls"),
+        ("db:1-17", {"kinds": ["tls"], "enumerate": True}, "too many ports for --enumerate"),
+        ("h", {"kinds": ["tls"]}, "tls needs a port"),
         ("db:1", {"kinds": ["tls"], "tls_min": "SSLv3"}, "'SSLv3' is no version of TLS"),
         ("db:1", {"kinds": ["tls"], "tls_min": "1.3", "tls_max": "1.0"}, "TLSv1.3 is above --tls-max TLSv1"),
         ("db:1", {"kinds": ["tls"], "ciphers": "A B"}, "is no cipher list"),

@@ -167,6 +167,26 @@ async def test_a_server_that_takes_what_was_not_offered_is_not_asked_for_ever(be
     assert told.connections < 20
 
 
+async def test_a_server_that_takes_no_more_connections_ends_it(bench: Bench) -> None:
+    """As one does that limits how many a client may open: what was found so far is told."""
+    connections: list[int] = []
+
+    async def handler(reader, writer) -> None:
+        connections.append(1)
+        await reader.read(4096)
+        if len(connections) == 4:
+            server.close()
+        writer.close()
+
+    server = await asyncio.start_server(handler, "127.0.0.1", 0)
+    async with server:
+        told = await found(bench, server.sockets[0].getsockname()[1])
+    assert not told.complete
+    reasons = [one.reason or "" for one in told.versions]
+    assert reasons[-1].startswith("connection 4 of these failed: connection refused")
+    assert of(told, "TLSv1.3").complete and not of(told, "TLSv1").complete
+
+
 async def test_it_keeps_to_this_agents_share_of_the_address(bench: Bench) -> None:
     """By the same slots as the samples: loopback alone is exempt, so the turn itself is counted."""
     from probemesh_agent.env import ProbeLog

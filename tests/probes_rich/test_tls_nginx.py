@@ -71,6 +71,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         "asking": served(leaf, inner, more=asking),
         "only-1.2": served(leaf, inner, more="ssl_protocols TLSv1.2;"),
         "only-1.3": served(leaf, inner, more="ssl_protocols TLSv1.3;"),
+        "no-such-name": served(leaf, inner, more="ssl_reject_handshake on;"),
         "staple": stapling(leaf, "V"),
         "staple-revoked": stapling(revoked, "R"),
     }
@@ -127,6 +128,13 @@ async def test_alpn_is_what_was_offered_and_is_spoken(bench: Bench, world: World
     neither = await bench.one(world.spec(alpn=("imap",)), at(world.ports["good-h2"]))
     assert (both.alpn, one.alpn) == ("h2", "http/1.1")
     assert neither.outcome is Outcome.TLS_FAILS and detail(neither).alert == "no_application_protocol"
+
+
+async def test_a_name_that_is_not_served_is_told_so(bench: Bench, world: World) -> None:
+    row = await bench.one(world.spec(), at(world.ports["no-such-name"]))
+    assert row.outcome is Outcome.TLS_FAILS and row.failure is not None
+    assert detail(row).alert == "unrecognized_name"
+    assert row.failure.detail.endswith("(it does not serve the name asked for)")
 
 
 async def test_versions_are_kept_within_what_was_asked_for(bench: Bench, world: World) -> None:

@@ -116,6 +116,7 @@ def locked() -> bytes:
         (TlsSettings(ca=b"\xff\xfe"), "--ca"),
         (TlsSettings(ciphers="NO-SUCH"), "NO-SUCH"),
         (TlsSettings(min_version="TLSv9"), "TLSv9"),
+        (TlsSettings(max_version=""), "cannot be offered"),
         (TlsSettings(client_cert=CLIENT.pem, client_key=LEAF.key_pem), "do not belong together"),
         (TlsSettings(client_cert=CLIENT.pem, client_key=locked()), "cannot be read"),
         (TlsSettings(client_cert=CLIENT.pem), "cannot be read"),
@@ -134,6 +135,13 @@ async def test_what_openssl_does_not_take_is_unsupported(
     async with serving(silent) as port:
         (row,) = await bench.run(spec, at(port))
     assert row.outcome is Outcome.UNSUPPORTED and row.samples == ()
+
+
+@pytest.mark.parametrize("alpn", [("",), ("x" * 256,), ("ü",)])
+async def test_protocols_that_cannot_be_offered_are_unsupported(bench: Bench, alpn: tuple[str, ...]) -> None:
+    async with serving(silent) as port:
+        row = await bench.one(TlsSpec(QUICK, alpn=alpn), at(port))
+    assert row.outcome is Outcome.UNSUPPORTED
 
 
 def test_the_key_touches_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

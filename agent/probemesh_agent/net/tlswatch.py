@@ -8,8 +8,6 @@ import weakref
 from typing import Any
 
 from probemesh_agent.env import TlsSeen
-from probemesh_agent.wire.tlsciphers import TLS12, TLS13
-from probemesh_agent.wire.tlsflight import authorities, key_exchange_group, server_hello
 
 _HANDSHAKE = 22
 _SERVER_HELLO, _TICKET, _KEY_EXCHANGE, _REQUEST = 2, 4, 12, 13
@@ -41,6 +39,10 @@ def _told(session: Any, direction: str, version: int, content: int, kind: int, d
 
 
 def _take(seen: TlsSeen, kind: int, body: bytes, version: int) -> None:
+    # an idle agent has no use for these; kinds that shake hands have imported them before any time is taken
+    from probemesh_agent.wire.tlsciphers import TLS12, TLS13
+    from probemesh_agent.wire.tlsflight import authorities, key_exchange_group, server_hello
+
     if kind == _SERVER_HELLO:
         hello = server_hello(body)
         seen.cipher, seen.group = hello.cipher, hello.group

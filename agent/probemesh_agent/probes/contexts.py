@@ -11,6 +11,7 @@ from probemesh_shared import failures
 from probemesh_shared.model import TlsSpec
 from probemesh_shared.words import Stage
 
+import probemesh_agent.wire.tlsflight  # noqa: F401 - here, and not within a handshake that is timed
 from probemesh_agent.env import ProbeFailed
 
 VERSIONS = {
@@ -68,7 +69,8 @@ class Contexts:
 
     def _make(self, judging: bool) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.set_alpn_protocols(list(self._alpn))
+        with _told("the protocols given (--alpn) cannot be offered"):
+            context.set_alpn_protocols(list(self._alpn))
         if judging and self.settings.ca is not None:
             _trust(context, self.settings.ca)
         elif judging:

@@ -108,6 +108,8 @@ def build_specs(asked: Asked, targets: Sequence[Target]) -> tuple[Spec, ...]:
     for target in targets:
         for kind in kinds:
             _check_fit(kind, target)
+            if kind is Kind.TLS and asked.tls.enumerate and count_ports(target.ports) > 16:
+                raise InvalidRequest(f"{target.text} has too many ports for --enumerate", "16 at most")
     for name in given:
         if not any(kind in _BELONGS[name] for kind in kinds):
             belongs = " and ".join(_BELONGS[name])
