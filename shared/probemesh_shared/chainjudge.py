@@ -102,8 +102,9 @@ def _of_links(chain: Sequence[CertificateJson], judged: Judged) -> Iterator[Chai
             yield _problem("untrusted-root", way[-1], f"{top['subject']} is no root that is trusted here")
         yield _note("root-included", way[-1], "the root was sent along, which clients have or do not trust")
     if way != sorted(way):
-        order = ", ".join(str(index) for index in way)
-        yield _note("wrong-order", way[1], f"not in the order of issue, which is {order}: some clients stop")
+        order = ", ".join(str(index + 1) for index in way)
+        text = f"not in the order of issue, which is certificates {order}: some clients stop"
+        yield _note("wrong-order", way[1], text)
     for index in range(len(chain)):
         if index not in way:
             yield _surplus(chain, index)

@@ -13,14 +13,18 @@ _HANDSHAKE = 22
 _SERVER_HELLO, _TICKET, _KEY_EXCHANGE, _REQUEST = 2, 4, 12, 13
 _HEADER = 4
 
+#: The class below :class:`ssl.SSLContext`, whose own setter makes enums of every number: twice the time, and
+#: that within the handshake that is timed.
+_ssl_context: Any = ssl.SSLContext.__base__
+
 _watched: "weakref.WeakKeyDictionary[Any, TlsSeen]" = weakref.WeakKeyDictionary()
 
 
 def prepare(context: ssl.SSLContext) -> None:
     """Before a session is made of it: sessions take the hook along."""
-    hook: Any = context
-    if hasattr(hook, "_msg_callback") and hook._msg_callback is None:
-        hook._msg_callback = _told
+    hook: Any = getattr(_ssl_context, "_msg_callback", None)
+    if hook is not None and hook.__get__(context) is None:
+        hook.__set__(context, _told)
 
 
 def watch(session: ssl.SSLObject, seen: TlsSeen) -> None:
@@ -29,8 +33,10 @@ def watch(session: ssl.SSLObject, seen: TlsSeen) -> None:
 
 
 def _told(session: Any, direction: str, version: int, content: int, kind: int, data: bytes) -> None:
+    if content != _HANDSHAKE or direction != "read":
+        return
     seen = _watched.get(session)
-    if seen is None or direction != "read" or content != _HANDSHAKE:
+    if seen is None:
         return
     try:
         _take(seen, kind, data[_HEADER:], version)

@@ -78,7 +78,10 @@ def _handshake(detail: TlsDetail) -> _Told:
     if detail.version is not None:
         parts = [detail.version, detail.cipher, detail.key_exchange]
         alpn = f"ALPN {detail.alpn}" if detail.alpn else "no ALPN"
-        yield "handshake", ", ".join([*(part for part in parts if part), alpn])
+        after = f", after STARTTLS ({detail.starttls})" if detail.starttls is not None else ""
+        yield "handshake", ", ".join([*(part for part in parts if part), alpn]) + after
+    if detail.server_name is not None:
+        yield "asked for", detail.server_name
     if detail.alert is not None:
         yield "alert", detail.alert
 
