@@ -54,8 +54,9 @@ def said(row: Measurement) -> Iterator[Said]:
     held = row.outcome is Outcome.OK
     match row.detail:
         case DnsDetail() as dns:
-            yield from _resolved(dns)
-            yield from _answered(dns, row.outcome)
+            answered = tuple(_answered(dns, row.outcome))
+            yield from answered
+            yield from (one for one in _resolved(dns) if not _is_same_ask(dns, one, answered))
         case TlsDetail() as tls:
             yield from _certificate(row.port, tls, held)
         case HttpDetail() as http:
@@ -86,6 +87,12 @@ def is_literal(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_same_ask(dns: DnsDetail, one: Said, answered: Iterable[Said]) -> bool:
+    """The host's own resolver said what its nameserver says when asked directly: that is said once."""
+    mine = dns.server in dns.resolvers and one.by != HOSTS_FILE
+    return mine and any((one.aspect, one.parts) == (other.aspect, other.parts) for other in answered)
 
 
 def _resolved(dns: DnsDetail) -> Iterator[Said]:

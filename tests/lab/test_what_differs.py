@@ -205,7 +205,8 @@ def test_one_waits_longer_for_the_same_answer(mesh: Mesh) -> None:
     assert code == 0
     assert verdicts(result) == [("slow-from", ["tokyo-1"])]
     (finding,) = result["findings"]
-    assert (finding["confidence"], finding["scope"]["port"]) == ("possible", 7003)
+    assert (finding["confidence"], finding["scope"]["port"]) == ("likely", 7003)
+    assert "from there is not: it is not the distance" in finding["summary"]
 
 
 def test_the_table_says_in_a_line_what_differs(mesh: Mesh) -> None:

@@ -67,6 +67,21 @@ def test_addresses_are_grouped_with_their_resolver() -> None:
     assert not view.agreed
 
 
+def test_an_own_nameserver_that_is_asked_directly_speaks_for_the_resolver() -> None:
+    def asked(server: str, value: str) -> list[Measurement]:
+        records = (DnsRecord("web.internal", "A", 60, value),)
+        told = ("web.internal", "A", True, server, None, "NOERROR", (), records, ("192.0.2.7",))
+        return [row(Kind.DNS, DnsDetail(*told, resolvers=("10.0.0.53",)))]
+
+    def values(*told: list[Measurement]) -> set[str]:
+        return set(groups(views(*told)[Aspect.IPV4_ADDRESSES]))
+
+    assert values(asked("10.0.0.53", "192.0.2.7")) == {"192.0.2.7 (server 10.0.0.53)"}
+    both = {"192.0.2.7 (resolver 10.0.0.53)"}
+    assert values(asked("10.0.0.53", "10.9.9.9")) == both | {"10.9.9.9 (server 10.0.0.53)"}
+    assert values(asked("8.8.8.8", "192.0.2.7")) == both | {"192.0.2.7 (server 8.8.8.8)"}
+
+
 def test_the_hosts_file_is_no_resolver() -> None:
     told = resolved("192.0.2.7", lookup=SystemLookup(source=DnsSource.HOSTS_FILE))
     assert groups(views(told)[Aspect.IPV4_ADDRESSES]) == {"192.0.2.7 (its /etc/hosts)": ("v0",)}

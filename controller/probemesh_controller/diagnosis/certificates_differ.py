@@ -49,7 +49,7 @@ def _finding(facts: Facts, port: int, groups: _Groups) -> Finding:
         scope=Scope(minority(groups), (facts.target.text,), "tcp", port or None),
         confidence=Confidence.LIKELY if shared and not alike else Confidence.POSSIBLE,
         summary=f"{where} shows different certificates: {seen}{note}",
-        evidence=evidence_of(groups, lambda row: f"certificate {_text([row])}"),
+        evidence=evidence_of(groups, lambda row: _text([row]).replace("one ", "a certificate ", 1)),
         alternatives=_alternatives(groups, shared, alike),
         next_test=_next(facts, port, groups),
     )

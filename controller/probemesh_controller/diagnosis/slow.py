@@ -1,10 +1,10 @@
 """Rule for vantage points from which a target is slow, beside the others, at the same address.
 
 Distance is no fault, and a finding says so by its confidence: ``possible``, unless the same vantage point
-is as fast as the others to another target of the run."""
+is as fast as the others to another target of the run, or by a lower rung to the same address."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from probemesh_shared.model import Evidence, Finding, Scope
@@ -71,22 +71,36 @@ def quick_sources(observations: Iterable[Observation]) -> frozenset[str]:
 
 
 def slow_rule(facts: Facts) -> Iterator[Finding]:
-    """For each vantage point the lowest rung at which it shows; those of one rung and confidence together."""
-    lowest: dict[str, tuple[int, str, int]] = {}
-    rows: defaultdict[tuple[int, str, int, bool], list[Lag]] = defaultdict(list)
-    for lag in lags(facts.observations):
-        one = lag.seen
-        quick = one.source in facts.quick
-        if not lag.slow or (len(lag.others) < 2 and not quick):
+    """For each vantage point the lowest rung at which it shows; those of one rung, and of one reason not to
+    blame the distance, together."""
+    lowest: dict[str, int] = {}
+    fine: dict[tuple[str, str | None], Kind] = {}
+    rows: defaultdict[tuple[int, str, int, str], list[Lag]] = defaultdict(list)
+    for lag in lags(facts.observations):  # from the lowest rung up
+        one, rung = lag.seen, rung_order(lag.seen.kind)
+        if not lag.slow:
+            fine.setdefault((one.source, one.address), one.kind)
             continue
-        rung = rung_order(one.kind), one.transport, one.port or 0
-        if lowest.setdefault(one.source, rung)[0] == rung[0]:
-            rows[(*rung, quick)].append(lag)
-    for (_, _, port, quick), found in sorted(rows.items()):
-        yield _finding(facts, port, quick, found)
+        near = _near(one, facts.quick, fine)
+        if (len(lag.others) > 1 or near) and lowest.setdefault(one.source, rung) == rung:
+            rows[rung, one.transport, one.port or 0, near].append(lag)
+    for (_, _, port, near), found in sorted(rows.items()):
+        yield _finding(facts, port, near, found)
 
 
-def _finding(facts: Facts, port: int, quick: bool, found: Sequence[Lag]) -> Finding:
+def _near(one: Observation, quick: Collection[str], fine: Mapping[tuple[str, str | None], Kind]) -> str:
+    """Why it is not the distance; empty where it may be."""
+    kind = fine.get((one.source, one.address))
+    if kind is not None and rung_order(kind) < rung_order(one.kind):
+        return f"though {_word(kind)} from there is not: it is not the distance"
+    return "as fast as others to another target of this run" if one.source in quick else ""
+
+
+def _word(kind: Kind) -> str:
+    return "ping" if kind is Kind.ICMP else kind.value
+
+
+def _finding(facts: Facts, port: int, near: str, found: Sequence[Lag]) -> Finding:
     worst: dict[str, Lag] = {}
     for lag in sorted(found, key=lambda lag: lag.others_ms - lag.mine_ms):
         worst.setdefault(lag.seen.source, lag)
@@ -94,30 +108,30 @@ def _finding(facts: Facts, port: int, quick: bool, found: Sequence[Lag]) -> Find
     seen = worst[slow[0]].seen
     others = {one.source for lag in worst.values() for one in lag.others}
     against = sorted(others - set(slow) or others)
-    sure = quick and all(len(lag.others) > 1 for lag in found)
+    sure = near and all(len(lag.others) > 1 for lag in found)
+    what = f"icmp:{facts.target.host}" if seen.kind is Kind.ICMP else facts.target.text
     return Finding(
         verdict=Verdict.SLOW_FROM,
         scope=Scope(
             slow, (facts.target.text,), seen.transport, port or None, family_of(lag.seen for lag in found)
         ),
         confidence=Confidence.LIKELY if sure else Confidence.POSSIBLE,
-        summary=_summary(facts, port, quick, worst, against),
+        summary=_summary(facts, port, near, worst, against),
         evidence=_evidence(found, slow),
-        alternatives=() if quick else (Verdict.VANTAGE_IMPAIRED,),
-        next_test=f"meshctl probe icmp:{facts.target.host} --from {slow[0]},{against[0]} --count 20",
+        alternatives=() if near else (Verdict.VANTAGE_IMPAIRED,),
+        next_test=f"meshctl probe {what} --from {slow[0]},{against[0]} --count 20",
     )
 
 
-def _summary(facts: Facts, port: int, quick: bool, worst: Mapping[str, Lag], against: Sequence[str]) -> str:
+def _summary(facts: Facts, port: int, near: str, worst: Mapping[str, Lag], against: Sequence[str]) -> str:
     slow = sorted(worst)
     first = worst[slow[0]]
     told = names([f"{name} ({_ms(worst[name].mine_ms)})" for name in slow])
-    kind = "ping" if first.seen.kind is Kind.ICMP else first.seen.kind.value
-    near = "as fast as others to another target of this run"
-    note = near if quick else "which may be far away: no fault in itself"
+    note = near or "which may be far away: no fault in itself"
     return (
-        f"{asked_at(facts, port)} is slow from {told}, {note}: {kind}, medians of {ENOUGH_SAMPLES} answers"
-        f" or more at the same address, against {_ms(first.others_ms)} from {names(against)}"
+        f"{asked_at(facts, port)} is slow from {told}, {note}; {_word(first.seen.kind)}, medians of"
+        f" {ENOUGH_SAMPLES} answers or more at the same address, against {_ms(first.others_ms)}"
+        f" from {names(against)}"
     )
 
 
