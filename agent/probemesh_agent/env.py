@@ -53,11 +53,14 @@ class Resolution:
 
 
 class ProbeFailed(Exception):
-    """Raised by :class:`Network` streams inside a kind; carries the failure that belongs into the sample."""
+    """Raised by :class:`Network` streams inside a kind; carries the failure that belongs into the sample.
 
-    def __init__(self, failure: Failure) -> None:
+    ``at`` names the place where that is not the target: a proxy, the target of a redirect."""
+
+    def __init__(self, failure: Failure, at: str = "") -> None:
         super().__init__(failure.detail)
         self.failure = failure
+        self.at = at
         self.seen: TlsSeen | None = None  # where it was a handshake that failed
 
 

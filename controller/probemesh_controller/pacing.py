@@ -59,7 +59,9 @@ def demand(spec: Spec, target: Target) -> Demand:
         case TlsSpec():
             further = 1 + spec.ocsp + _ENUMERATED * spec.enumerate  # one, where a chain does not verify
             return Demand(connects=(count + further) * ports)
-        case TcpSpec() | HttpSpec():
+        case HttpSpec():
+            return Demand(connects=count * ports * (spec.follow + 1))
+        case TcpSpec():
             return Demand(connects=count * ports)
         case LadderSpec():
             return Demand(packets=count, connects=count * ports + 2 if target.ports else 0)

@@ -25,6 +25,8 @@ from probemesh_shared.jsonshape import (
     FailureJson,
     FindingJson,
     HttpDetailJson,
+    HttpHopJson,
+    HttpPhasesJson,
     IcmpErrorJson,
     MeasurementJson,
     ResultJson,
@@ -45,6 +47,8 @@ from probemesh_shared.model import (
     Failure,
     Finding,
     HttpDetail,
+    HttpHop,
+    HttpPhases,
     IcmpDetail,
     IcmpError,
     Measurement,
@@ -420,9 +424,36 @@ def _version_taken(one: TlsVersionTaken) -> TlsVersionTakenJson:
     }
 
 
+def _hop(hop: HttpHop) -> HttpHopJson:
+    return {
+        "url": hop.url,
+        "method": hop.method,
+        "status": hop.status,
+        "location": hop.location,
+        "address": hop.address,
+        "port": hop.port,
+        "version": hop.version,
+        "tls_verified": hop.tls_verified,
+        "phases": _phases(hop.phases),
+    }
+
+
+def _phases(phases: HttpPhases) -> HttpPhasesJson:
+    return {
+        "dns_ms": _ms(phases.dns_ms),
+        "connect_ms": _ms(phases.connect_ms),
+        "tls_ms": _ms(phases.tls_ms),
+        "first_byte_ms": _ms(phases.first_byte_ms),
+        "transfer_ms": _ms(phases.transfer_ms),
+        "total_ms": _ms(phases.total_ms),
+        "proxy_ms": _ms(phases.proxy_ms),
+        "send_ms": _ms(phases.send_ms),
+        "redirects_ms": _ms(phases.redirects_ms),
+    }
+
+
 def _http(detail: HttpDetail, parse: ParseCertificate, at: str) -> HttpDetailJson:
     body, body_hex = _bytes(detail.body)
-    phases = detail.phases
     return {
         "url": detail.url,
         "method": detail.method,
@@ -435,13 +466,16 @@ def _http(detail: HttpDetail, parse: ParseCertificate, at: str) -> HttpDetailJso
         "body_hex": body_hex,
         "body_truncated": detail.body_truncated,
         "location": detail.location,
-        "phases": {
-            "dns_ms": _ms(phases.dns_ms),
-            "connect_ms": _ms(phases.connect_ms),
-            "tls_ms": _ms(phases.tls_ms),
-            "first_byte_ms": _ms(phases.first_byte_ms),
-            "transfer_ms": _ms(phases.transfer_ms),
-            "total_ms": _ms(phases.total_ms),
-        },
+        "phases": _phases(detail.phases),
         "tls": _tls(detail.tls, parse, at) if detail.tls else None,
+        "effective_url": detail.effective_url,
+        "effective_address": detail.effective_address,
+        "redirects": [_hop(hop) for hop in detail.redirects],
+        "head_size": detail.head_size,
+        "sent_size": detail.sent_size,
+        "received_size": detail.received_size,
+        "content_length": detail.content_length,
+        "content_encoding": detail.content_encoding,
+        "proxy": detail.proxy,
+        "notes": list(detail.notes),
     }

@@ -260,6 +260,23 @@ class HttpPhasesJson(TypedDict):
     first_byte_ms: Ms | None
     transfer_ms: Ms | None
     total_ms: Ms | None
+    proxy_ms: Annotated[Ms | None, "CONNECT and its answer"]
+    send_ms: Annotated[Ms | None, "the beginning of first_byte_ms"]
+    redirects_ms: Annotated[Ms | None, "all requests before this one together"]
+
+
+class HttpHopJson(TypedDict):
+    """One answer that redirected and was followed."""
+
+    url: str
+    method: str
+    status: int | None
+    location: str | None
+    address: str | None
+    port: int | None
+    version: str | None
+    tls_verified: Annotated[bool | None, "null without TLS, or where it was not judged"]
+    phases: HttpPhasesJson
 
 
 class HeaderJson(TypedDict):
@@ -281,6 +298,16 @@ class HttpDetailJson(TypedDict):
     location: str | None
     phases: HttpPhasesJson
     tls: TlsDetailJson | None
+    effective_url: Annotated[str | None, "of the last request of the chain, as all but url and method"]
+    effective_address: str | None
+    redirects: Annotated[list[HttpHopJson], "answers that were followed, in order"]
+    head_size: Annotated[int | None, "bytes; HTTP/2: of the packed header block"]
+    sent_size: Annotated[int | None, "bytes of the request, TLS aside"]
+    received_size: Annotated[int | None, "bytes of the answer with all framing, TLS aside"]
+    content_length: Annotated[int | None, "as the answer declares it"]
+    content_encoding: Annotated[str | None, "other than identity; never undone"]
+    proxy: Annotated[str | None, "HOST:PORT; address is then the proxy's"]
+    notes: Annotated[list[str], "what is odd and no failure, for people"]
 
 
 DetailJson = IcmpDetailJson | TcpDetailJson | UdpDetailJson | DnsDetailJson | TlsDetailJson | HttpDetailJson

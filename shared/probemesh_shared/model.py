@@ -164,13 +164,22 @@ class TlsSpec:
 @dataclass(frozen=True, slots=True)
 class HttpSpec:
     """``expect_status`` are inclusive ranges, empty: 200-399; a ``status`` expectation comes before them.
-    Redirects are reported, not followed."""
+    Redirects are reported, and up to ``follow`` of them followed.
+
+    ``secret_headers`` hold credentials (and ``body`` may): they are in no text made of a spec, and go to the
+    target's own origin only; those for the proxy (``Proxy-Authorization``) go to the proxy only.
+    """
 
     options: Options = Options()
     method: str = "GET"
     headers: tuple[tuple[str, str], ...] = ()
     expect_status: tuple[PortRange, ...] = ()
     server_name: str | None = None
+    http_version: str | None = None  # "1.1" or "2"; None: what ALPN comes to over TLS, 1.1 in the clear
+    body: bytes | None = field(default=None, repr=False)  # at most 64 KiB
+    secret_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    follow: int = 0  # redirects, at most 20
+    proxy: str | None = None  # HOST:PORT, spoken to in the clear
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,7 +442,11 @@ class TlsDetail:
 
 @dataclass(frozen=True, slots=True)
 class HttpPhases:
-    """Milliseconds of each phase of one request; None: the phase did not happen or did not end."""
+    """Milliseconds of each phase of one request; None: the phase did not happen or did not end.
+
+    With a proxy ``dns_ms`` and ``connect_ms`` are the proxy's. ``send_ms`` is the beginning of
+    ``first_byte_ms``. ``redirects_ms`` is what all requests before this one took together.
+    """
 
     dns_ms: float | None = None
     connect_ms: float | None = None
@@ -441,10 +454,34 @@ class HttpPhases:
     first_byte_ms: float | None = None
     transfer_ms: float | None = None
     total_ms: float | None = None
+    proxy_ms: float | None = None  # CONNECT and its answer
+    send_ms: float | None = None
+    redirects_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpHop:
+    """One answer that redirected and was followed. ``tls_verified`` None: no TLS, or not judged."""
+
+    url: str = ""
+    method: str = ""
+    status: int | None = None
+    location: str | None = None
+    address: str | None = None
+    port: int | None = None
+    version: str | None = None
+    tls_verified: bool | None = None
+    phases: HttpPhases = HttpPhases()
 
 
 @dataclass(frozen=True, slots=True)
 class HttpDetail:
+    """``url`` and ``method`` are what was asked for; all the rest is of the last request of the chain.
+
+    Sizes are in bytes as they came, whatever their encoding: ``body_size`` without the framing of HTTP,
+    ``head_size`` with it (HTTP/2: the packed header block), ``received_size`` all of it, TLS aside.
+    """
+
     url: str = ""
     method: str = ""
     version: str | None = None
@@ -457,6 +494,16 @@ class HttpDetail:
     location: str | None = None
     phases: HttpPhases = HttpPhases()
     tls: TlsDetail | None = None
+    effective_url: str | None = None
+    effective_address: str | None = None
+    redirects: tuple[HttpHop, ...] = ()
+    head_size: int | None = None
+    sent_size: int | None = None
+    received_size: int | None = None
+    content_length: int | None = None  # as the answer declares it
+    content_encoding: str | None = None  # other than identity
+    proxy: str | None = None  # HOST:PORT
+    notes: tuple[str, ...] = ()  # what is odd and no failure, for people
 
 
 Detail = IcmpDetail | TcpDetail | UdpDetail | DnsDetail | TlsDetail | HttpDetail

@@ -144,6 +144,8 @@ def certificate_verified(vantage: Vantage) -> bool | None:
         detail = row.detail.tls if isinstance(row.detail, HttpDetail | DnsDetail) else row.detail
         if isinstance(detail, TlsDetail) and detail.verified is not None:
             verdicts.add(detail.verified)
+        if isinstance(row.detail, HttpDetail):
+            verdicts.update(hop.tls_verified for hop in row.detail.redirects if hop.tls_verified is not None)
     return None if not verdicts else False not in verdicts
 
 

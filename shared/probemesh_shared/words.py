@@ -71,6 +71,8 @@ class Stage(StrEnum):
     SEND = "send"
     RECEIVE = "receive"
     HTTP = "http"
+    PROXY = "proxy"  # reaching the proxy, or the target by it
+    REDIRECT = "redirect"  # getting an answer from where a redirect led
 
 
 class FailureKind(StrEnum):

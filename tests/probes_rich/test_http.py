@@ -103,7 +103,7 @@ async def test_proxies_in_the_environment_are_ignored(bench: Bench, monkeypatch:
 async def test_bad_certificate_does_not_stop_it(bench: Bench, authority: trustme.CA) -> None:
     context = server_context(authority, "other.example", alpn=("h2", "http/1.1"))
     async with serving(saying(OK), context) as port:
-        row = await bench.one(HttpSpec(QUICK), at(port, secure=True))
+        row = await bench.one(HttpSpec(QUICK, http_version="1.1"), at(port, secure=True))
     told = detail(row)
     assert row.outcome is Outcome.OK and told.tls is not None
     assert told.tls.verified is False and told.tls.chain and told.tls.alpn == "http/1.1"

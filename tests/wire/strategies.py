@@ -30,6 +30,7 @@ _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "info_code": st.integers(0, 65535),
     "serial": st.integers(0, (1 << 32) - 1),
     "target_index": st.integers(0, 1 << 31),
+    "follow": st.integers(0, 20),
     "ttl_s": st.integers(0, (1 << 32) - 1),
     "protocol": st.integers(1, 1000),
     "min_protocol": st.integers(1, 1000),

@@ -220,7 +220,7 @@ class RichRun:
         try:
             told = await exchange.attempt(min(now + self.options.timeout_s, self.env.deadline))
         except ProbeFailed as failed:
-            told = Attempted(None, self._in_words(failed.failure, now))
+            told = Attempted(None, _at(failed.at, self._in_words(failed.failure, now)))
         told = self._unless_starved(told, (self.env.lag_ns() - lag_ns) / 1e6, exchange.log)
         if told.failure is None:
             return Sample(
@@ -262,6 +262,10 @@ class RichRun:
             return replace(failure, detail=f"no answer within {self.options.timeout_s:g} s")
         detail = f"no answer within the {round(left_s, 1):g} s that were left of the run"
         return replace(failure, detail=detail)
+
+
+def _at(place: str, failure: Failure) -> Failure:
+    return replace(failure, detail=f"{place}: {failure.detail}") if place else failure
 
 
 def not_tried(

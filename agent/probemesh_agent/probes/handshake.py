@@ -7,6 +7,7 @@ to that. Where nothing but an old version or cipher is spoken, the second handsh
 """
 
 import contextlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from probemesh_shared.model import Failure, Options, TlsDetail
@@ -60,9 +61,13 @@ def name_to_verify(unit: Unit, server_name: str | None) -> str:
     return str(strip_scope(literal)) if literal is not None else chosen.removesuffix(".")
 
 
+Dial = Callable[[float], Awaitable[Stream]]
+
+
 @dataclass(slots=True)
 class Handshaker:
-    """Opens TLS streams to one unit; ``detail`` gathers what they came to."""
+    """Opens TLS streams to one unit; ``detail`` gathers what they came to. ``dial``: what to go through in
+    place of a connection to the unit's own address and port."""
 
     unit: Unit
     options: Options
@@ -74,6 +79,7 @@ class Handshaker:
     judging: bool = True
     starttls: StartTls | None = None  # asked for in the clear, before the handshake
     let_in: bool = False
+    dial: Dial | None = None
 
     def __post_init__(self) -> None:
         self.detail = replace(self.detail, server_name=self.server_name)
@@ -107,7 +113,7 @@ class Handshaker:
         """A stream on which the next bytes are TLS. Raises ProbeFailed, with nothing left open."""
         protocol = self.protocol
         self.detail = replace(self.detail, starttls=protocol)
-        stream = await self.env.network.connect(self.unit.address, self.unit.port, self.options, deadline)
+        stream = await (self.dial or self._connect)(deadline)
         try:
             if protocol is not None:
                 await upgrade(stream, protocol, deadline, self.log)
@@ -172,6 +178,9 @@ class Handshaker:
             client_certificate_authorities=seen.authorities or self.detail.client_certificate_authorities,
         )
 
+    async def _connect(self, deadline: float) -> Stream:
+        return await self.env.network.connect(self.unit.address, self.unit.port, self.options, deadline)
+
     def _noted(self, failed: ProbeFailed) -> ProbeFailed:
         self._look(failed.seen, complete=False)
         if self.detail.version is None:
@@ -187,7 +196,7 @@ class Handshaker:
         given = self.contexts.settings.client_cert is not None
         ours = "did not take the one given" if given else "was given none (--client-cert, --client-key)"
         told = replace(failure, detail=f"{failure.detail}; it asked for a client certificate and {ours}")
-        return ProbeFailed(told)
+        return ProbeFailed(told, failed.at)
 
 
 def _worth_a_weaker_one(failure: Failure) -> bool:

@@ -83,6 +83,17 @@ def probe(
     # http
     method: options.Method = None,
     header: options.Headers = None,
+    http_version: options.HttpVersion = None,
+    data: options.Data = None,
+    auth_basic: options.AuthBasic = None,
+    auth_bearer: options.AuthBearer = None,
+    follow: options.Follow = False,
+    max_redirects: options.MaxRedirects = None,
+    proxy: options.Proxy = None,
+    proxy_auth: options.ProxyAuth = None,
+    range_: options.Range = None,
+    if_none_match: options.IfNoneMatch = None,
+    if_modified_since: options.IfModifiedSince = None,
     # what is expected
     expect: options.Expect = None,
     expect_status: options.ExpectStatus = None,
@@ -162,7 +173,21 @@ def probe(
                 enumerate=enumerate_,
                 ocsp=ocsp,
             ),
-            http=HttpAsked(method=method, headers=header or ()),
+            http=HttpAsked(
+                method=method,
+                headers=header or (),
+                http_version=http_version,
+                data=data,
+                auth_basic=auth_basic,
+                auth_bearer=auth_bearer,
+                follow=follow,
+                max_redirects=max_redirects,
+                proxy=proxy,
+                proxy_auth=proxy_auth,
+                range=range_,
+                if_none_match=if_none_match,
+                if_modified_since=if_modified_since,
+            ),
         )
         again = Again(watch, until, every, rounds, for_, within)
         wanted = ProbeAsked(

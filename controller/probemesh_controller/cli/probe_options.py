@@ -127,6 +127,39 @@ Ocsp = Annotated[bool, typer.Option("--ocsp", help="tls: look at the stapled OCS
 # http
 Method = Annotated[str | None, typer.Option(metavar="METHOD", help="http: request method  [GET]")]
 Headers = Annotated[list[str] | None, typer.Option(metavar="'N: V'", help="http: header; may be repeated")]
+HttpVersion = Annotated[
+    str | None, typer.Option("--http-version", metavar="auto|1.1|2", help="http: version to speak  [auto]")
+]
+Data = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT|hex:…|@FILE", help="http: body to send  [by POST]"),
+]
+AuthBasic = Annotated[
+    str | None,
+    typer.Option("--auth-basic", metavar="FILE", help="http: file with user:password, or -"),
+]
+AuthBearer = Annotated[
+    str | None, typer.Option("--auth-bearer", metavar="FILE", help="http: file with a token, or -")
+]
+Follow = Annotated[bool, typer.Option("--follow", help="http: follow redirects, each judged by policy")]
+MaxRedirects = Annotated[
+    int | None, typer.Option("--max-redirects", metavar="1-20", help="http: follow at most so many  [10]")
+]
+Proxy = Annotated[
+    str | None,
+    typer.Option(metavar="http://HOST:PORT", help="http: go by this proxy, and no other"),
+]
+ProxyAuth = Annotated[
+    str | None, typer.Option("--proxy-auth", metavar="FILE", help="http: user:password for the proxy")
+]
+Range = Annotated[str | None, typer.Option("--range", metavar="0-1023", help="http: these bytes only")]
+IfNoneMatch = Annotated[
+    str | None,
+    typer.Option("--if-none-match", metavar="ETAG", help="http: ask unless it still has ETAG"),
+]
+IfModifiedSince = Annotated[
+    str | None, typer.Option("--if-modified-since", metavar="DATE", help="http: ask if changed since")
+]
 # what is expected
 Expect = Annotated[
     list[str] | None,

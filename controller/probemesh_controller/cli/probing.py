@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from probemesh_shared.clock import Clock, SystemClock
 from probemesh_shared.errors import InvalidRequest, NotFound
-from probemesh_shared.model import AgentInfo, Spec, Target, TargetResult, TcpSpec, TlsSpec
+from probemesh_shared.model import AgentInfo, HttpSpec, Spec, Target, TargetResult, TcpSpec, TlsSpec
 from probemesh_shared.outcomes import exit_code
 from probemesh_shared.selectors import LAST, SELF, check_agent, check_selection, needs_last_run, select
 from probemesh_shared.targets import count_ports, expand_ports, parse_target
@@ -21,6 +21,7 @@ from probemesh_controller.cli.keeping import Done, header_of, keep, last_run, re
 from probemesh_controller.cli.output import Format, print_results, print_share
 from probemesh_controller.cli.running import run_shown
 from probemesh_controller.cli.specs import LONGEST_S, Asked, build_specs, default_deadline, fields, saved
+from probemesh_controller.cli.specs.http import sends_in_the_clear
 from probemesh_controller.config import MeshContext
 from probemesh_controller.diagnosis import with_findings
 from probemesh_controller.render.text import counted
@@ -80,6 +81,7 @@ async def run_probe(asked: ProbeAsked) -> int:
             if target.agent is not None:
                 check_agent(target.agent, agents)
         _warn(targets, specs, names)
+        _warn_of_credentials(targets, specs)
         request = RunRequest(secrets.token_hex(16), targets, specs, names, deadline)
         run = _Run(asked, mesh, request, agents, context.name if context is not None else None)
         return await (run.once() if plan is None else run.again(plan, SystemClock()))
@@ -191,6 +193,12 @@ def _choose(
     selector = asked.from_ if asked.from_ is not None else f"all,{SELF}" if here else "all"
     last = last_run(context) if needs_last_run(selector, asked.exclude) else None
     return select(selector, asked.exclude, asked.limit, agents, here, last)
+
+
+def _warn_of_credentials(targets: Sequence[Target], specs: Sequence[Spec]) -> None:
+    for spec in specs:
+        for text in sends_in_the_clear(spec, targets) if isinstance(spec, HttpSpec) else ():
+            note(f"warning: credentials go to {text} in the clear, for everybody on the way to read")
 
 
 def _warn(targets: Sequence[Target], specs: Sequence[Spec], names: Sequence[str]) -> None:

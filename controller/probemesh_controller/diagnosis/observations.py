@@ -14,6 +14,7 @@ from types import MappingProxyType
 from probemesh_shared.model import (
     AgentInfo,
     DnsDetail,
+    Failure,
     HttpDetail,
     IcmpError,
     Measurement,
@@ -126,6 +127,8 @@ _BY_FAILURE: Mapping[FailureKind, Manner] = MappingProxyType(
 def manner_of(row: Measurement) -> Manner:
     """The manner of one measurement; never read off text."""
     failure = row.failure
+    if failure is not None and failure.stage in (Stage.PROXY, Stage.REDIRECT):
+        return _elsewhere(row, failure)
     if failure is not None and failure.kind is FailureKind.LOCAL_FILTER:
         return Manner.OWN_FILTER
     if failure is not None and failure.kind is FailureKind.NO_ROUTE:
@@ -143,6 +146,13 @@ def manner_of(row: Measurement) -> Manner:
     if failure is not None and failure.kind in _BY_FAILURE:
         return _BY_FAILURE[failure.kind]
     return _BY_OUTCOME.get(row.outcome, Manner.NOT_LOOKED)
+
+
+def _elsewhere(row: Measurement, failure: Failure) -> Manner:
+    """It broke at another place than the target. By a redirect the target had answered, and what it answered
+    leads nowhere; a proxy's failure says nothing about the target."""
+    ours = is_own_fault(row) or failure.kind is FailureKind.LOCAL_FILTER
+    return Manner.NOT_LOOKED if ours or failure.stage is Stage.PROXY else Manner.ANSWERED
 
 
 def _transport(row: Measurement) -> str:

@@ -126,6 +126,8 @@ class _StageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Stage.ValueType
     STAGE_SEND: _Stage.ValueType  # 4
     STAGE_RECEIVE: _Stage.ValueType  # 5
     STAGE_HTTP: _Stage.ValueType  # 6
+    STAGE_PROXY: _Stage.ValueType  # 20
+    STAGE_REDIRECT: _Stage.ValueType  # 21
 
 class Stage(_Stage, metaclass=_StageEnumTypeWrapper): ...
 
@@ -136,6 +138,8 @@ STAGE_TLS: Stage.ValueType  # 3
 STAGE_SEND: Stage.ValueType  # 4
 STAGE_RECEIVE: Stage.ValueType  # 5
 STAGE_HTTP: Stage.ValueType  # 6
+STAGE_PROXY: Stage.ValueType  # 20
+STAGE_REDIRECT: Stage.ValueType  # 21
 Global___Stage: _TypeAlias = Stage  # noqa: Y015
 
 class _FailureKind:
@@ -864,14 +868,25 @@ class HttpSpec(_message.Message):
     HEADERS_FIELD_NUMBER: _builtins.int
     EXPECT_STATUS_FIELD_NUMBER: _builtins.int
     SERVER_NAME_FIELD_NUMBER: _builtins.int
+    HTTP_VERSION_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    SECRET_HEADERS_FIELD_NUMBER: _builtins.int
+    FOLLOW_FIELD_NUMBER: _builtins.int
+    PROXY_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     server_name: _builtins.str
+    http_version: _builtins.str
+    body: _builtins.bytes
+    follow: _builtins.int
+    proxy: _builtins.str
     @_builtins.property
     def options(self) -> Global___Options: ...
     @_builtins.property
     def headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]: ...
     @_builtins.property
     def expect_status(self) -> _containers.RepeatedCompositeFieldContainer[Global___PortRange]: ...
+    @_builtins.property
+    def secret_headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]: ...
     def __init__(
         self,
         *,
@@ -880,13 +895,31 @@ class HttpSpec(_message.Message):
         headers: _abc.Iterable[Global___Header] | None = ...,
         expect_status: _abc.Iterable[Global___PortRange] | None = ...,
         server_name: _builtins.str | None = ...,
+        http_version: _builtins.str | None = ...,
+        body: _builtins.bytes | None = ...,
+        secret_headers: _abc.Iterable[Global___Header] | None = ...,
+        follow: _builtins.int = ...,
+        proxy: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_server_name", b"_server_name", "options", b"options", "server_name", b"server_name"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_http_version", b"_http_version", "_proxy", b"_proxy", "_server_name", b"_server_name", "body", b"body", "http_version", b"http_version", "options", b"options", "proxy", b"proxy", "server_name", b"server_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_server_name", b"_server_name", "expect_status", b"expect_status", "headers", b"headers", "method", b"method", "options", b"options", "server_name", b"server_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_http_version", b"_http_version", "_proxy", b"_proxy", "_server_name", b"_server_name", "body", b"body", "expect_status", b"expect_status", "follow", b"follow", "headers", b"headers", "http_version", b"http_version", "method", b"method", "options", b"options", "proxy", b"proxy", "secret_headers", b"secret_headers", "server_name", b"server_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__body: _TypeAlias = _typing.Literal["body"]  # noqa: Y015
+    _WhichOneofArgType__body: _TypeAlias = _typing.Literal["_body", b"_body"]  # noqa: Y015
+    _WhichOneofReturnType__http_version: _TypeAlias = _typing.Literal["http_version"]  # noqa: Y015
+    _WhichOneofArgType__http_version: _TypeAlias = _typing.Literal["_http_version", b"_http_version"]  # noqa: Y015
+    _WhichOneofReturnType__proxy: _TypeAlias = _typing.Literal["proxy"]  # noqa: Y015
+    _WhichOneofArgType__proxy: _TypeAlias = _typing.Literal["_proxy", b"_proxy"]  # noqa: Y015
     _WhichOneofReturnType__server_name: _TypeAlias = _typing.Literal["server_name"]  # noqa: Y015
     _WhichOneofArgType__server_name: _TypeAlias = _typing.Literal["_server_name", b"_server_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__body) -> _WhichOneofReturnType__body | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__http_version) -> _WhichOneofReturnType__http_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__proxy) -> _WhichOneofReturnType__proxy | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__server_name) -> _WhichOneofReturnType__server_name | None: ...
 
 Global___HttpSpec: _TypeAlias = HttpSpec  # noqa: Y015
@@ -1934,12 +1967,18 @@ class HttpPhases(_message.Message):
     FIRST_BYTE_MS_FIELD_NUMBER: _builtins.int
     TRANSFER_MS_FIELD_NUMBER: _builtins.int
     TOTAL_MS_FIELD_NUMBER: _builtins.int
+    PROXY_MS_FIELD_NUMBER: _builtins.int
+    SEND_MS_FIELD_NUMBER: _builtins.int
+    REDIRECTS_MS_FIELD_NUMBER: _builtins.int
     dns_ms: _builtins.float
     connect_ms: _builtins.float
     tls_ms: _builtins.float
     first_byte_ms: _builtins.float
     transfer_ms: _builtins.float
     total_ms: _builtins.float
+    proxy_ms: _builtins.float
+    send_ms: _builtins.float
+    redirects_ms: _builtins.float
     def __init__(
         self,
         *,
@@ -1949,10 +1988,13 @@ class HttpPhases(_message.Message):
         first_byte_ms: _builtins.float | None = ...,
         transfer_ms: _builtins.float | None = ...,
         total_ms: _builtins.float | None = ...,
+        proxy_ms: _builtins.float | None = ...,
+        send_ms: _builtins.float | None = ...,
+        redirects_ms: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_connect_ms", b"_connect_ms", "_dns_ms", b"_dns_ms", "_first_byte_ms", b"_first_byte_ms", "_tls_ms", b"_tls_ms", "_total_ms", b"_total_ms", "_transfer_ms", b"_transfer_ms", "connect_ms", b"connect_ms", "dns_ms", b"dns_ms", "first_byte_ms", b"first_byte_ms", "tls_ms", b"tls_ms", "total_ms", b"total_ms", "transfer_ms", b"transfer_ms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_connect_ms", b"_connect_ms", "_dns_ms", b"_dns_ms", "_first_byte_ms", b"_first_byte_ms", "_proxy_ms", b"_proxy_ms", "_redirects_ms", b"_redirects_ms", "_send_ms", b"_send_ms", "_tls_ms", b"_tls_ms", "_total_ms", b"_total_ms", "_transfer_ms", b"_transfer_ms", "connect_ms", b"connect_ms", "dns_ms", b"dns_ms", "first_byte_ms", b"first_byte_ms", "proxy_ms", b"proxy_ms", "redirects_ms", b"redirects_ms", "send_ms", b"send_ms", "tls_ms", b"tls_ms", "total_ms", b"total_ms", "transfer_ms", b"transfer_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_connect_ms", b"_connect_ms", "_dns_ms", b"_dns_ms", "_first_byte_ms", b"_first_byte_ms", "_tls_ms", b"_tls_ms", "_total_ms", b"_total_ms", "_transfer_ms", b"_transfer_ms", "connect_ms", b"connect_ms", "dns_ms", b"dns_ms", "first_byte_ms", b"first_byte_ms", "tls_ms", b"tls_ms", "total_ms", b"total_ms", "transfer_ms", b"transfer_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_connect_ms", b"_connect_ms", "_dns_ms", b"_dns_ms", "_first_byte_ms", b"_first_byte_ms", "_proxy_ms", b"_proxy_ms", "_redirects_ms", b"_redirects_ms", "_send_ms", b"_send_ms", "_tls_ms", b"_tls_ms", "_total_ms", b"_total_ms", "_transfer_ms", b"_transfer_ms", "connect_ms", b"connect_ms", "dns_ms", b"dns_ms", "first_byte_ms", b"first_byte_ms", "proxy_ms", b"proxy_ms", "redirects_ms", b"redirects_ms", "send_ms", b"send_ms", "tls_ms", b"tls_ms", "total_ms", b"total_ms", "transfer_ms", b"transfer_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__connect_ms: _TypeAlias = _typing.Literal["connect_ms"]  # noqa: Y015
     _WhichOneofArgType__connect_ms: _TypeAlias = _typing.Literal["_connect_ms", b"_connect_ms"]  # noqa: Y015
@@ -1960,6 +2002,12 @@ class HttpPhases(_message.Message):
     _WhichOneofArgType__dns_ms: _TypeAlias = _typing.Literal["_dns_ms", b"_dns_ms"]  # noqa: Y015
     _WhichOneofReturnType__first_byte_ms: _TypeAlias = _typing.Literal["first_byte_ms"]  # noqa: Y015
     _WhichOneofArgType__first_byte_ms: _TypeAlias = _typing.Literal["_first_byte_ms", b"_first_byte_ms"]  # noqa: Y015
+    _WhichOneofReturnType__proxy_ms: _TypeAlias = _typing.Literal["proxy_ms"]  # noqa: Y015
+    _WhichOneofArgType__proxy_ms: _TypeAlias = _typing.Literal["_proxy_ms", b"_proxy_ms"]  # noqa: Y015
+    _WhichOneofReturnType__redirects_ms: _TypeAlias = _typing.Literal["redirects_ms"]  # noqa: Y015
+    _WhichOneofArgType__redirects_ms: _TypeAlias = _typing.Literal["_redirects_ms", b"_redirects_ms"]  # noqa: Y015
+    _WhichOneofReturnType__send_ms: _TypeAlias = _typing.Literal["send_ms"]  # noqa: Y015
+    _WhichOneofArgType__send_ms: _TypeAlias = _typing.Literal["_send_ms", b"_send_ms"]  # noqa: Y015
     _WhichOneofReturnType__tls_ms: _TypeAlias = _typing.Literal["tls_ms"]  # noqa: Y015
     _WhichOneofArgType__tls_ms: _TypeAlias = _typing.Literal["_tls_ms", b"_tls_ms"]  # noqa: Y015
     _WhichOneofReturnType__total_ms: _TypeAlias = _typing.Literal["total_ms"]  # noqa: Y015
@@ -1973,6 +2021,12 @@ class HttpPhases(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__first_byte_ms) -> _WhichOneofReturnType__first_byte_ms | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__proxy_ms) -> _WhichOneofReturnType__proxy_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__redirects_ms) -> _WhichOneofReturnType__redirects_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__send_ms) -> _WhichOneofReturnType__send_ms | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tls_ms) -> _WhichOneofReturnType__tls_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__total_ms) -> _WhichOneofReturnType__total_ms | None: ...
@@ -1980,6 +2034,73 @@ class HttpPhases(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__transfer_ms) -> _WhichOneofReturnType__transfer_ms | None: ...
 
 Global___HttpPhases: _TypeAlias = HttpPhases  # noqa: Y015
+
+@_typing.final
+class HttpHop(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    LOCATION_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    TLS_VERIFIED_FIELD_NUMBER: _builtins.int
+    PHASES_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    method: _builtins.str
+    status: _builtins.int
+    location: _builtins.str
+    address: _builtins.str
+    port: _builtins.int
+    version: _builtins.str
+    tls_verified: _builtins.bool
+    @_builtins.property
+    def phases(self) -> Global___HttpPhases: ...
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        method: _builtins.str = ...,
+        status: _builtins.int | None = ...,
+        location: _builtins.str | None = ...,
+        address: _builtins.str | None = ...,
+        port: _builtins.int | None = ...,
+        version: _builtins.str | None = ...,
+        tls_verified: _builtins.bool | None = ...,
+        phases: Global___HttpPhases | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_location", b"_location", "_port", b"_port", "_status", b"_status", "_tls_verified", b"_tls_verified", "_version", b"_version", "address", b"address", "location", b"location", "phases", b"phases", "port", b"port", "status", b"status", "tls_verified", b"tls_verified", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_location", b"_location", "_port", b"_port", "_status", b"_status", "_tls_verified", b"_tls_verified", "_version", b"_version", "address", b"address", "location", b"location", "method", b"method", "phases", b"phases", "port", b"port", "status", b"status", "tls_verified", b"tls_verified", "url", b"url", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__address: _TypeAlias = _typing.Literal["address"]  # noqa: Y015
+    _WhichOneofArgType__address: _TypeAlias = _typing.Literal["_address", b"_address"]  # noqa: Y015
+    _WhichOneofReturnType__location: _TypeAlias = _typing.Literal["location"]  # noqa: Y015
+    _WhichOneofArgType__location: _TypeAlias = _typing.Literal["_location", b"_location"]  # noqa: Y015
+    _WhichOneofReturnType__port: _TypeAlias = _typing.Literal["port"]  # noqa: Y015
+    _WhichOneofArgType__port: _TypeAlias = _typing.Literal["_port", b"_port"]  # noqa: Y015
+    _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+    _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+    _WhichOneofReturnType__tls_verified: _TypeAlias = _typing.Literal["tls_verified"]  # noqa: Y015
+    _WhichOneofArgType__tls_verified: _TypeAlias = _typing.Literal["_tls_verified", b"_tls_verified"]  # noqa: Y015
+    _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
+    _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__address) -> _WhichOneofReturnType__address | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__location) -> _WhichOneofReturnType__location | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__port) -> _WhichOneofReturnType__port | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tls_verified) -> _WhichOneofReturnType__tls_verified | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
+
+Global___HttpHop: _TypeAlias = HttpHop  # noqa: Y015
 
 @_typing.final
 class HttpDetail(_message.Message):
@@ -1997,6 +2118,16 @@ class HttpDetail(_message.Message):
     LOCATION_FIELD_NUMBER: _builtins.int
     PHASES_FIELD_NUMBER: _builtins.int
     TLS_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_URL_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_ADDRESS_FIELD_NUMBER: _builtins.int
+    REDIRECTS_FIELD_NUMBER: _builtins.int
+    HEAD_SIZE_FIELD_NUMBER: _builtins.int
+    SENT_SIZE_FIELD_NUMBER: _builtins.int
+    RECEIVED_SIZE_FIELD_NUMBER: _builtins.int
+    CONTENT_LENGTH_FIELD_NUMBER: _builtins.int
+    CONTENT_ENCODING_FIELD_NUMBER: _builtins.int
+    PROXY_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
     url: _builtins.str
     method: _builtins.str
     version: _builtins.str
@@ -2006,12 +2137,24 @@ class HttpDetail(_message.Message):
     body: _builtins.bytes
     body_truncated: _builtins.bool
     location: _builtins.str
+    effective_url: _builtins.str
+    effective_address: _builtins.str
+    head_size: _builtins.int
+    sent_size: _builtins.int
+    received_size: _builtins.int
+    content_length: _builtins.int
+    content_encoding: _builtins.str
+    proxy: _builtins.str
     @_builtins.property
     def headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]: ...
     @_builtins.property
     def phases(self) -> Global___HttpPhases: ...
     @_builtins.property
     def tls(self) -> Global___TlsDetail: ...
+    @_builtins.property
+    def redirects(self) -> _containers.RepeatedCompositeFieldContainer[Global___HttpHop]: ...
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -2027,19 +2170,45 @@ class HttpDetail(_message.Message):
         location: _builtins.str | None = ...,
         phases: Global___HttpPhases | None = ...,
         tls: Global___TlsDetail | None = ...,
+        effective_url: _builtins.str | None = ...,
+        effective_address: _builtins.str | None = ...,
+        redirects: _abc.Iterable[Global___HttpHop] | None = ...,
+        head_size: _builtins.int | None = ...,
+        sent_size: _builtins.int | None = ...,
+        received_size: _builtins.int | None = ...,
+        content_length: _builtins.int | None = ...,
+        content_encoding: _builtins.str | None = ...,
+        proxy: _builtins.str | None = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_body_size", b"_body_size", "_location", b"_location", "_reason", b"_reason", "_status", b"_status", "_tls", b"_tls", "_version", b"_version", "body", b"body", "body_size", b"body_size", "location", b"location", "phases", b"phases", "reason", b"reason", "status", b"status", "tls", b"tls", "version", b"version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_body_size", b"_body_size", "_content_encoding", b"_content_encoding", "_content_length", b"_content_length", "_effective_address", b"_effective_address", "_effective_url", b"_effective_url", "_head_size", b"_head_size", "_location", b"_location", "_proxy", b"_proxy", "_reason", b"_reason", "_received_size", b"_received_size", "_sent_size", b"_sent_size", "_status", b"_status", "_tls", b"_tls", "_version", b"_version", "body", b"body", "body_size", b"body_size", "content_encoding", b"content_encoding", "content_length", b"content_length", "effective_address", b"effective_address", "effective_url", b"effective_url", "head_size", b"head_size", "location", b"location", "phases", b"phases", "proxy", b"proxy", "reason", b"reason", "received_size", b"received_size", "sent_size", b"sent_size", "status", b"status", "tls", b"tls", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_body_size", b"_body_size", "_location", b"_location", "_reason", b"_reason", "_status", b"_status", "_tls", b"_tls", "_version", b"_version", "body", b"body", "body_size", b"body_size", "body_truncated", b"body_truncated", "headers", b"headers", "location", b"location", "method", b"method", "phases", b"phases", "reason", b"reason", "status", b"status", "tls", b"tls", "url", b"url", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_body_size", b"_body_size", "_content_encoding", b"_content_encoding", "_content_length", b"_content_length", "_effective_address", b"_effective_address", "_effective_url", b"_effective_url", "_head_size", b"_head_size", "_location", b"_location", "_proxy", b"_proxy", "_reason", b"_reason", "_received_size", b"_received_size", "_sent_size", b"_sent_size", "_status", b"_status", "_tls", b"_tls", "_version", b"_version", "body", b"body", "body_size", b"body_size", "body_truncated", b"body_truncated", "content_encoding", b"content_encoding", "content_length", b"content_length", "effective_address", b"effective_address", "effective_url", b"effective_url", "head_size", b"head_size", "headers", b"headers", "location", b"location", "method", b"method", "notes", b"notes", "phases", b"phases", "proxy", b"proxy", "reason", b"reason", "received_size", b"received_size", "redirects", b"redirects", "sent_size", b"sent_size", "status", b"status", "tls", b"tls", "url", b"url", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__body: _TypeAlias = _typing.Literal["body"]  # noqa: Y015
     _WhichOneofArgType__body: _TypeAlias = _typing.Literal["_body", b"_body"]  # noqa: Y015
     _WhichOneofReturnType__body_size: _TypeAlias = _typing.Literal["body_size"]  # noqa: Y015
     _WhichOneofArgType__body_size: _TypeAlias = _typing.Literal["_body_size", b"_body_size"]  # noqa: Y015
+    _WhichOneofReturnType__content_encoding: _TypeAlias = _typing.Literal["content_encoding"]  # noqa: Y015
+    _WhichOneofArgType__content_encoding: _TypeAlias = _typing.Literal["_content_encoding", b"_content_encoding"]  # noqa: Y015
+    _WhichOneofReturnType__content_length: _TypeAlias = _typing.Literal["content_length"]  # noqa: Y015
+    _WhichOneofArgType__content_length: _TypeAlias = _typing.Literal["_content_length", b"_content_length"]  # noqa: Y015
+    _WhichOneofReturnType__effective_address: _TypeAlias = _typing.Literal["effective_address"]  # noqa: Y015
+    _WhichOneofArgType__effective_address: _TypeAlias = _typing.Literal["_effective_address", b"_effective_address"]  # noqa: Y015
+    _WhichOneofReturnType__effective_url: _TypeAlias = _typing.Literal["effective_url"]  # noqa: Y015
+    _WhichOneofArgType__effective_url: _TypeAlias = _typing.Literal["_effective_url", b"_effective_url"]  # noqa: Y015
+    _WhichOneofReturnType__head_size: _TypeAlias = _typing.Literal["head_size"]  # noqa: Y015
+    _WhichOneofArgType__head_size: _TypeAlias = _typing.Literal["_head_size", b"_head_size"]  # noqa: Y015
     _WhichOneofReturnType__location: _TypeAlias = _typing.Literal["location"]  # noqa: Y015
     _WhichOneofArgType__location: _TypeAlias = _typing.Literal["_location", b"_location"]  # noqa: Y015
+    _WhichOneofReturnType__proxy: _TypeAlias = _typing.Literal["proxy"]  # noqa: Y015
+    _WhichOneofArgType__proxy: _TypeAlias = _typing.Literal["_proxy", b"_proxy"]  # noqa: Y015
     _WhichOneofReturnType__reason: _TypeAlias = _typing.Literal["reason"]  # noqa: Y015
     _WhichOneofArgType__reason: _TypeAlias = _typing.Literal["_reason", b"_reason"]  # noqa: Y015
+    _WhichOneofReturnType__received_size: _TypeAlias = _typing.Literal["received_size"]  # noqa: Y015
+    _WhichOneofArgType__received_size: _TypeAlias = _typing.Literal["_received_size", b"_received_size"]  # noqa: Y015
+    _WhichOneofReturnType__sent_size: _TypeAlias = _typing.Literal["sent_size"]  # noqa: Y015
+    _WhichOneofArgType__sent_size: _TypeAlias = _typing.Literal["_sent_size", b"_sent_size"]  # noqa: Y015
     _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
     _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
     _WhichOneofReturnType__tls: _TypeAlias = _typing.Literal["tls"]  # noqa: Y015
@@ -2051,9 +2220,25 @@ class HttpDetail(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__body_size) -> _WhichOneofReturnType__body_size | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__content_encoding) -> _WhichOneofReturnType__content_encoding | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__content_length) -> _WhichOneofReturnType__content_length | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__effective_address) -> _WhichOneofReturnType__effective_address | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__effective_url) -> _WhichOneofReturnType__effective_url | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__head_size) -> _WhichOneofReturnType__head_size | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__location) -> _WhichOneofReturnType__location | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__proxy) -> _WhichOneofReturnType__proxy | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reason) -> _WhichOneofReturnType__reason | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__received_size) -> _WhichOneofReturnType__received_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sent_size) -> _WhichOneofReturnType__sent_size | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
     @_typing.overload

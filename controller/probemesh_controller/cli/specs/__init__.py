@@ -69,6 +69,17 @@ _BELONGS = {
     # http
     "--method": (Kind.HTTP,),
     "--header": (Kind.HTTP,),
+    "--http-version": (Kind.HTTP,),
+    "--data": (Kind.HTTP,),
+    "--auth-basic": (Kind.HTTP,),
+    "--auth-bearer": (Kind.HTTP,),
+    "--follow": (Kind.HTTP,),
+    "--max-redirects": (Kind.HTTP,),
+    "--proxy": (Kind.HTTP,),
+    "--proxy-auth": (Kind.HTTP,),
+    "--range": (Kind.HTTP,),
+    "--if-none-match": (Kind.HTTP,),
+    "--if-modified-since": (Kind.HTTP,),
 }
 
 
