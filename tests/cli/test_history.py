@@ -209,6 +209,8 @@ def test_no_secret_reaches_the_file_or_the_screen(meshctl, config_file, split, h
         (["--header=A:b"], ["--header=A: …"]),
         (["--header", "--header", "x"], ["--header", "…", "x"]),
         (["--header"], ["--header"]),
+        (["--data", '{"password": "x"}'], ["--data", "…"]),
+        (["--data=a:b", "--data", "@body.json"], ["--data=…", "--data", "@body.json"]),
         (["http://me:pw@h/"], ["http://…@h/"]),
         (["--proxy=http://me:pw@h:1"], ["--proxy=http://…@h:1"]),
         (["agent:a@b", "dns:x/A@1.1.1.1"], ["agent:a@b", "dns:x/A@1.1.1.1"]),

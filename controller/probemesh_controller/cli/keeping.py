@@ -20,7 +20,7 @@ from probemesh_controller.history.record import Header
 from probemesh_controller.history.store import History
 
 #: Options whose value is, or may hold, a secret. Of a header the name stays.
-SECRET = ("--header",)
+SECRET = ("--header", "--data")
 HIDDEN = "…"
 _USER = re.compile(r"(://)[^/@\s]+@")
 NO_MESH = "_no-mesh"
@@ -112,19 +112,21 @@ def keep(header: Header, results: Sequence[TargetResult]) -> None:
 def without_secrets(arguments: Sequence[str]) -> tuple[str, ...]:
     """The command line as it may be kept and shown: no value of a header, no password in a URL."""
     out: list[str] = []
-    secret = False
+    secret = ""
     for word in arguments:
         option, equals, value = word.partition("=")
         if secret:
-            out.append(_hidden(word))
+            out.append(_hidden(secret, word))
         elif equals and option in SECRET:
-            out.append(f"{option}={_hidden(value)}")
+            out.append(f"{option}={_hidden(option, value)}")
         else:
             out.append(_USER.sub(rf"\1{HIDDEN}@", word))
-        secret = not secret and word in SECRET
+        secret = word if not secret and word in SECRET else ""
     return tuple(out)
 
 
-def _hidden(value: str) -> str:
+def _hidden(option: str, value: str) -> str:
+    if option == "--data":
+        return value if value.startswith("@") else HIDDEN
     name, colon, _ = value.partition(":")
     return f"{name}: {HIDDEN}" if colon else HIDDEN
