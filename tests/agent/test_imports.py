@@ -49,6 +49,7 @@ def test_running_jobs_loads_a_kind_when_it_is_asked_for() -> None:
     )
     assert "dns" not in loaded(code + "list(p), Kind.DNS in p")
     assert "dns" in loaded(code + "p[Kind.DNS]")
+    assert not {"h11", "h2"} & loaded(code + "p[Kind.DNS]"), "only where somebody asks by HTTPS"
 
 
 #: What one live link and no job do without: each was in a budget's way once.

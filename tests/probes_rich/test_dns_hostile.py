@@ -4,6 +4,7 @@ import asyncio
 import struct
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import dns.flags
@@ -14,10 +15,11 @@ import h2.connection
 import h2.events
 import pytest
 import trustme
+from probemesh_shared.convert import from_proto, to_proto
 from probemesh_shared.model import DnsSpec, Measurement, Target
 from probemesh_shared.words import DnssecStatus, DnsTransport, FailureKind, Origin, Outcome, Stage
 
-from tests.probes_rich.rich_bench import QUICK, Bench, server_context
+from tests.probes_rich.rich_bench import QUICK, Bench, server_context, silent
 from tests.probes_rich.rich_bench import serving as streaming
 from tests.probes_rich.test_dns import detail, records, serving, target
 
@@ -84,6 +86,32 @@ async def test_the_largest_answer_by_tcp(bench: Bench) -> None:
     told = detail(row)
     assert told.answer_size is not None and told.answer_size > 60_000, row.log
     assert len(told.answers) + told.records_left_out == 245 and told.records_left_out > 0
+    message = to_proto(row)
+    assert message.ByteSize() < 300_000 and from_proto(Measurement, message) == row
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize("transport", DnsTransport)
+async def test_cancelled_and_late_probes_leave_nothing_open(bench: Bench, transport: DnsTransport) -> None:
+    """Against a server that accepts and says nothing, by every way."""
+    async with serving(lambda query: []) as (udp, _), streaming(silent) as tcp:
+        port = udp if transport is DnsTransport.UDP else tcp
+        spec = DnsSpec(replace(QUICK, timeout_s=5.0), transport=transport)
+        await bench.one(spec, target("a.example", port, "TXT"), seconds=0.3)  # loads what is loaded once
+        before = descriptors()
+        row = await bench.one(spec, target("a.example", port, "TXT"), seconds=0.3)
+        assert row.failure is not None and row.failure.kind is FailureKind.TIMEOUT
+        assert descriptors() == before
+        probe = asyncio.create_task(bench.one(spec, target("a.example", port, "TXT")))
+        await asyncio.sleep(0.1)
+        probe.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await probe
+        await asyncio.sleep(0)
+        assert descriptors() == before
 
 
 @pytest.mark.parametrize("sent", [b"\xff\xff" + b"x" * 1000, b"\x00\x00", b"\x00"])

@@ -160,6 +160,26 @@ def test_nsid_and_extended_errors():
     assert told[1].name is None and all(len(one.text) <= 500 for one in told)
 
 
+def test_options_in_disorder():
+    asked = made()
+    latin = dns.edns.GenericOption(15, b"\x00\x06m\xfcde\0")
+    told = read(asked, answered(asked, options=(dns.edns.GenericOption(15, b"\x00"), latin))).errors
+    assert [(one.info_code, one.text) for one in told] == [(6, "m\ufffdde")]
+    whole = answered(asked, options=(dns.edns.GenericOption(3, b"fra"),))
+    for size in (2, 4, 255):  # the option's length, where three bytes are left
+        assert read_answer(asked, whole[:-4] + bytes([size]) + whole[-3:]) is None, size
+
+
+@given(st.binary(max_size=60))
+def test_any_options(data: bytes):
+    asked = made()
+    opt = b"\0" + struct.pack("!HHIH", 41, 1232, 0, len(data)) + data
+    message = asked.wire[:2] + struct.pack("!HHHHH", 0x8180, 1, 0, 0, 1)
+    question = asked.wire[12 : 12 + len("a.example") + 2 + 4]
+    found = read_answer(asked, message + question + opt)
+    assert found is None or found.edns_size == 1232
+
+
 def test_failures_say_what_the_server_says():
     asked = made()
     errors = (DnsExtendedError(18, "prohibited", "not you\x1b"),)
@@ -183,6 +203,9 @@ def test_alias_alone_is_an_answer_where_nobody_was_to_follow_it():
     assert failed is not None and failed.errno == "NODATA" and "an alias for b.test." in failed.detail
     lame = failure_of(made(how=Asking(recurse=False, authoritative=True)), replace(alias, flags=("qr",)))
     assert lame is not None and lame.errno == "LAME"
+    gone = replace(PLAIN, rcode="NXDOMAIN", flags=("qr",))
+    lame = failure_of(made(how=Asking(recurse=False, authoritative=True)), gone)
+    assert lame is not None and lame.errno == "LAME", "it does not have the zone"
 
 
 def test_thousands_of_records_are_found_and_few_unpacked(monkeypatch: pytest.MonkeyPatch):

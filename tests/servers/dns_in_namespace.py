@@ -15,7 +15,7 @@ from probemesh_agent.probes.registry import Registry
 from probemesh_shared.clock import SystemClock
 from probemesh_shared.jsonout import result_to_json
 from probemesh_shared.model import DnsSpec, Measurement, Options, Target, TargetResult, Vantage
-from probemesh_shared.words import Kind, Outcome
+from probemesh_shared.words import Family, Kind, Outcome
 
 
 async def rows(asked: dict[str, Any]) -> list[Any]:
@@ -23,7 +23,8 @@ async def rows(asked: dict[str, Any]) -> list[Any]:
     network = SystemNetwork(clock, Policy.typed_by_user())
     name, kind, server = asked.pop("name"), asked.pop("type", None), asked.pop("server", None)
     target = Target(f"dns:{name}", name, record_type=kind, server=server)
-    spec = DnsSpec(Options(count=1, timeout_s=2.0), **asked)
+    family = Family(asked.pop("family", "both"))
+    spec = DnsSpec(Options(count=1, timeout_s=2.0, family=family), **asked)
     found: list[Measurement] = []
     async for batch in Registry()[Kind.DNS].run(
         spec, [target], ProbeEnv(network, clock, clock.monotonic() + 20)

@@ -117,12 +117,14 @@ def test_servers_that_cannot_be_asked_have_rows_too(world: World) -> None:
 
 
 def test_zone_above_the_name_by_family_and_through_a_named_resolver(world: World) -> None:
-    deep, alias, six, missing = world.ask(
+    only, deep, alias, six, missing = world.ask(
+        {"name": f"www.{ZONE}", "type": "A", "all_servers": True, "family": "ipv6"},
         {"name": f"deep.er.{ZONE}", "type": "A", "all_servers": True, "server": "10.9.0.53"},
         {"name": f"alias.{ZONE}", "type": "A", "all_servers": True, "transport": "tcp"},
         {"name": f"nosuch.name.{ZONE}", "type": "TXT", "all_servers": True},
         {"name": "nowhere.elsewhere", "type": "A", "all_servers": True},
     )
+    assert {row["address"] for row in only if row["address"]} == {"fd00:9::2"}
     for rows in (deep, alias, six):
         assert {row["detail"]["zone"] for row in rows if row["detail"]} == {ZONE}
     ok = [row for row in alias if row["outcome"] == "ok"]

@@ -5,18 +5,20 @@ from probemesh_shared.words import DnssecStatus, FailureKind, Origin, Stage
 
 from probemesh_agent.probes.dnswire import Answer, Question
 
+_OF_DATA = ("NOERROR", "NXDOMAIN")
+
 
 def failure_of(asked: Question, answer: Answer) -> Failure | None:
     """What an answer's rcode, its lack of records, or its lack of authority means."""
+    if asked.how.authoritative and answer.rcode in _OF_DATA and "aa" not in answer.flags:
+        detail = f"{asked.name}: the name server answers without authority for the zone (lame)"
+        return _server_failed(detail + _beside(answer), "LAME")
     if answer.rcode == "NXDOMAIN":
         detail = f"{asked.name}: no such name (NXDOMAIN){_beside(answer)}"
         return Failure(Stage.RESOLVE, FailureKind.NO_SUCH_NAME, Origin.TARGET, detail, errno="NXDOMAIN")
     if answer.rcode != "NOERROR":
         detail = f"{asked.name}: the name server answered {answer.rcode}{_beside(answer)}"
         return _server_failed(detail, answer.rcode)
-    if asked.how.authoritative and "aa" not in answer.flags:
-        detail = f"{asked.name}: the name server answers without authority for the zone (lame)"
-        return _server_failed(detail + _beside(answer), "LAME")
     if answer.has_type or (not asked.how.recurse and _alias(answer)):
         return None  # where an alias leads to is not for a server that only tells what it has
     if zone := _referred(answer):

@@ -24,7 +24,7 @@ from probemesh_shared.words import DnssecStatus, FailureKind, Origin, Stage
 
 from probemesh_agent.net.literals import parse_literal
 from probemesh_agent.probes import dnsraw
-from probemesh_agent.probes.dnsedns import Edns, errors, nsid
+from probemesh_agent.probes.dnsedns import Edns, errors, nsid, options_of
 
 #: What RFC 9715 and the DNS flag day recommend: fits every path.
 EDNS_SIZE = 1232
@@ -222,7 +222,9 @@ class _Kept:
 
 
 def _edns(data: bytes, raw: dnsraw.Raw | None) -> Edns:
-    return Edns() if raw is None else Edns(raw.klass, raw.ttl, tuple(_rdata(data, raw).options))
+    if raw is None:
+        return Edns()
+    return Edns(raw.klass, raw.ttl, options_of(data[raw.start : raw.start + raw.size]))
 
 
 def _rdata(data: bytes, raw: dnsraw.Raw) -> Any:
