@@ -5,14 +5,20 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
-from probemesh_shared.model import LadderSpec, Spec, Target
-from probemesh_shared.words import Kind
+from probemesh_shared.model import DnsSpec, LadderSpec, Spec, Target
+from probemesh_shared.words import DnsTransport, Kind
 
 from probemesh_agent.env import Probe
 
 #: A kind, and whether over TLS: then the system's authorities are read too.
 Need = tuple[Kind, bool]
 _BY_PACKETS = frozenset({Kind.ICMP, Kind.TCP, Kind.UDP})
+
+
+def _secure(kind: Kind, spec: Spec, targets: Sequence[Target]) -> bool:
+    if isinstance(spec, DnsSpec):
+        return spec.transport in (DnsTransport.DOT, DnsTransport.DOH)
+    return kind is Kind.TLS or any(target.secure for target in targets)
 
 
 class Preparation:
@@ -27,7 +33,7 @@ class Preparation:
         if isinstance(spec, LadderSpec):
             needs = await asyncio.to_thread(self._ladder, targets)
         else:
-            needs = {(kind, kind is Kind.TLS or any(target.secure for target in targets))}
+            needs = {(kind, _secure(kind, spec, targets))}
         for need in sorted(needs - self._done):
             await asyncio.to_thread(self._load, *need)
         self._done |= needs

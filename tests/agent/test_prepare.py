@@ -16,9 +16,9 @@ from probemesh_agent.prepare import Preparation
 from probemesh_agent.probes.registry import Registry
 from probemesh_agent.runner import Runner
 from probemesh_shared.clock import SystemClock
-from probemesh_shared.model import HttpSpec, Job, Options
+from probemesh_shared.model import DnsSpec, HttpSpec, Job, Options
 from probemesh_shared.targets import parse_target
-from probemesh_shared.words import Kind
+from probemesh_shared.words import DnsTransport, Kind
 
 MODULE = "probemesh_agent.probes.slow"
 
@@ -116,3 +116,33 @@ def test_after_preparing_a_climb_imports_nothing() -> None:
     late = set(done.stdout.splitlines()[-1].split()[1:])
     assert not {name for name in late if name.startswith(("h11", "dns", "probemesh_agent.probes", "ssl"))}
     assert not {name for name in late if name.startswith("probemesh_agent.engine")}
+
+
+@pytest.mark.parametrize("transport", [DnsTransport.DOT, DnsTransport.DOH])
+async def test_questions_over_tls_load_what_they_need_ahead(transport: DnsTransport) -> None:
+    told: list[bool] = []
+
+    class Told(FakeProbe):
+        def prepare(self, secure: bool) -> None:
+            told.append(secure)
+
+    preparation = Preparation({Kind.DNS: Told(Kind.DNS)})
+    target = parse_target("dns:a.example@192.0.2.53")
+    await preparation(Kind.DNS, DnsSpec(), [target])
+    await preparation(Kind.DNS, DnsSpec(transport=transport), [target])
+    await preparation(Kind.DNS, DnsSpec(transport=transport), [target])
+    assert told == [False, True], "once for each of the two"
+
+
+def test_after_preparing_dns_over_https_nothing_is_imported() -> None:
+    code = """
+import sys
+from probemesh_agent.probes.registry import Registry
+from probemesh_shared.words import DnsTransport, Kind
+probe = Registry()[Kind.DNS]
+probe.prepare(False)
+assert not {"h11", "h2"} & set(sys.modules)
+probe.prepare(True)
+assert {"h11", "h2"} <= set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

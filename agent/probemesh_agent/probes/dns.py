@@ -18,13 +18,18 @@ from probemesh_shared.words import DnsTransport, FailureKind, Family, Kind, Orig
 from probemesh_agent.env import Address, ProbeEnv, ProbeFailed, ProbeLog, Refused, Resolution
 from probemesh_agent.probes.attempts import Exchange, Plan, RichRun, Unit, not_tried
 from probemesh_agent.probes.dnsexchange import DnsExchange, ServerUnit, asked_of, asking
-from probemesh_agent.probes.dnsways import PORTS, Ways
+from probemesh_agent.probes.dnsways import PORTS, Ways, warm
 from probemesh_agent.probes.dnswire import Answer, Question, question
 from probemesh_agent.probes.dnszone import Zone, find_zone
 
 
 class DnsProbe:
     kind = Kind.DNS
+
+    def prepare(self, secure: bool) -> None:
+        """Reads what the first question over TLS or HTTPS would read meanwhile; may block."""
+        if secure:
+            warm()
 
     async def run(
         self, spec: Spec, targets: Sequence[Target], env: ProbeEnv

@@ -7,6 +7,7 @@ question are counted and passed over; an answer that comes on a connection has n
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from importlib import import_module
 
 from probemesh_shared.model import DnsSpec, Failure, TlsDetail
 from probemesh_shared.words import DnsTransport, FailureKind, Origin, Stage
@@ -25,6 +26,14 @@ _PREFIX = struct.Struct("!H")
 _LOGGED = 3  # datagrams passed over that have a line of their own
 
 _Read = Callable[[int, float], Awaitable[bytes]]
+
+
+def warm() -> None:
+    """Loads what TLS and HTTPS need; some 100 ms, once."""
+    for alpn in _ALPN.values():
+        Contexts(alpn).get(True)
+    for module in ("h11", "h2.connection"):
+        import_module(module)
 
 
 @dataclass(frozen=True, slots=True)
