@@ -1,11 +1,14 @@
 """Alignment, widths and frames."""
 
+from probemesh_controller.render import table, wide
 from probemesh_controller.render.live import Frames, frame
 from probemesh_controller.render.table import ports_text
 from probemesh_controller.render.text import Cell, clip, columns, ms_text, width_of, wrap
-from probemesh_shared.model import TargetResult, Vantage
+from probemesh_shared.model import DnsDetail, TargetResult, UdpDetail, Vantage
 from probemesh_shared.targets import parse_target
-from probemesh_shared.words import Outcome
+from probemesh_shared.words import Kind, Outcome
+
+from tests.cli.fakes import row
 
 
 def test_wide_characters_take_two_columns_and_marks_none():
@@ -39,6 +42,28 @@ def test_words_wrap_behind_their_indent():
 def test_ports_are_merged_and_cut():
     assert ports_text([80, 22, 23, 24]) == "22-24,80"
     assert ports_text(range(1, 40, 2)) == "1,3,5,7,9,11,13,15,… (20 ports)"
+
+
+def one_row(measured):
+    vantage = Vantage("berlin-1", "berlin", measured.outcome, measured.kind, (measured,))
+    return [TargetResult(parse_target(measured.target), 0, (vantage,))]
+
+
+def test_a_name_that_the_host_has_and_the_nameserver_has_not_shows_both():
+    detail = DnsDetail("localhost", "A", True, rcode="NXDOMAIN", system_addresses=("127.0.0.1",))
+    measured = row(Kind.DNS, Outcome.NAME_FAILS, (None,), target="dns:localhost", port=53, detail=detail)
+    for render in (table.render, wide.render):
+        shown = render(one_row(measured), 200)
+        assert "no such name; the host's own resolver has 127.0.0.1" in shown
+
+
+def test_a_silent_datagram_is_open_or_filtered():
+    measured = row(
+        Kind.UDP, Outcome.TIMEOUT, (None,), target="udp://ntp:123", port=123,
+        detail=UdpDetail("open|filtered"),
+    )  # fmt: skip
+    assert "✕ open|filtered" in table.render(one_row(measured), 200)
+    assert "✕ timeout, open|filtered" in wide.render(one_row(measured), 200)
 
 
 def results(count):

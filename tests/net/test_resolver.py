@@ -253,3 +253,41 @@ def test_the_kernel_knows_its_own() -> None:
     routes = Routes()
     assert routes.way(ip_address("127.8.8.8")) is Way.OWN
     assert routes.way(ip_address("203.0.113.77")) in (Way.ELSEWHERE, Way.NO_ROUTE)
+
+
+def of_one_family(host: str):
+    """As glibc: whoever is in the hosts file by one family, and in no DNS, is EAI_NONAME for the other."""
+
+    def lookup(name: bytes, port: None, family: int, kind: int) -> list[tuple[Any, ...]]:
+        found = row(host)
+        if family in (socket.AF_UNSPEC, found[0]):
+            return [found]
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    return lookup
+
+
+@pytest.mark.parametrize(("host", "other"), [("127.0.0.1", Family.IPV6), ("2001:db8::1", Family.IPV4)])
+async def test_a_name_without_an_address_of_the_family_asked_for_exists(
+    clock, host: str, other: Family
+) -> None:
+    network = made(clock, of_one_family(host))
+    told = await network.resolve(target("only.test"), Options(family=other), clock.monotonic() + 5)
+    assert told.failure is not None
+    assert (told.failure.kind, told.failure.errno) == (FailureKind.NO_ADDRESS, "EAI_ADDRFAMILY")
+
+
+async def test_a_name_that_no_family_has_does_not_exist(clock) -> None:
+    asked = []
+
+    def lookup(name: bytes, port: None, family: int, kind: int) -> list[tuple[Any, ...]]:
+        asked.append(family)
+        raise socket.gaierror(socket.EAI_NONAME if len(asked) == 1 else socket.EAI_AGAIN, "x")
+
+    network = made(clock, lookup)
+    told = await network.resolve(target("no.test"), Options(family=Family.IPV6), clock.monotonic() + 5)
+    assert told.failure is not None and told.failure.kind is FailureKind.NAME_SERVER_FAILED
+    assert asked == [socket.AF_INET6, socket.AF_UNSPEC]
+    network = made(clock, failing(socket.gaierror(socket.EAI_NONAME, "x")))
+    told = await network.resolve(target("no.test"), Options(family=Family.IPV6), clock.monotonic() + 5)
+    assert told.failure is not None and told.failure.kind is FailureKind.NO_SUCH_NAME

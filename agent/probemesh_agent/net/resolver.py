@@ -140,8 +140,20 @@ def _encoded(host: str) -> bytes | Failure:
 
 
 def _ask(lookup: Lookup, call: _Call) -> Answer:
+    """glibc says "no such name" of one family where the other is in the hosts file: then both are asked
+    for."""
+    answer = _ask_family(lookup, call, call.family)
+    if call.family is Family.BOTH or answer.failure is None or answer.failure.errno != "EAI_NONAME":
+        return answer
+    either = _ask_family(lookup, call, Family.BOTH)
+    if either.addresses:
+        return Answer(failure=from_eai(call.name.decode(), socket.EAI_ADDRFAMILY))
+    return either
+
+
+def _ask_family(lookup: Lookup, call: _Call, family: Family) -> Answer:
     try:
-        rows = lookup(call.name, None, _FAMILIES[call.family], socket.SOCK_STREAM)
+        rows = lookup(call.name, None, _FAMILIES[family], socket.SOCK_STREAM)
         found = dict.fromkeys(from_sockaddr(row[4]) for row in rows if row[0] in _KNOWN)
     except socket.gaierror as error:
         return Answer(failure=from_eai(call.name.decode(), error.errno or 0))

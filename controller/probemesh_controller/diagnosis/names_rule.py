@@ -9,7 +9,7 @@ from probemesh_shared.words import Confidence, FailureKind, Kind, Verdict
 
 from probemesh_controller.diagnosis.facts import Facts
 from probemesh_controller.diagnosis.observations import Observation
-from probemesh_controller.diagnosis.wording import evidence, names
+from probemesh_controller.diagnosis.wording import agree, evidence, evidence_with, names, saw
 
 _WHY: Mapping[FailureKind | None, str] = MappingProxyType(
     {
@@ -25,13 +25,17 @@ def name_rule(facts: Facts) -> Iterator[Finding]:
     """One finding for each way in which the name failed."""
     order = sorted(facts.names.failed.items(), key=lambda item: item[0].value if item[0] else "")
     for kind, rows in order:
-        yield _name_fails(facts, kind, rows)
+        known = tuple(one for one in rows if one.system)
+        if len(known) < len(rows):
+            yield _name_fails(facts, kind, tuple(one for one in rows if not one.system))
+        if known:
+            yield _not_in_dns(facts, kind, known)
 
 
 def _name_fails(facts: Facts, kind: FailureKind | None, rows: tuple[Observation, ...]) -> Finding:
     sources = tuple(sorted({one.source for one in rows}))
     good = tuple(sorted({one.source for one in facts.names.resolved}))
-    others = {one.source for other, seen in facts.names.failed.items() if other is not kind for one in seen}
+    others = {one.source for seen in facts.names.failed.values() for one in seen if one not in rows}
     where = f"for {names(good)} it resolves" if good else "" if others else "the same everywhere"
     if not good and len(sources) == 1 and not others:
         where = f"{sources[0]} is the only one to look"
@@ -46,6 +50,32 @@ def _name_fails(facts: Facts, kind: FailureKind | None, rows: tuple[Observation,
         alternatives=(),
         next_test=_next(host, kind, sources, facts.target.kind is Kind.DNS),
     )
+
+
+def _not_in_dns(facts: Facts, kind: FailureKind | None, rows: tuple[Observation, ...]) -> Finding:
+    """The nameserver that was asked has no address, the host's own resolver has one: the name does resolve
+    there, by another way than this server."""
+    host, sources = facts.target.host, tuple(sorted({one.source for one in rows}))
+    addresses = ", ".join(sorted({address for one in rows for address in one.system})[:3])
+    servers = tuple(sorted({one.address for one in rows if one.address}))
+    by_hand = " out of /etc/hosts" if all(one.by_hand for one in rows) else ""
+    asked = f"{agree(servers, 'the nameserver', 'the nameservers')} {names(servers)}"
+    own = agree(sources, "the host's own resolver has", "the hosts' own resolvers have")
+    return Finding(
+        verdict=Verdict.NAME_FAILS,
+        scope=Scope(sources, (facts.target.text,)),
+        confidence=_confidence(kind, len({one.source for one in rows})),
+        summary=f"{host} is not had from {asked}, asked from {names(sources)}: {_WHY.get(kind, 'it failed')};"
+        f" {own} {addresses}{by_hand}",
+        evidence=evidence_with((one, True, _beside(one)) for one in rows),
+        alternatives=(),
+        next_test=f"on {sources[0]}: getent ahosts {host}; grep hosts: /etc/nsswitch.conf",
+    )
+
+
+def _beside(one: Observation) -> str:
+    file = " out of /etc/hosts" if one.by_hand else ""
+    return f"{saw(one)}; the host's own resolver has {', '.join(one.system[:3])}{file}"
 
 
 def _confidence(kind: FailureKind | None, lookers: int) -> Confidence:

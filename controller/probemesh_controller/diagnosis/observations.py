@@ -25,7 +25,7 @@ from probemesh_shared.model import (
 )
 from probemesh_shared.outcomes import is_own_fault, rung_order
 from probemesh_shared.said import Said, said
-from probemesh_shared.words import NOT_MEASURED, FailureKind, Family, Kind, Origin, Outcome, Stage
+from probemesh_shared.words import NOT_MEASURED, DnsSource, FailureKind, Family, Kind, Origin, Outcome, Stage
 
 
 class Manner(StrEnum):
@@ -78,6 +78,8 @@ class Observation:
     server_name: str | None = None
     said: tuple[Said, ...] = ()
     rtts: tuple[float, ...] = ()  # ms, of samples that were answered
+    system: tuple[str, ...] = ()  # what the host's own resolver has for the name, beside a server's answer
+    by_hand: bool = False  # it has that from its hosts file
     at_ns: int = 0  # by the clock of the vantage point
 
     @property
@@ -170,6 +172,11 @@ def _connecting(row: Measurement) -> bool:
     return row.failure is None or row.failure.stage is Stage.CONNECT
 
 
+def _by_hand(row: Measurement) -> bool:
+    lookup = row.detail.lookup if isinstance(row.detail, DnsDetail) else None
+    return lookup is not None and lookup.source is DnsSource.HOSTS_FILE
+
+
 def _tls_detail(row: Measurement) -> TlsDetail | None:
     detail = row.detail.tls if isinstance(row.detail, HttpDetail | DnsDetail) else row.detail
     return detail if isinstance(detail, TlsDetail) else None
@@ -201,6 +208,8 @@ def _observe_row(vantage: Vantage, row: Measurement, own: frozenset[str], identi
         server_name=tls.server_name if tls else None,
         said=tuple(said(row)),
         rtts=tuple(one.rtt_ms for one in row.samples if one.outcome is Outcome.OK and one.rtt_ms is not None),
+        system=row.detail.system_addresses if isinstance(row.detail, DnsDetail) else (),
+        by_hand=_by_hand(row),
         at_ns=row.started_ns,
     )
 

@@ -18,6 +18,8 @@ from probemesh_shared.model import (
 )
 
 LONGEST_ANSWER = 200
+#: All that silence after a datagram tells.
+SILENT = "open|filtered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,16 @@ def rows(results: Sequence[TargetResult]) -> Iterator[Row]:
                 yield _row(vantage, measurement)
 
 
+def why_text(row: Measurement) -> str:
+    """Why it failed, and what the host's own resolver has beside a nameserver that has nothing."""
+    said = row.failure.detail if row.failure else ""
+    if row.failure and isinstance(row.detail, DnsDetail) and row.detail.system_addresses:
+        own = row.detail.system_addresses
+        more = f" and {len(own) - 3} more" if len(own) > 3 else ""
+        return f"{said}; the host's own resolver has {', '.join(own[:3])}{more}"
+    return said
+
+
 def _empty(result: TargetResult, vantage: Vantage) -> Row:
     said = vantage.outcome.value
     return Row(result.target.text, vantage.agent, vantage.site, said, outcome=said, detail=vantage.reason)
@@ -80,7 +92,7 @@ def _row(vantage: Vantage, row: Measurement) -> Row:
         jitter_ms=rtt.jitter_ms if rtt else None,
         stage=failure.stage.value if failure else None,
         failure=failure.kind.value if failure else None,
-        detail=failure.detail if failure else None,
+        detail=why_text(row) or None,
         status=_status(row.detail),
         answer=_answer(row.detail),
     )

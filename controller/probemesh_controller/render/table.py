@@ -21,6 +21,7 @@ from probemesh_shared.words import NOT_MEASURED, FailureKind, Kind, Outcome
 
 from probemesh_controller.render.compared import differing_lines
 from probemesh_controller.render.findings import findings_lines
+from probemesh_controller.render.rows import SILENT, why_text
 from probemesh_controller.render.text import Cell, columns, counted, ms_text, paint
 from probemesh_controller.render.tls import tls_lines
 from probemesh_controller.render.zone import zone_lines
@@ -152,10 +153,13 @@ def _sizes_text(rows: Sequence[Measurement], good: Sequence[Measurement]) -> str
 
 
 def _bad_text(rows: Sequence[Measurement], outcome: Outcome) -> str:
-    """The status where an HTTP answer was not the one expected, else the word."""
+    """The status where an HTTP answer was not the one expected, what silence of a datagram can mean, else
+    the word."""
     for row in rows:
         if isinstance(row.detail, HttpDetail) and row.detail.status and outcome is Outcome.ANSWER_UNEXPECTED:
             return str(row.detail.status)
+        if isinstance(row.detail, UdpDetail) and row.detail.state == SILENT and row.outcome is outcome:
+            return SILENT
     return outcome
 
 
@@ -203,7 +207,8 @@ def _why(vantage: Vantage) -> str:
     broken = [m for m in vantage.measurements if m.kind is vantage.failed_at and m.failure]
     exact = [m for m in broken if m.outcome is vantage.outcome]
     chosen = (exact or broken)[:1]
-    return chosen[0].failure.detail if chosen and chosen[0].failure else ""
+    return why_text(chosen[0]) if chosen else ""
+
 
 
 def _scan_cells(vantage: Vantage) -> list[Cell]:

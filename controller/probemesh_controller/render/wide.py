@@ -8,7 +8,7 @@ from probemesh_shared.words import NOT_MEASURED, Outcome
 
 from probemesh_controller.render.compared import consistency_table
 from probemesh_controller.render.findings import findings_lines
-from probemesh_controller.render.rows import Row, rows
+from probemesh_controller.render.rows import SILENT, Row, rows
 from probemesh_controller.render.table import summary_line
 from probemesh_controller.render.text import Cell, columns, ms_text, paint
 from probemesh_controller.render.tls import tls_lines
@@ -60,14 +60,16 @@ def _cells(row: Row) -> list[Cell]:
         Cell(row.kind or "–"),
         Cell(row.target),
         Cell(row.address or "–"),
-        _outcome(row.outcome or ""),
+        _outcome(row.outcome or "", row.answer == SILENT),
         *(Cell("" if count is None else str(count), right=True) for count in (row.sent, row.lost)),
         *(Cell(ms_text(time), right=True) for time in times),
         Cell(row.detail or "", "dim"),
     ]
 
 
-def _outcome(word: str) -> Cell:
+def _outcome(word: str, silent: bool) -> Cell:
+    if silent:
+        return Cell(f"✕ {word}, {SILENT}", "bad")
     if word == Outcome.OK:
         return Cell("✓ ok", "good")
     return Cell(f"– {word}", "warn") if word in NOT_MEASURED else Cell(f"✕ {word}", "bad")
