@@ -322,3 +322,24 @@ def test_payloads_from_files(tmp_path):
         read_bytes(f"@{tmp_path}", "--send")
     with pytest.raises(InvalidRequest, match="longer than"):
         read_bytes("@/dev/zero", "--send")
+
+
+@pytest.mark.parametrize(
+    ("target", "flag"),
+    [
+        ("[::1]:8444", "ipv4"),
+        ("127.0.0.1:80", "ipv6"),
+        ("icmp:192.0.2.1", "ipv6"),
+        ("http://[2001:db8::1]/", "ipv4"),
+    ],
+)
+def test_an_address_of_the_other_family_is_wrong_use(target, flag):
+    with pytest.raises(InvalidRequest, match=r"is an IPv[46] address, and -[46] was given"):
+        build(target, **{flag: True})
+    assert build(target, **{"ipv6" if flag == "ipv4" else "ipv4": True})
+
+
+def test_of_a_dns_question_the_family_is_that_of_the_way():
+    assert build("dns:192.0.2.1", ipv6=True)
+    assert build("192.0.2.1", kinds=["dns"], ipv6=True)
+    assert build("http://192.0.2.1/", ipv6=True, proxy="http://proxy.example:3128")

@@ -210,7 +210,6 @@ def _why(vantage: Vantage) -> str:
     return why_text(chosen[0]) if chosen else ""
 
 
-
 def _scan_cells(vantage: Vantage) -> list[Cell]:
     groups: dict[str, list[int]] = {"open": [], "closed": [], "filtered": [], "other": []}
     others: set[Outcome] = set()
