@@ -59,13 +59,13 @@ def _not_in_dns(facts: Facts, kind: FailureKind | None, rows: tuple[Observation,
     addresses = ", ".join(sorted({address for one in rows for address in one.system})[:3])
     servers = tuple(sorted({one.address for one in rows if one.address}))
     by_hand = " out of /etc/hosts" if all(one.by_hand for one in rows) else ""
-    asked = f"{agree(servers, 'the nameserver', 'the nameservers')} {names(servers)}"
+    asked = agree(servers, "the nameserver {} gives", "the nameservers {} give").format(names(servers))
     own = agree(sources, "the host's own resolver has", "the hosts' own resolvers have")
     return Finding(
         verdict=Verdict.NAME_FAILS,
         scope=Scope(sources, (facts.target.text,)),
         confidence=_confidence(kind, len({one.source for one in rows})),
-        summary=f"{host} is not had from {asked}, asked from {names(sources)}: {_WHY.get(kind, 'it failed')};"
+        summary=f"{asked} {names(sources)} no address of {host}: {_WHY.get(kind, 'it failed')};"
         f" {own} {addresses}{by_hand}",
         evidence=evidence_with((one, True, _beside(one)) for one in rows),
         alternatives=(),
