@@ -174,6 +174,13 @@ def _probe(commands: "argparse._SubParsersAction[Parser]") -> None:
     probe.add_argument("--ttl", type=int, metavar="N")
     probe.add_argument("--size", type=int, metavar="BYTES", help="payload of icmp and udp")
     probe.add_argument("--dont-fragment", action="store_true")
+    probe.add_argument(
+        "--expect",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="what the answer must be like; may be repeated (meshctl help expectations)",
+    )
     probe.add_argument("--policy", type=Path, metavar="F", help="TOML file: what may be probed from here")
     probe.add_argument(
         "--strict", action="store_true", help="a certificate that does not verify counts as failed"

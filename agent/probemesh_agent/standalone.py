@@ -6,10 +6,12 @@ import signal
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from probemesh_shared import jsonout, outcomes
 from probemesh_shared.clock import SystemClock
 from probemesh_shared.errors import InvalidRequest
+from probemesh_shared.expectations import belongs, of_kind, parse_expectations
 from probemesh_shared.jsonshape import CertificateJson
 from probemesh_shared.model import (
     DnsSpec,
@@ -30,6 +32,7 @@ from probemesh_shared.targets import parse_target
 from probemesh_shared.words import Family, Kind
 
 from probemesh_agent.env import ProbeEnv
+from probemesh_agent.expecting import measured
 from probemesh_agent.kit import all_probes, typed_policy
 from probemesh_agent.net.network import SystemNetwork
 from probemesh_agent.prepare import Preparation
@@ -100,13 +103,20 @@ def read_options(args: argparse.Namespace) -> Options:
         ttl=args.ttl,
         size=args.size,
         dont_fragment=args.dont_fragment,
+        expect=parse_expectations(args.expect),
     )
 
 
 def specs_of(kinds: Sequence[str], options: Options) -> tuple[Spec, ...]:
     """The ladder where no kind is named."""
     wanted = tuple(dict.fromkeys(map(Kind, kinds))) or (Kind.LADDER,)
-    return tuple(_SPECS[kind](options) for kind in wanted)
+    for one in options.expect:
+        if Kind.LADDER not in wanted and not set(wanted).intersection(belongs(one.key)):
+            kinds_of = " or --kind ".join(belongs(one.key))
+            raise InvalidRequest(
+                f"the expectation {one.key} belongs to no kind asked for", f"--kind {kinds_of}"
+            )
+    return tuple(_SPECS[kind](replace(options, expect=of_kind(options.expect, kind))) for kind in wanted)
 
 
 async def measure(
@@ -117,7 +127,8 @@ async def measure(
     rows: list[Measurement] = []
 
     async def run(spec: Spec) -> None:
-        async for batch in probes[KINDS[type(spec)]].run(spec, targets, env):
+        kind = KINDS[type(spec)]
+        async for batch in measured(probes[kind], kind, spec, targets, env):
             rows.extend(batch)
 
     async def everything() -> None:

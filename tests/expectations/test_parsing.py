@@ -206,12 +206,22 @@ JSON = json.loads('{"status": {"ready": true, "n": 2, "name": "a"}, "items": [{"
         ("items.99999999999=1", False),
         ("items.²=1", False),
         ("missing=1", False),
+        ("items=a list of 2", False),
+        ("status=an object", False),
         ("status.n=nan", False),
     ],
 )
 def test_json_at_a_path(path, met):
     (expected,) = http_expectations([parse_expectation(f"json={path}")]).json
     assert (expected.unmet(JSON) is None) is met
+
+
+def test_what_is_deeper_than_a_stack_is_no_fault():
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    (expected,) = http_expectations([parse_expectation("json=a=1")]).json
+    assert expected.unmet({"a": deep}) == "a is a list of 1 in the JSON of the answer, expected 1"
 
 
 def test_versions_as_openssl_and_http_spell_them():

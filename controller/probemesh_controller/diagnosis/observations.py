@@ -67,6 +67,7 @@ class Observation:
     manner: Manner
     attempts: int = 0
     failure: FailureKind | None = None
+    unmet: str | None = None  # what was expected and is not so, in words
     connecting: bool = True  # it broke before anything was asked of the service
     icmp: IcmpError | None = None
     status: int | None = None  # HTTP
@@ -139,6 +140,8 @@ def manner_of(row: Measurement) -> Manner:
         return Manner.NOT_LOOKED  # too big with don't-fragment: tells the path's size, not that it is broken
     if row.outcome is Outcome.OK:
         return Manner.HELD
+    if _is_unmet(failure):
+        return Manner.ANSWERED
     if row.outcome is Outcome.NAME_FAILS or (
         failure and failure.stage is Stage.RESOLVE and row.address is None
     ):
@@ -157,6 +160,11 @@ def _elsewhere(row: Measurement, failure: Failure) -> Manner:
     return Manner.NOT_LOOKED if ours or failure.stage is Stage.PROXY else Manner.ANSWERED
 
 
+def _is_unmet(failure: Failure | None) -> bool:
+    """It answered; the answer is not what was expected of it."""
+    return failure is not None and failure.kind is FailureKind.ANSWER_UNEXPECTED
+
+
 def _transport(row: Measurement) -> str:
     if row.kind in (Kind.UDP, Kind.ICMP):
         return row.kind.value
@@ -169,7 +177,7 @@ def _transport(row: Measurement) -> str:
 def _connecting(row: Measurement) -> bool:
     if row.kind in (Kind.ICMP, Kind.UDP, Kind.DNS):
         return row.outcome is not Outcome.ANSWER_UNEXPECTED
-    return row.failure is None or row.failure.stage is Stage.CONNECT
+    return row.failure is None or (row.failure.stage is Stage.CONNECT and not _is_unmet(row.failure))
 
 
 def _by_hand(row: Measurement) -> bool:
@@ -197,6 +205,7 @@ def _observe_row(vantage: Vantage, row: Measurement, own: frozenset[str], identi
         manner=manner,
         attempts=sum(sample.outcome not in NOT_MEASURED for sample in row.samples),
         failure=row.failure.kind if row.failure else None,
+        unmet=row.failure.detail if row.failure and _is_unmet(row.failure) else None,
         connecting=_connecting(row),
         icmp=icmp,
         status=row.detail.status if isinstance(row.detail, HttpDetail) else None,

@@ -49,8 +49,14 @@ def _for_all(facts: Facts, question: Question, group: Group) -> Finding:
         place=Place(PlaceKind.TARGET_SERVICE, group.seen[0].address),
         evidence=evidence((*group.seen, *_beneath(facts, question, group)), others),
         alternatives=alternatives,
-        next_test=f"read the log of the service on {asked_host(facts, question)}",
+        next_test=_next(facts, question, group),
     )
+
+
+def _next(facts: Facts, question: Question, group: Group) -> str:
+    if group.seen[0].unmet is not None:
+        return f"meshctl probe {facts.target.text} --from {group.sources[0]} -o json  # shows all that came"
+    return f"read the log of the service on {asked_host(facts, question)}"
 
 
 def _beneath(facts: Facts, question: Question, group: Group) -> tuple[Observation, ...]:

@@ -123,6 +123,8 @@ def saw(one: Observation) -> str:
             return "its own host refused to send"
         case Manner.OWN_ROUTE:
             return "its own host has no route there"
+    if one.unmet is not None:
+        return one.unmet
     status = f" (HTTP {one.status})" if one.status is not None else ""
     alert = f" ({one.alert})" if one.alert else ""
     words = _FAILURES.get(one.failure, "an unexpected answer") if one.failure else "not measured"

@@ -46,7 +46,7 @@ def _median_ms(row: Measurement) -> float | None:
 
 
 def _ms(value: float) -> str:
-    return f"{value:.4g} ms" if value < 1000 else f"{value:.0f} ms"
+    return f"{value:.3g} ms" if value < 1000 else f"{value:.0f} ms"
 
 
 def rtt_max(row: Measurement, most: float) -> str | None:

@@ -68,15 +68,24 @@ class JsonExpected:
                 document = document[int(step)]
             else:
                 return f"the JSON of the answer has no {where}"
-        found = document if isinstance(document, str) else json.dumps(document)
-        if found == self.value or _same_scalar(document, self.value):
+        if document == self.value or _same_scalar(document, self.value):
             return None
-        return f"{where} is {escape(found, 80)} in the JSON of the answer, expected {escape(self.value, 80)}"
+        found = escape(_shown(document), 80)
+        return f"{where} is {found} in the JSON of the answer, expected {escape(self.value, 80)}"
+
+
+def _shown(value: object) -> str:
+    """Never what is inside an object or a list: it may be deeper than a stack."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else f"a list of {len(value)}"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _same_scalar(found: object, wanted: str) -> bool:
     """``1`` and ``1.0`` are the same number; ``true`` and ``1`` are not the same value."""
-    if isinstance(found, bool) or not isinstance(found, int | float):
+    if found is None or isinstance(found, bool):
+        return wanted == json.dumps(found)
+    if not isinstance(found, int | float):
         return False
     try:
         return float(wanted) == found
