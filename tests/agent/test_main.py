@@ -38,6 +38,8 @@ def run(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
         (["probe", "agent:x"], 2, "meshctl probe"),
         (["probe", "h:1", "--count", "0"], 2, "--count"),
         (["probe", "h:1", "--kind", "smoke"], 2, "invalid choice"),
+        (["probe", "h:1", "--expect", "stats=200"], 2, "did you mean 'status'?"),
+        (["probe", "h:1", "--kind", "tcp", "--expect", "status=200"], 2, "--kind http"),
         (["probe", "h:1", "--policy", "/nonexistent"], 4, "/nonexistent"),
         (["join", "h", "--token-file", "/nonexistent"], 2, "/nonexistent"),
         (["run", "--state", "/nonexistent"], 4, "has not joined"),
@@ -131,6 +133,9 @@ def test_probe_as_json_and_its_exit_codes(quiet_server: int) -> None:
     denied = run("probe", "169.254.169.254:80", "--count", "1")
     assert denied.returncode == 4
     assert "denied" in denied.stdout
+    closed = ("probe", "127.0.0.1:1", "--count", "1", "--kind", "tcp", "--kind", "icmp")
+    assert run(*closed, "--expect", "state=closed").returncode == 0
+    assert run(*closed, "--expect", "state=open").returncode == 1
 
 
 def test_doctor_tells_a_host_that_has_not_joined(tmp_path: Path) -> None:

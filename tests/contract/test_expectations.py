@@ -194,6 +194,7 @@ def test_every_kind_and_every_judge_but_those_of_answers_not_given_here_is_held(
     shown = {text.partition("=")[0] for _, *pair in JUDGED for text in pair}
     assert set(KEYS) - shown == {
         *(
+            "ocsp",
             "answer-not",
             "address",
             "authority",

@@ -10,6 +10,7 @@ from probemesh_shared.model import (
     DnsRecord,
     Failure,
     HttpDetail,
+    HttpHop,
     IcmpDetail,
     Measurement,
     Sample,
@@ -62,7 +63,9 @@ RESOLVED = a_row(
 )
 TCP = a_row(Kind.TCP, TcpDetail(banner=b"SSH-2.0-OpenSSH_9.2\r\n"))
 UDP = a_row(Kind.UDP, UdpDetail("open", b"pong", 4), ttl=60)
-TLS_DETAIL = TlsDetail("TLSv1.3", "TLS_AES_256_GCM_SHA384", "h2", "x.example", (LEAF,), True)
+TLS_DETAIL = TlsDetail(
+    "TLSv1.3", "TLS_AES_256_GCM_SHA384", "h2", "x.example", (LEAF,), True, ocsp_staple="good"
+)
 TLS = a_row(Kind.TLS, TLS_DETAIL, started_ns=EXPIRES_NS - 40 * _DAY_NS)
 HTTP = a_row(
     Kind.HTTP,
@@ -77,6 +80,10 @@ HTTP = a_row(
         tls=TLS_DETAIL,
     ),
     started_ns=EXPIRES_NS - 40 * _DAY_NS,
+)
+
+FOLLOWED = a_row(
+    Kind.HTTP, HttpDetail(effective_url="https://x.example/end", redirects=(HttpHop(location="/there"),))
 )
 
 #: (row, an expectation that it meets, one that it does not, words of the refusal)
@@ -112,6 +119,8 @@ JUDGED = [
     (TLS, "expires-in=40d", "expires-in=41d", "the certificate expires in 40.0 days, expected"),
     (HTTP, "expires-in=1d", "expires-in=52w", "valid for 364d"),
     (TLS, "verified=yes", "verified=no", "the certificate verifies, expected otherwise"),
+    (TLS, "ocsp=good", "ocsp=none", "OCSP staple good, expected none"),
+    (FOLLOWED, "redirect=https://x.example/end", "redirect=https://x.example/there*", "redirected to"),
     (HTTP, "status=200-299", "status=404,500-599", "status 200, expected 404,500-599"),
     (HTTP, "header=content-type: TEXT/html", "header=Content-Type: json", "header Content-Type is text/html"),
     (HTTP, "header=Set-Cookie: b=2", "header=ETag", "no header ETag"),

@@ -97,6 +97,7 @@ REFUSED = [
     ("state=shut", "there is no 'shut', only open", None),
     ("tls-version=1.4", "there is no version '1.4'", None),
     ("tls-version=1.2,1.3+", "a list and a minimum", None),
+    ("size-max=2MiB", "more than 1 MiB, and no more of a body is read", "size-max=64KiB"),
     ("verified=maybe", "neither yes nor no", None),
     ("fingerprint=abcd", "no SHA-256 fingerprint", None),
     ("address=example.org", "no IP address", None),

@@ -282,6 +282,11 @@ def tls_verified(row: Measurement, wanted: bool) -> str | None:
     return f"the certificate {'verifies' if found else f'does not verify{why}'}, expected otherwise"
 
 
+def tls_ocsp(row: Measurement, wanted: tuple[str, ...]) -> str | None:
+    detail = _tls(row)
+    return _word(detail.ocsp_staple or "unseen" if detail else None, wanted, "OCSP staple")
+
+
 def tls_fingerprint(row: Measurement, wanted: str) -> str | None:
     detail = _tls(row)
     if detail is None or not detail.chain:
@@ -323,8 +328,9 @@ def http_version(row: Measurement, wanted: Versions) -> str | None:
 
 
 def http_redirect(row: Measurement, wanted: str) -> str | None:
-    """Equal, or beginning so where ``wanted`` ends in ``*``."""
-    found = _http(row).location
+    """Equal, or beginning so where ``wanted`` ends in ``*``. Of redirects that were followed the last one."""
+    detail = _http(row)
+    found = detail.effective_url if detail.redirects else detail.location
     if found is None:
         return f"no redirect, expected one to {escape(wanted, 120)}"
     matches = found.startswith(wanted[:-1]) if wanted.endswith("*") else found == wanted

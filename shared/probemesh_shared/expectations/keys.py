@@ -169,6 +169,13 @@ _ALL = (
     ),
     Key("verified", v.YES, _tls(j.tls_verified), "whether the certificate verifies", "verified=yes"),
     Key(
+        "ocsp",
+        v.words("none", "good", "revoked", "unknown", "malformed"),
+        {Kind.TLS: j.tls_ocsp},
+        "any of these staples (with --ocsp)",
+        "ocsp=good",
+    ),
+    Key(
         "fingerprint",
         v.FINGERPRINT,
         _tls(j.tls_fingerprint),

@@ -18,6 +18,7 @@ from probemesh_shared.hosts import is_address
 from probemesh_shared.model import PortRange
 
 MAX_VALUE = 1024  # bytes of UTF-8
+_BODY_READ = 1 << 20  # bytes of a body that an agent looks at
 _MOST_ITEMS = 64  # of one list with commas, or steps of one JSON path
 
 T = TypeVar("T")
@@ -108,7 +109,7 @@ def _quantity(text: str, units: dict[str, float], bare: float | None, what: str)
 
 _MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "min": 60_000.0}
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
-_BYTES = {"B": 1, "kB": 1000, "KiB": 1 << 10, "MB": 10**6, "MiB": 1 << 20, "GB": 10**9, "GiB": 1 << 30}
+_BYTES = {"B": 1, "kB": 1000, "KiB": 1 << 10, "MB": 10**6, "MiB": 1 << 20}
 
 
 def _read_ms(text: str) -> float:
@@ -141,7 +142,10 @@ def spell_seconds(value: float) -> str:
 
 def _read_size(text: str) -> int:
     units = {unit: float(size) for unit, size in _BYTES.items()}
-    return round(_quantity(text, units, 1.0, "size"))
+    size = round(_quantity(text, units, 1.0, "size"))
+    if size > _BODY_READ:
+        raise ValueError(f"{escape(text, 40)} is more than 1 MiB, and no more of a body is read")
+    return size
 
 
 def _read_count(text: str, most: int) -> int:
