@@ -45,7 +45,7 @@ RESULT = TargetResult(
                 row(None, None, None, why="name server ns9: no such name"),
                 row("ns2.a.example", "192.0.2.3", 2025, "192.0.2.9\x1b[2J"),
                 row("ns1.a.example", "192.0.2.2", 2026, "192.0.2.1", "192.0.2.7"),
-                row("ns3.a.example", "192.0.2.4", None, why="lame"),
+                row("ns3.a.example", "192.0.2.4", None, why="www.a.example: lame"),
             ),
         ),
         Vantage(

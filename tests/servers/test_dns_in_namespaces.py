@@ -159,6 +159,10 @@ def test_hosts_file_is_told_where_the_server_knows_nothing(world: World) -> None
     ((row,),) = world.ask({"name": "ours.example", "type": "A"})
     told = row["detail"]
     assert row["outcome"] == "name-fails" and told["system_addresses"] == ["10.9.0.77"]
+    assert told["name"] == "ours.example" and row["failure"]["detail"].startswith(
+        "ours.example: no such name"
+    )
+    assert [one["name"] for one in told["tried"]][-1] == f"ours.example.{ZONE}", "the search list comes after"
     assert told["lookup"]["hosts"] == [{"line": 3, "address": "10.9.0.77", "names": ["ours.example", "ours"]}]
     assert (told["lookup"]["source"], told["lookup"]["agreement"]) == ("hosts-file", "only-system")
     assert any("/etc/hosts line 3 has ours.example as 10.9.0.77" in line for line in row["log"])

@@ -82,14 +82,18 @@ class DnsExchange:
         self._system = self._ask_system()
 
     async def attempt(self, deadline: float) -> Attempted:
-        told: Attempted | None = None
+        """The first name that exists; where none does, the answer about the name as it was typed stands."""
+        own: tuple[Attempted, DnsDetail | None] | None = None
         for name in self._asked.names:
             told = await self._of_types(name, deadline)
             if told.failure is None or told.failure.kind is not FailureKind.NO_SUCH_NAME:
-                break
-        if told is None:
+                return told
+            if own is None or name == self._unit.target.host:
+                own = told, self._detail
+        if own is None:
             raise AssertionError("a question has at least one name")
-        return told
+        self._detail = own[1]
+        return own[0]
 
     async def _of_types(self, name: str, deadline: float) -> Attempted:
         """The first type that has data; where none has, the first one's answer stands."""

@@ -47,4 +47,5 @@ def _answer(row: Measurement, detail: DnsDetail) -> Cell:
     if row.outcome is Outcome.OK:
         return Cell(clip(", ".join(sorted(record.value for record in detail.answers)), _ANSWER_WIDTH))
     why = row.failure.detail if row.failure is not None else row.outcome
+    why = why.removeprefix(f"{detail.name}: ")
     return Cell(why, "warn" if row.outcome in NOT_MEASURED else "bad")
