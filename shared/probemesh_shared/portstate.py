@@ -102,12 +102,3 @@ def udp_state(failure: Failure | None) -> tuple[str | None, str | None]:
     if failure.icmp is not None and failure.origin is not Origin.AGENT:
         return FILTERED, icmp_reason(failure.icmp)
     return None, None
-
-
-def who(failure: Failure | None) -> str | None:
-    """``ICMP 3/13 from 192.0.2.1``, where an error says no."""
-    if failure is None or failure.icmp is None:
-        return None
-    error = failure.icmp
-    protocol = "ICMPv6" if error.family is Family.IPV6 else "ICMP"
-    return f"{protocol} {error.type}/{error.code} from {error.sender or 'an unknown sender'}"

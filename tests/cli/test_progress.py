@@ -70,6 +70,16 @@ def test_on_a_terminal_the_line_is_drawn_over(display):
     assert stream.getvalue() == "\r\x1b[K0 of 1 vantage point done"
 
 
+def test_a_scan_has_a_bar_on_a_terminal(display):
+    shown = display(stream := Screen(), "db:1-4")
+    shown.take(RunMeasured("berlin-1", 0, (tcp_row(port=1), tcp_row(port=2))))
+    shown.refresh()
+    assert stream.getvalue().startswith(f"\r\x1b[K[{'█' * 12}{'░' * 12}] 2/4 ports  0.1/s  ")
+    assert stream.getvalue().endswith(" left  0 of 1 vantage point done")
+    shown.close()
+    assert stream.getvalue().endswith("\r\x1b[K")
+
+
 @pytest.mark.parametrize(("variable", "flag"), [("1", False), ("true", False), ("", True)])
 def test_in_ci_nothing_is_drawn_over(display, monkeypatch, variable, flag):
     monkeypatch.setenv("CI", variable)

@@ -2,7 +2,7 @@
 
 from probemesh_controller.render import table, wide
 from probemesh_controller.render.live import Frames, frame
-from probemesh_controller.render.table import ports_text
+from probemesh_controller.render.ports import ports_text
 from probemesh_controller.render.text import Cell, clip, columns, ms_text, width_of, wrap
 from probemesh_shared.model import DnsDetail, TargetResult, UdpDetail, Vantage
 from probemesh_shared.targets import parse_target

@@ -28,6 +28,7 @@ from probemesh_controller.api import (
 from probemesh_controller.cli.flags import may_redraw, note, use_color
 from probemesh_controller.cli.output import terminal_width, write
 from probemesh_controller.render.live import Frames, frame
+from probemesh_controller.render.progress import bar_text
 from probemesh_controller.render.text import counted
 from probemesh_controller.results import Assembly
 
@@ -56,6 +57,10 @@ class Progress:
                 self.rows += len(measured)
             case RunVantageEnded():
                 self.ended += 1
+
+    def bar(self, elapsed_s: float) -> str:
+        """For a scan, on a terminal."""
+        return f"{bar_text(self.rows, self.rows_expected, elapsed_s)}  {self.text(False)}"
 
     def text(self, scan: bool) -> str:
         said = f"{self.ended} of {counted(self.expected, 'vantage point')} done"
@@ -87,18 +92,24 @@ class Display:
         if self._live:
             size = shutil.get_terminal_size((100, 40))
             results = self._assembly.results()
-            footer = f"{self._progress.text(self._scan)} · Ctrl-C stops"
+            footer = f"{self._said_so_far()} · Ctrl-C stops"
             lines = frame(results, footer, terminal_width(), size.lines, self._color, self._strict)
             write(self._frames.draw(lines))
         elif time.monotonic() >= self._next_note:
             self._next_note = time.monotonic() + (FRAME_S if self._line else NEXT_NOTE_S)
-            said = self._progress.text(self._scan)
+            said = self._said_so_far()
             if said == self._said:
                 return
             self._said = said
             start = "\r\x1b[K" if self._line else ""
             end = "" if self._line else "\n"
             print(f"{start}{said}", end=end, file=sys.stderr, flush=True)
+
+    def _said_so_far(self) -> str:
+        """A bar for a scan where it can be drawn over, else words."""
+        if self._scan and (self._live or self._line):
+            return self._progress.bar(time.monotonic() - self._started)
+        return self._progress.text(self._scan)
 
     def close(self) -> None:
         if self._live:

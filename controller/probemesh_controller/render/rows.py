@@ -115,10 +115,11 @@ def _answer(detail: Detail | None) -> str | None:
         case DnsDetail():
             records = [f"{record.type} {record.value}" for record in detail.answers]
             return " ".join(detail.system_addresses if detail.system else records) or None
-        case TcpDetail(banner=bytes() as banner):
-            return escape_bytes(banner.strip(), LONGEST_ANSWER)
+        case TcpDetail():
+            said = detail.answer if detail.answer is not None else detail.banner
+            return None if said is None else escape_bytes(said.strip(), LONGEST_ANSWER)
         case UdpDetail():
-            return detail.state
+            return f"{detail.state}: {detail.answer_text}" if detail.answer_text else detail.state
         case TlsDetail():
             return detail.version
         case HttpDetail():

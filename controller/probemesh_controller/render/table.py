@@ -1,33 +1,33 @@
 """The table of ``meshctl probe``: a row a vantage point, a column a rung; a port list grouped by state."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from probemesh_shared import stats
-from probemesh_shared.escape import escape
+from probemesh_shared.escape import escape, escape_bytes
 from probemesh_shared.model import (
     DnsDetail,
     HttpDetail,
     IcmpDetail,
     Measurement,
-    PortRange,
     TargetResult,
+    TcpDetail,
     TlsDetail,
     UdpDetail,
     Vantage,
 )
 from probemesh_shared.outcomes import RUNGS, certificate_verified, rungs, summarise
-from probemesh_shared.targets import count_ports, merge_ports
+from probemesh_shared.targets import count_ports
 from probemesh_shared.words import NOT_MEASURED, FailureKind, Kind, Outcome
 
 from probemesh_controller.render.compared import differing_lines
 from probemesh_controller.render.findings import findings_lines
+from probemesh_controller.render.ports import COLUMNS, port_rows, port_state, scan_cells
 from probemesh_controller.render.rows import SILENT, why_text
 from probemesh_controller.render.text import Cell, columns, counted, ms_text, paint
 from probemesh_controller.render.tls import tls_lines
 from probemesh_controller.render.zone import zone_lines
 
-#: ``port`` states of a scan, in the order of their columns.
-_FILTERED = frozenset({Outcome.TIMEOUT, Outcome.PROHIBITED, Outcome.UNREACHABLE})
+_LONGEST_SAID = 60
 
 
 def render(results: Sequence[TargetResult], width: int, color: bool = False, strict: bool = False) -> str:
@@ -59,7 +59,7 @@ def table_lines(result: TargetResult, width: int, color: bool, strict: bool = Fa
     kinds = [kind for kind in RUNGS if any(m.kind is kind for v in result.vantages for m in v.measurements)]
     if scan:
         kinds = [kind for kind in kinds if kind in (Kind.DNS, Kind.ICMP)]
-        extra = ["OPEN", "CLOSED", "FILTERED", "OTHER"]
+        extra = list(COLUMNS)
     else:
         extra = []
     heads = {Kind.DNS: "NAME", Kind.ICMP: "PING"}
@@ -108,15 +108,15 @@ def _row(vantage: Vantage, kinds: Sequence[Kind], scan: bool, strict: bool) -> l
     cells = [Cell(vantage.agent), Cell(vantage.site or "–"), verdict]
     cells += [_rung_cell([m for m in vantage.measurements if m.kind is kind]) for kind in kinds]
     if scan:
-        cells += _scan_cells(vantage)
+        cells += scan_cells(vantage)
     return [*cells, Cell(_why(vantage) if not scan or vantage.reason else "", "dim")]
 
 
 def _scan_verdict(vantage: Vantage) -> Cell:
-    ports = [row for row in vantage.measurements if row.port is not None and row.kind in (Kind.TCP, Kind.UDP)]
+    ports = port_rows(vantage)
     if not ports or vantage.is_target or vantage.expect_fail:
         return verdict_cell(vantage)
-    opened = len({row.port for row in ports if _port_state(row) == "open"})
+    opened = len({row.port for row in ports if port_state(row) == "open"})
     total = len({row.port for row in ports})
     sign, style = ("✓", "good") if opened == total else ("▲", "warn") if opened else ("✕", "bad")
     return Cell(f"{sign} {opened} of {total} open", style)
@@ -171,8 +171,11 @@ def _good_text(row: Measurement) -> str:
             parts.insert(0, str(status))
         case TlsDetail(version=version, verified=verified):
             parts.insert(0, (version or "TLS") + (" ✕" if verified is False else ""))
-        case UdpDetail(state=state) if state:
+        case UdpDetail(state=state, answer_text=said) if state:
             parts.insert(0, state)
+            parts.append(said or "")
+        case TcpDetail():
+            parts.append(_said(row.detail))
         case DnsDetail() as detail:
             parts += [_answers(_values(detail) or detail.system_addresses), _signed(detail)]
     if counts.lost:
@@ -189,6 +192,14 @@ def _values(detail: DnsDetail) -> list[str]:
 def _signed(detail: DnsDetail) -> str:
     """What signatures are, where they were asked for and came."""
     return detail.dnssec if detail.dnssec and detail.signatures else ""
+
+
+def _said(detail: TcpDetail) -> str:
+    """What the server said where it was asked to, and what it made of our FIN."""
+    said = detail.answer if detail.answer is not None else detail.banner if detail.banner_protocol else None
+    words = {"fin": "then FIN", "reset": "then RST", "open": "stays open"}
+    line = escape_bytes(said.strip().split(b"\n")[0].strip(), _LONGEST_SAID) if said else ""
+    return " ".join(part for part in (line, words.get(detail.close or "", "")) if part)
 
 
 def _answers(values: Sequence[str]) -> str:
@@ -208,39 +219,3 @@ def _why(vantage: Vantage) -> str:
     exact = [m for m in broken if m.outcome is vantage.outcome]
     chosen = (exact or broken)[:1]
     return why_text(chosen[0]) if chosen else ""
-
-
-def _scan_cells(vantage: Vantage) -> list[Cell]:
-    groups: dict[str, list[int]] = {"open": [], "closed": [], "filtered": [], "other": []}
-    others: set[Outcome] = set()
-    for row in vantage.measurements:
-        if row.port is None or row.kind not in (Kind.TCP, Kind.UDP):
-            continue
-        state = _port_state(row)
-        groups[state].append(row.port)
-        if state == "other":
-            others.add(row.outcome)
-    reason = f" ({', '.join(sorted(others))})" if others else ""
-    return [
-        Cell(ports_text(groups["open"]), "good"),
-        Cell(ports_text(groups["closed"])),
-        Cell(ports_text(groups["filtered"]), "bad"),
-        Cell(ports_text(groups["other"]) + reason if groups["other"] else "", "warn"),
-    ]
-
-
-def _port_state(row: Measurement) -> str:
-    if isinstance(row.detail, UdpDetail) and row.detail.state == "open|filtered":
-        return "filtered"
-    if row.outcome is Outcome.OK:
-        return "open"
-    if row.outcome is Outcome.REFUSED:
-        return "closed"
-    return "filtered" if row.outcome in _FILTERED else "other"
-
-
-def ports_text(ports: Iterable[int], most: int = 8) -> str:
-    """``22,80,8000-8100``; long lists end in how many there are."""
-    spans = merge_ports(PortRange(port, port) for port in ports)
-    shown = ",".join(str(s.first) if s.first == s.last else f"{s.first}-{s.last}" for s in spans[:most])
-    return f"{shown},… ({count_ports(spans)} ports)" if len(spans) > most else shown
