@@ -125,6 +125,7 @@ def test_quic_asks_as_rfc_9000_wants_it() -> None:
     ("kind", "answer", "text"),
     [
         (UdpRequest.NTP, lambda q: ntp_answer(q, 0, b"RATE"), "kiss-o'-death RATE"),
+        (UdpRequest.NTP, lambda q: ntp_answer(q, 0, b"INIT"), "not synchronised yet (INIT)"),
         (UdpRequest.NTP, lambda q: ntp_answer(q, 2, bytes((192, 0, 2, 5))), "refid 192.0.2.5"),
         (UdpRequest.NTP, lambda q: ntp_answer(q, 16, b"\0\0\0\0", 0xE4), "not synchronised"),
         (

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from probemesh_shared.portstate import REASONS
 from probemesh_shared.words import (
     Aspect,
     DnsAgreement,
@@ -31,4 +32,9 @@ def test_is_named(word: str) -> None:
 
 @pytest.mark.parametrize("word", [*DnsTransport, *DnssecStatus, *DnsSource, *DnsAgreement])
 def test_words_of_dns_are_named(word: str) -> None:
+    assert f"`{word}`" in PAGE
+
+
+@pytest.mark.parametrize("word", REASONS)
+def test_a_reason_of_a_state_is_named(word: str) -> None:
     assert f"`{word}`" in PAGE

@@ -15,6 +15,7 @@ from probemesh_shared.escape import escape_bytes
 _NTP_EPOCH = 2_208_988_800
 _NTP = struct.Struct("!BBbb11I")
 _KISS = 0
+_KISSES = ("RATE", "DENY", "RSTR")  # go away, for a while or for good
 _CLIENT_V4, _SERVER_MODE = 0x23, 4
 _STUN_COOKIE = 0x2112A442
 _STUN_REQUEST, _STUN_SUCCESS, _STUN_ERROR = 0x0001, 0x0101, 0x0111
@@ -100,7 +101,8 @@ def _read_ntp(answer: bytes, cookie: bytes, sent_ns: int, received_ns: int) -> R
         return invalid("an NTP packet that is no server's answer")
     reference = answer[12:16]
     if stratum == _KISS:
-        return Reading(f"kiss-o'-death {_code(reference)}")
+        code = _code(reference)
+        return Reading(f"kiss-o'-death {code}" if code in _KISSES else f"not synchronised yet ({code})")
     if stratum > 16:
         return invalid(f"stratum {stratum} does not exist")
     refid = _code(reference) if stratum == 1 else ".".join(map(str, reference))
