@@ -3,18 +3,17 @@
 import asyncio
 
 import pytest
-from probemesh_agent.env import ProbeFailed, ProbeLog
+from probemesh_agent.env import Address, ProbeFailed, ProbeLog
 from probemesh_agent.probes.starttls import protocol_for, upgrade
-from probemesh_shared.words import FailureKind, Family, StartTls
+from probemesh_shared.model import TlsDetail, TlsSpec
+from probemesh_shared.words import FailureKind, Family, Outcome, Stage, StartTls
 
-from tests.probes_rich.rich_bench import QUICK, Bench, bench, serving
+from tests.probes_rich.rich_bench import QUICK, Bench, at, bench, serving
 
 __all__ = ["bench"]
 
 
 async def upgraded(bench: Bench, port: int, protocol: StartTls, seconds: float = 2.0) -> ProbeLog:
-    from probemesh_agent.env import Address
-
     until = bench.clock.monotonic() + seconds
     stream = await bench.network.connect(Address("127.0.0.1", Family.IPV4), port, QUICK, until)
     log = ProbeLog()
@@ -76,6 +75,32 @@ async def test_a_slow_server_is_cut_off_by_the_deadline(bench: Bench) -> None:
 
     failure = await failed(bench, dripping, seconds=0.3)
     assert failure.kind is FailureKind.TIMEOUT
+
+
+async def test_the_tls_kind_tells_what_stood_in_its_way(bench: Bench) -> None:
+    """No handshake is begun over what was injected; a server's no is quoted, and names the protocol."""
+    no = script(*SMTP[:2], b"454 not now\r\n")
+    injected = script(*SMTP[:2], b"220 go\r\n250 hello\r\n")
+    seen = []
+    for handler in (no, injected, script(SMTP[0], stay=False), script(*SMTP)):
+        async with serving(handler) as port:
+            row = await bench.one(TlsSpec(QUICK, starttls=StartTls.SMTP), at(port), seconds=4.0)
+        assert row.failure is not None and isinstance(row.detail, TlsDetail)
+        assert row.detail.starttls is StartTls.SMTP and row.detail.version is None and row.log
+        seen.append((row.outcome, row.failure.kind, row.failure.stage))
+    assert seen == [
+        (Outcome.ANSWER_UNEXPECTED, FailureKind.ANSWER_UNEXPECTED, Stage.RECEIVE),
+        (Outcome.ANSWER_UNEXPECTED, FailureKind.ANSWER_UNEXPECTED, Stage.RECEIVE),
+        (Outcome.ANSWER_UNEXPECTED, FailureKind.CLOSED, Stage.RECEIVE),
+        (Outcome.TLS_FAILS, FailureKind.TIMEOUT, Stage.TLS),
+    ]
+
+
+async def test_auto_on_an_unknown_port_is_said_before_anything_is_sent(bench: Bench) -> None:
+    async with serving(script(*SMTP)) as port:
+        row = await bench.one(TlsSpec(QUICK, starttls=StartTls.AUTO), at(port))
+    assert row.outcome is Outcome.UNSUPPORTED and row.failure is not None
+    assert f"known for port {port}" in row.failure.detail
 
 
 def test_auto_goes_by_the_port() -> None:

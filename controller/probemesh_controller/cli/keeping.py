@@ -20,7 +20,7 @@ from probemesh_controller.history.record import Header
 from probemesh_controller.history.store import History
 
 #: Options whose value is, or may hold, a secret. Of a header the name stays.
-SECRET = ("--header", "--data")
+SECRET = ("--header", "--data", "--send", "--payload")
 HIDDEN = "…"
 _USER = re.compile(r"(://)[^/@\s]+@")
 NO_MESH = "_no-mesh"
@@ -110,7 +110,8 @@ def keep(header: Header, results: Sequence[TargetResult]) -> None:
 
 
 def without_secrets(arguments: Sequence[str]) -> tuple[str, ...]:
-    """The command line as it may be kept and shown: no value of a header, no password in a URL."""
+    """The command line as it may be kept and shown: no value of a header, nothing that was sent, no
+    password in a URL."""
     out: list[str] = []
     secret = ""
     for word in arguments:
@@ -126,7 +127,8 @@ def without_secrets(arguments: Sequence[str]) -> tuple[str, ...]:
 
 
 def _hidden(option: str, value: str) -> str:
-    if option == "--data":
+    """Of a header the name is kept, of what was sent the file it came from."""
+    if option != "--header":
         return value if value.startswith("@") else HIDDEN
     name, colon, _ = value.partition(":")
     return f"{name}: {HIDDEN}" if colon else HIDDEN
