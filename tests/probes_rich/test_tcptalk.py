@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import socket
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from probemesh_agent.probes.tcptalk import KEPT_ANSWER, MOST_AFTER_FIN
-from probemesh_shared.model import Expectation, Measurement, Options, PortRange, TcpDetail, TcpSpec
+from probemesh_shared.model import Expectation, Measurement, Options, PortRange, Target, TcpDetail, TcpSpec
 from probemesh_shared.words import FailureKind, Outcome, Stage
 
 from tests.probes_rich.rich_bench import QUICK, Bench, at, reset, serving, silent
@@ -153,6 +154,10 @@ async def test_source_ports_take_turns_and_a_taken_one_is_our_own_want(bench: Be
         options = Options(count=2, interval_s=0.0, timeout_s=2.0, source="127.0.0.1", source_ports=span)
         async with serving(noted) as port:
             row = await bench.one(TcpSpec(options, half_close=talks), at(port))
+            for _ in range(500):  # the server hears of it in its own turn
+                if seen:
+                    break
+                await asyncio.sleep(0.01)
     assert [sample.outcome for sample in row.samples] == [Outcome.LOCAL_RESOURCE, Outcome.OK]
     assert seen == [taken + 1] and detail(row).local_port == taken + 1
     failure = row.samples[0].failure
@@ -177,3 +182,35 @@ async def test_refused_and_silent_ports_have_state_and_reason(bench: Bench) -> N
         for spec in (TcpSpec(SHORT, banner=True), TcpSpec(SHORT)):
             row = await bench.one(spec, at(full.getsockname()[1]))
             assert (detail(row).state, detail(row).reason) == ("filtered", "no-response")
+
+
+async def test_what_is_cancelled_in_a_talk_leaves_nothing_open(bench: Bench) -> None:
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    async with serving(silent) as port:
+        await bench.one(TcpSpec(SHORT, send=b"x", half_close=True), at(port))
+        before = descriptors()
+        for turns in (0, 1, 3, 8, 20):
+            running = asyncio.create_task(bench.run(TcpSpec(QUICK, send=b"x"), *[at(port)] * 10))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+        for _ in range(200):  # the server's own ends close in their turn
+            if descriptors() <= before:
+                break
+            await asyncio.sleep(0.01)
+        assert descriptors() <= before
+
+
+async def test_the_run_s_deadline_ends_a_talk(bench: Bench) -> None:
+    options = Options(count=50, interval_s=0.1, timeout_s=5.0)
+    async with serving(silent) as port:
+        began = bench.clock.monotonic()
+        row = await bench.one(TcpSpec(options, send=b"x"), at(port), seconds=0.4)
+        assert bench.clock.monotonic() - began < 2.0
+    assert row.failure is not None and "left of the run" in row.failure.detail
+    mute = await bench.run(TcpSpec(options, banner=True), Target("h", "127.0.0.1"))
+    assert mute[0].outcome is Outcome.UNSUPPORTED and "needs a port" in mute[0].log[0]

@@ -148,7 +148,7 @@ class _Talk:
             answer_ms = (first_ns[0] - sent_ns) / 1e6
             self.detail = replace(self.detail, answer=data[:KEPT_ANSWER], answer_ms=answer_ms)
         elif end is not None:
-            return end
+            raise ProbeFailed(end)
         return _missing(self.needles, data, end)
 
     async def _half_close(self, stream: Stream, deadline: float) -> None:
@@ -194,12 +194,12 @@ def _has(needles: Sequence[Needle]) -> Callable[[bytes], bool]:
 
 
 def _missing(needles: Sequence[Needle], data: bytes, end: Failure | None) -> Failure | None:
-    """Why what came is not as expected."""
+    """Why what came is not as expected; raises ProbeFailed where nothing came."""
     lacking = [needle.text for needle in needles if needle.data not in data]
     if not lacking:
         return None
     if not data and end is not None:
-        return end
+        raise ProbeFailed(end)
     detail = f"{len(data)} bytes came, expected {lacking[0][:80]} in them: {escape_bytes(data, 80)}"
     return Failure(Stage.RECEIVE, FailureKind.ANSWER_UNEXPECTED, Origin.TARGET, detail)
 
