@@ -21,7 +21,7 @@ from probemesh_shared.model import (
     UdpSpec,
     Vantage,
 )
-from probemesh_shared.outcomes import rung_order, vantage_outcome
+from probemesh_shared.outcomes import RUNGS, rung_order, vantage_outcome
 from probemesh_shared.session.frames import JobStatus
 from probemesh_shared.words import NOT_MEASURED, FailureKind, Kind, Outcome
 
@@ -107,7 +107,8 @@ class Assembly:
         return self._planned
 
     def add(self, event: RunEvent) -> None:
-        """Takes one event; what does not belong to the request (an index out of range) is left out."""
+        """Takes one event; what does not belong to the request (an index out of range, a kind that is no rung)
+        is left out."""
         match event:
             case RunPlanned(vantages=planned):
                 self._planned = True
@@ -147,7 +148,7 @@ class Assembly:
     def _measured(self, event: RunMeasured) -> None:
         account = self._account(event.agent)
         for row in event.measurements:
-            if 0 <= row.target_index < len(self._request.targets):
+            if row.kind in RUNGS and 0 <= row.target_index < len(self._request.targets):
                 account.rows.setdefault(row.target_index, {}).setdefault(row, event.spec_index)
                 self._cache.pop((event.agent, row.target_index), None)
 

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import probemesh_controller.diagnosis as package
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from probemesh_controller.diagnosis import diagnose, with_findings
-from probemesh_shared.model import AgentInfo, TargetResult, Vantage
-from probemesh_shared.outcomes import exit_code
+from probemesh_controller.render import table, wide
+from probemesh_shared.consistency import consistency
+from probemesh_shared.model import AgentInfo, Measurement, PortRange, Target, TargetResult, Vantage
+from probemesh_shared.outcomes import RUNGS, exit_code
 from probemesh_shared.words import Confidence, Outcome, Verdict
 
 from tests.diagnosis.scenario import FAILURES, Scenario, load, read_result, vantage
+from tests.wire.strategies import instances
 
 SCENARIOS = load()
 INFORMATIONAL = {
@@ -280,3 +283,19 @@ def test_who_is_told_what_another_is_told_makes_no_new_difference(
         result, agents = answered(told)
         found.append({one.verdict for one in diagnose([result], agents)[0]} & set(verdicts))
     assert found[0] == found[1]
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(
+    st.lists(st.lists(instances(Measurement).filter(lambda row: row.kind in RUNGS), max_size=3), max_size=3)
+)
+def test_whatever_an_agent_may_send_is_judged_and_laid_open_without_a_fault_of_ours(
+    told: list[list[Measurement]],
+) -> None:
+    vantages = tuple(Vantage(f"v{n}", None, Outcome.OK, None, tuple(rows)) for n, rows in enumerate(told))
+    result = TargetResult(Target("web.internal:443", "web.internal", (PortRange(443, 443),)), 1, vantages)
+    (judged,) = with_findings([result])
+    again = replace(result, vantages=vantages[::-1])
+    assert diagnose([again]) == (judged.findings,)
+    assert consistency(again) == consistency(judged)
+    assert len(table.render([judged], 80)) + len(wide.render([judged], 80)) > 0

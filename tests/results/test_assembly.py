@@ -55,6 +55,12 @@ def of(results: tuple[TargetResult, ...], agent: str, index: int = 0) -> Vantage
     return found
 
 
+def test_what_no_honest_agent_says_is_left_out() -> None:
+    odd = (row(kind=Kind.LADDER), row(index=7), row(index=-1))
+    (result,) = assemble(request(), [PLAN, said("amy", *odd), RunEnded()])
+    assert of((result,), "amy").measurements == ()
+
+
 def test_self_first_then_by_site_and_name() -> None:
     with_self = RunPlanned((*PLAN.vantages, PlannedVantage(SELF)))
     (result,) = assemble(request(), [with_self])
