@@ -107,7 +107,7 @@ class Assembly:
         return self._planned
 
     def add(self, event: RunEvent) -> None:
-        """Takes one event; what does not belong to the request (an index out of range, a kind that is no rung)
+        """Takes one event; what does not belong to the request (an index out of range, what is no rung)
         is left out."""
         match event:
             case RunPlanned(vantages=planned):

@@ -150,14 +150,15 @@ def _certificate(port: int | None, tls: TlsDetail, held: bool) -> Iterator[Said]
 
 
 def _http(port: int | None, http: HttpDetail, held: bool) -> Iterator[Said]:
-    if http.tls is not None:
+    if http.tls is not None and not http.redirects:  # else it is another server's
         yield from _certificate(port, http.tls, True)
     if http.status is None:
         return
     status = str(http.status)
     yield Said(Aspect.STATUS, port, frozenset({status}), status, held=held)
-    if http.location is not None:
-        where = re.split(r"[?#]", http.location, maxsplit=1)[0][:_LONGEST]
+    led = http.location if http.location is not None else http.effective_url if http.redirects else None
+    if led is not None:
+        where = re.split(r"[?#]", led, maxsplit=1)[0][:_LONGEST]
         yield Said(Aspect.LOCATION, port, frozenset({where}), where, held=held)
     if http.body is not None and not http.body_truncated and http.body_size in (None, len(http.body)):
         digest = _digest(steady(http.body))

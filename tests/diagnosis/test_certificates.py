@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from probemesh_controller.diagnosis import diagnose
 from probemesh_shared.certificates import certificate_problems, covers
-from probemesh_shared.model import Finding, TlsDetail
+from probemesh_shared.model import DnsDetail, Finding, HttpDetail, HttpHop, TlsDetail
 from probemesh_shared.words import Verdict
 
 from tests.diagnosis.scenario import read_result
@@ -103,3 +103,49 @@ def found(leaf: bytes, names: tuple[str, ...]) -> Finding:
     ((finding,),) = diagnose([replace(result, vantages=vantages)], agents)
     assert finding.verdict is Verdict.CERTIFICATE_INVALID
     return finding
+
+
+def led(effective: TlsDetail | None, *hops: HttpHop) -> tuple[Finding, ...]:
+    """An answer at the end of redirects."""
+    result, agents = read_result({"target": "web.internal:443", "rows": ["berlin-1 http 192.0.2.7:443 ok"]})
+    (vantage,) = result.vantages
+    http = HttpDetail(
+        status=200, tls=effective, redirects=hops, effective_url="https://sso.internal/login?x=1"
+    )
+    rows = tuple(replace(row, detail=http, started_ns=NOW_NS) for row in vantage.measurements)
+    return diagnose([replace(result, vantages=(replace(vantage, measurements=rows),))], agents)[0]
+
+
+HOP = HttpHop("https://web.internal/", "GET", 302, tls_verified=True)
+
+
+def test_at_the_end_of_redirects_it_is_another_s_certificate() -> None:
+    leaf = certificate(-9, -2, "sso.internal")
+    last = TlsDetail(server_name="sso.internal", chain=(leaf,), verified=False, verify_code=18)
+    (finding,) = led(last, HOP)
+    assert finding.summary.startswith("the certificate of https://sso.internal is self-signed, expired")
+    assert (finding.place, finding.scope.port) == (None, None)
+    assert finding.next_test is not None
+    assert finding.next_test.startswith("openssl s_client -connect sso.internal:443 -servername sso.internal")
+
+
+def test_a_certificate_on_the_way_of_redirects_is_told_too() -> None:
+    (finding,) = led(None, replace(HOP, tls_verified=False))
+    said = "the certificate of https://web.internal is refused where a redirect was followed"
+    assert finding.summary == f"{said}, as berlin-1 sees it"
+    assert led(None, HOP) == ()
+
+
+def test_a_name_server_s_certificate_is_its_own() -> None:
+    table = {"target": "dns:web.internal", "kind": "dns", "rows": ["berlin-1 dns 192.0.2.53:853 ok"]}
+    result, agents = read_result(table)
+    (vantage,) = result.vantages
+    leaf = certificate(-9, -2, "dns.internal")
+    tls = TlsDetail(server_name="dns.internal", chain=(leaf,), verified=False, verify_code=18)
+    rows = tuple(replace(row, detail=DnsDetail(tls=tls), started_ns=NOW_NS) for row in vantage.measurements)
+    ((finding,),) = diagnose([replace(result, vantages=(replace(vantage, measurements=rows),))], agents)
+    assert finding.summary.startswith("the certificate of dns.internal is self-signed")
+    assert (
+        finding.next_test
+        == "openssl s_client -connect dns.internal:853 -servername dns.internal -showcerts </dev/null"
+    )

@@ -14,6 +14,7 @@ from probemesh_shared.model import (
     DnsRecord,
     Failure,
     HttpDetail,
+    HttpHop,
     Measurement,
     Sample,
     SystemLookup,
@@ -154,6 +155,16 @@ def test_a_redirect_is_compared_without_its_query() -> None:
     told = [http(status=302, location=f"https://sso/login?state={n}") for n in range(2)]
     assert views(*told)[Aspect.LOCATION].agreed
     assert not views(told[0], http(status=302, location="https://other/login"))[Aspect.LOCATION].agreed
+
+
+def test_redirects_that_were_followed_are_compared_by_where_they_lead() -> None:
+    def led(where: str, leaf: bytes) -> list[Measurement]:
+        return http(redirects=(HttpHop(),), effective_url=where, tls=TlsDetail(chain=(leaf,)))
+
+    seen = views(led("https://a/?x=1", b"one"), led("https://a/?x=2", b"other"))
+    assert seen[Aspect.LOCATION].agreed
+    assert Aspect.CERTIFICATE not in seen  # it is that of another server
+    assert not views(led("https://a/", b""), led("https://b/", b""))[Aspect.LOCATION].agreed
 
 
 def test_bodies_are_compared_only_where_wholly_read() -> None:

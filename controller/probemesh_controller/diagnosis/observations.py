@@ -77,6 +77,8 @@ class Observation:
     leaf: bytes | None = None  # DER
     sent: tuple[bytes, ...] = ()  # DER, what came after the leaf
     server_name: str | None = None
+    certified: str | None = None  # whose certificate it is, where not the target's own
+    unverified_hops: tuple[str, ...] = ()  # origins met by redirects, whose certificate did not verify
     said: tuple[Said, ...] = ()
     rtts: tuple[float, ...] = ()  # ms, of samples that were answered
     system: tuple[str, ...] = ()  # what the host's own resolver has for the name, beside a server's answer
@@ -190,6 +192,26 @@ def _tls_detail(row: Measurement) -> TlsDetail | None:
     return detail if isinstance(detail, TlsDetail) else None
 
 
+def _certified(row: Measurement, tls: TlsDetail | None) -> str | None:
+    """A name server's certificate is its own; at the end of redirects stands the origin they lead to."""
+    if tls is not None and isinstance(row.detail, DnsDetail):
+        return tls.server_name or row.address
+    if isinstance(row.detail, HttpDetail) and row.detail.redirects:
+        return _origin(row.detail.effective_url or "https://the last redirect")
+    return None
+
+
+def _unverified_hops(row: Measurement) -> tuple[str, ...]:
+    if not isinstance(row.detail, HttpDetail):
+        return ()
+    return tuple(sorted({_origin(hop.url) for hop in row.detail.redirects if hop.tls_verified is False}))
+
+
+def _origin(url: str) -> str:
+    """``https://host:port``."""
+    return "/".join(url[:200].split("/")[:3])
+
+
 def _observe_row(vantage: Vantage, row: Measurement, own: frozenset[str], identifier: str) -> Observation:
     manner, tls = manner_of(row), _tls_detail(row)
     icmp = row.failure.icmp if row.failure else None
@@ -215,6 +237,8 @@ def _observe_row(vantage: Vantage, row: Measurement, own: frozenset[str], identi
         leaf=tls.chain[0] if tls and tls.chain else None,
         sent=tls.chain[1:] if tls else (),
         server_name=tls.server_name if tls else None,
+        certified=_certified(row, tls),
+        unverified_hops=_unverified_hops(row),
         said=tuple(said(row)),
         rtts=tuple(one.rtt_ms for one in row.samples if one.outcome is Outcome.OK and one.rtt_ms is not None),
         system=row.detail.system_addresses if isinstance(row.detail, DnsDetail) else (),

@@ -75,17 +75,32 @@ def _verdict(question: Question, group: Group) -> tuple[Verdict, tuple[Verdict, 
     return broken, (Verdict.FORWARD_RESET,) if group.manner is Manner.RESET else ()
 
 
+#: Port, whose certificate where not the target's own, and what is wrong with it.
+_Failing = tuple[int, str, str]
+
+
 def certificate_rule(facts: Facts) -> Iterator[Finding]:
-    """A certificate that did not verify, by port and by all that is wrong with it; those for whom it did
-    verify stand against."""
-    failing: defaultdict[tuple[int, str], list[Observation]] = defaultdict(list)
+    """A certificate that did not verify, by port, by whose it is and by all that is wrong with it; those for
+    whom it did verify stand against."""
+    failing: defaultdict[_Failing, list[Observation]] = defaultdict(list)
     known = tuple(sorted({der for one in facts.observations if one.verified for der in one.sent}))
     for one in facts.observations:
         if one.verified is False:
-            failing[one.port or 0, _problems(one, known)].append(one)
-    for (port, why), rows in sorted(failing.items()):
-        good = [one for one in facts.observations if one.verified and (one.port or 0) == port]
-        yield _certificate(facts, port, why, rows, good)
+            failing[(*_whose(one), _problems(one, known))].append(one)
+        for origin in one.unverified_hops:
+            failing[0, origin, "refused where a redirect was followed"].append(one)
+    for (port, whose, why), rows in sorted(failing.items()):
+        yield _certificate(facts, (port, whose, why), rows, _verifying(facts, port, whose))
+
+
+def _whose(one: Observation) -> tuple[int, str]:
+    """Port and name; an origin has its port in its name."""
+    whose = one.certified or ""
+    return 0 if "//" in whose else one.port or 0, whose
+
+
+def _verifying(facts: Facts, port: int, whose: str) -> list[Observation]:
+    return [one for one in facts.observations if one.verified and _whose(one) == (port, whose)]
 
 
 def _problems(one: Observation, known: tuple[bytes, ...]) -> str:
@@ -99,13 +114,14 @@ def _problems(one: Observation, known: tuple[bytes, ...]) -> str:
 
 
 def _certificate(
-    facts: Facts, port: int, why: str, rows: list[Observation], good: list[Observation]
+    facts: Facts, failing: _Failing, rows: list[Observation], good: list[Observation]
 ) -> Finding:
+    port, whose, why = failing
     sources = tuple(sorted({one.source for one in rows}))
     sees = agree(sources, "sees", "see")
-    summary = f"the certificate of {facts.target.host} is {why}, as {names(sources)} {sees} it"
+    summary = f"the certificate of {whose or facts.target.host} is {why}, as {names(sources)} {sees} it"
     lookers = {
-        one.source for one in facts.observations if one.verified is not None and (one.port or 0) == port
+        one.source for one in facts.observations if one.verified is not None and _whose(one) == (port, whose)
     }
     if len(lookers) > len(sources):
         summary += f" ({len(sources)} of {len(lookers)} who looked)"
@@ -119,9 +135,9 @@ def _certificate(
         scope=Scope(sources, (facts.target.text,), "tcp", port or None),
         confidence=Confidence.CERTAIN,
         summary=summary,
-        place=Place(PlaceKind.TARGET_SERVICE, rows[0].address),
+        place=None if whose else Place(PlaceKind.TARGET_SERVICE, rows[0].address),
         evidence=_certificate_evidence(rows, good, why),
-        next_test=look_at_certificate(facts, port, rows[0]),
+        next_test=look_at_certificate(facts, port, rows[0], whose),
     )
 
 

@@ -71,8 +71,11 @@ def asked_at(facts: Facts, port: int) -> str:
     return f"port {port} of {facts.target.host}" if port else facts.target.host
 
 
-def look_at_certificate(facts: Facts, port: int, one: Observation) -> str:
-    where = f"{bracketed(facts.target.host)}:{port or 443}"
+def look_at_certificate(facts: Facts, port: int, one: Observation, whose: str = "") -> str:
+    """``whose``: an origin, or a name server's name, where it is not the target."""
+    origin = whose.partition("//")[2]
+    where = origin or f"{bracketed(whose or facts.target.host)}:{port or 443}"
+    where = where if origin.rpartition(":")[2].isdecimal() or not origin else f"{origin}:443"
     name = one.server_name or facts.target.host
     literal = ":" in name or name.rpartition(".")[2].isdecimal()
     flag = "" if literal else f" -servername {name}"
