@@ -18,6 +18,7 @@ FORBIDDEN = {
     "cryptography": "18 MB; keys and requests are made in a child",
     "dns": "15 MB and 100 ms; loaded by the dns kind when first asked",
     "h11": "loaded by the http kind when first asked",
+    "h2": "loaded by the http kind when a server may speak it",
 }
 
 

@@ -11,7 +11,7 @@ import trustme
 from probemesh_agent.net.policy import Policy
 from probemesh_shared import jsonout
 from probemesh_shared.model import Expectation, HttpDetail, HttpSpec, Measurement, Options, Target
-from probemesh_shared.words import FailureKind, Origin, Outcome, Stage
+from probemesh_shared.words import FailureKind, Family, Origin, Outcome, Stage
 
 from tests.probes_rich.rich_bench import QUICK, Bench, at, saying, server_context, serving
 
@@ -239,12 +239,16 @@ async def test_redirects_by_tls_and_down_from_it(open_bench: Bench, trusted: tru
         bad = server_context(trusted, "other.example", alpn=("http/1.1",))
         async with paths(answers, good) as (port, _), paths(answers, bad) as (unsure, _):
             target = at(port, host="localhost", secure=True)
-            row = (await open_bench.run(replace(FOLLOW, options=replace(QUICK, family="ipv4")), target))[0]
+            row = (await open_bench.run(replace(FOLLOW, options=replace(QUICK, family=Family.IPV4)), target))[
+                0
+            ]
             assert row.outcome is Outcome.OK, row.log
             assert detail(row).redirects[0].tls_verified is True and detail(row).tls is None
             assert detail(row).notes == ("redirect 1 leads from https to http",)
             target = at(unsure, host="localhost", secure=True)
-            row = (await open_bench.run(replace(FOLLOW, options=replace(QUICK, family="ipv4")), target))[0]
+            row = (await open_bench.run(replace(FOLLOW, options=replace(QUICK, family=Family.IPV4)), target))[
+                0
+            ]
             assert detail(row).redirects[0].tls_verified is False
 
 

@@ -94,7 +94,7 @@ class _HttpExchange:
         return Attempted(
             way.took_ms,
             judge(self._spec, self._expected, way.turn.answer),
-            syn_retransmits=way.turn.syn_retransmits,
+            syn_retransmits=way.syn_retransmits,
         )
 
     def _note(self, way: Way) -> None:

@@ -36,6 +36,7 @@ class Way:
     turn: Turn | None = None
     hops: list[HttpHop] = field(default_factory=list)
     hops_ms: float = 0.0
+    syn_retransmits: int | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -72,10 +73,17 @@ class Chain:
         way.turn = Turn(request, self._unit.address, self._unit.dns_ms, self.own)
         if request.credentials and not self.first.secure:
             way.notes.append("credentials were sent in the clear")
-        await self._asker.ask(way.turn, deadline)
+        await self._ask(way, way.turn, deadline)
         seen = {(request.method, self.first.url)}
         while self._spec.follow and leads_on(way.turn.answer):
             await self._follow(way, way.turn, seen, deadline)
+
+    async def _ask(self, way: Way, turn: Turn, deadline: float) -> None:
+        try:
+            await self._asker.ask(turn, deadline)
+        finally:
+            if turn.syn_retransmits is not None:
+                way.syn_retransmits = (way.syn_retransmits or 0) + turn.syn_retransmits
 
     async def _follow(self, way: Way, turn: Turn, seen: set[tuple[str, str]], deadline: float) -> None:
         way.hops.append(turn.hop(self._clean))
@@ -96,7 +104,7 @@ class Chain:
             raise ProbeFailed(unfollowable(f"more than the {self._spec.follow} that were to be followed"), at)
         try:
             way.turn = await self._turn(request, deadline)
-            await self._asker.ask(way.turn, deadline)
+            await self._ask(way, way.turn, deadline)
         except ProbeFailed as failed:
             where = f"{at}, {failed.at}" if failed.at else at
             raise ProbeFailed(_of_a_redirect(failed.failure), where) from None

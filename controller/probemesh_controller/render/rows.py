@@ -92,10 +92,15 @@ def _row(vantage: Vantage, row: Measurement) -> Row:
         jitter_ms=rtt.jitter_ms if rtt else None,
         stage=failure.stage.value if failure else None,
         failure=failure.kind.value if failure else None,
-        detail=why_text(row) or None,
+        detail=why_text(row) or _notes(row.detail),
         status=_status(row.detail),
         answer=_answer(row.detail),
     )
+
+
+def _notes(detail: Detail | None) -> str | None:
+    """What is odd about an answer that is fine."""
+    return "; ".join(detail.notes) or None if isinstance(detail, HttpDetail) else None
 
 
 def _status(detail: Detail | None) -> str | int | None:
@@ -123,6 +128,6 @@ def _answer(detail: Detail | None) -> str | None:
         case TlsDetail():
             return detail.version
         case HttpDetail():
-            return detail.reason
+            return detail.reason or (f"HTTP/{detail.version}" if detail.version else None)
         case _:
             return None

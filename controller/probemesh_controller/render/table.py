@@ -167,8 +167,9 @@ def _good_text(row: Measurement) -> str:
     counts = stats.of(row.samples)
     parts = [ms_text(counts.rtt_ms) or "✓"]
     match row.detail:
-        case HttpDetail(status=status) if status is not None:
-            parts.insert(0, str(status))
+        case HttpDetail(status=status, redirects=hops) if status is not None:
+            after = f" after {counted(len(hops), 'redirect')}" if hops else ""
+            parts.insert(0, f"{status}{after}")
         case TlsDetail(version=version, verified=verified):
             parts.insert(0, (version or "TLS") + (" ✕" if verified is False else ""))
         case UdpDetail(state=state, answer_text=said) if state:
