@@ -105,7 +105,7 @@ async def test_the_deadline_and_the_memory_hold(bench: Bench, said) -> None:
             took, (_, peak) = bench.clock.monotonic() - began, tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    assert took < 2.2
+    assert took < 5, "an endless server does not hold it for ever"
     assert peak < 8 * _MIB, "the server's own buffers are in this too"
     assert row.outcome is Outcome.TLS_FAILS and row.failure is not None
     detail = row.detail
