@@ -180,6 +180,9 @@ class HttpSpec:
     secret_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     follow: int = 0  # redirects, at most 20
     proxy: str | None = None  # HOST:PORT, spoken to in the clear
+    ca: bytes | None = None  # PEM, as in TlsSpec
+    client_cert: bytes | None = field(default=None, repr=False)  # shown to the target's own origin only
+    client_key: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ import os
 import ssl
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from probemesh_shared import failures
-from probemesh_shared.model import TlsSpec
+from probemesh_shared.model import Failure, HttpSpec, TlsSpec
 from probemesh_shared.words import Stage
 
 import probemesh_agent.wire.tlsflight  # noqa: F401 - here, and not within a handshake that is timed
@@ -35,10 +35,17 @@ class TlsSettings:
     client_key: bytes | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, spec: TlsSpec) -> "TlsSettings":
+    def of(cls, spec: TlsSpec | HttpSpec) -> "TlsSettings":
+        if isinstance(spec, HttpSpec):
+            return cls(ca=spec.ca, client_cert=spec.client_cert, client_key=spec.client_key)
         return cls(
             spec.min_version, spec.max_version, spec.ciphers, spec.ca, spec.client_cert, spec.client_key
         )
+
+    @property
+    def anonymous(self) -> "TlsSettings":
+        """The same, for servers that our client certificate is not meant for."""
+        return replace(self, client_cert=None, client_key=None)
 
     @property
     def old(self) -> bool:
@@ -66,6 +73,15 @@ class Contexts:
             context = self._make(judging)
             self._made[key] = (self._authorities, context)
         return context
+
+    def refused(self) -> Failure | None:
+        """Why this host's OpenSSL does not take the settings."""
+        try:
+            self.get(True)
+            self.get(False)
+        except ProbeFailed as failed:
+            return failed.failure
+        return None
 
     def _make(self, judging: bool) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -16,10 +16,18 @@ from probemesh_shared.model import HttpDetail, HttpPhases, HttpSpec, Measurement
 from probemesh_shared.words import Kind
 
 from probemesh_agent.env import ProbeEnv, ProbeLog
-from probemesh_agent.probes.attempts import Attempted, Exchange, Plan, RichRun, Unit, plan_by_address
+from probemesh_agent.probes.attempts import (
+    Attempted,
+    Exchange,
+    Plan,
+    RichRun,
+    Unit,
+    not_tried,
+    plan_by_address,
+)
 from probemesh_agent.probes.contexts import Contexts
 from probemesh_agent.probes.httpanswer import BODY_KEPT
-from probemesh_agent.probes.httpchain import Chain, Way
+from probemesh_agent.probes.httpchain import Chain, HttpContexts, Way
 from probemesh_agent.probes.httpjudge import judge, oddities
 from probemesh_agent.probes.httpproxy import plan_by_proxy
 from probemesh_agent.probes.httprequest import redacting
@@ -45,9 +53,13 @@ class HttpProbe:
     ) -> AsyncGenerator[Sequence[Measurement], None]:
         if not isinstance(spec, HttpSpec):
             raise TypeError(f"not an http spec: {type(spec).__name__}")
-        options, contexts = spec.options, Contexts(ALPN.get(spec.http_version, ALPN[None]))
+        options, contexts = spec.options, HttpContexts(spec)
+        refused = contexts.own.refused() if spec.ca or spec.client_cert else None
 
         async def plan(index: int, target: Target) -> Plan:
+            if refused is not None:
+                now_ns = env.clock.wall_ns()
+                return Plan((not_tried(Kind.HTTP, index, target.text, None, None, refused, now_ns),))
             port = 443 if target.secure else 80
             if spec.proxy is not None:
                 return await plan_by_proxy(index, target, spec, env, port)
@@ -71,7 +83,7 @@ class HttpProbe:
 
 class _HttpExchange:
     def __init__(
-        self, spec: HttpSpec, expected: HttpExpected, unit: Unit, env: ProbeEnv, contexts: Contexts
+        self, spec: HttpSpec, expected: HttpExpected, unit: Unit, env: ProbeEnv, contexts: HttpContexts
     ) -> None:
         self.log = ProbeLog()
         self._spec, self._expected = spec, expected

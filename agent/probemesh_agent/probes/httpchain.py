@@ -13,7 +13,7 @@ from probemesh_shared.words import FailureKind, Origin, Stage
 from probemesh_agent.env import Address, ProbeEnv, ProbeFailed, ProbeLog
 from probemesh_agent.net.literals import parse_literal
 from probemesh_agent.probes.attempts import Unit
-from probemesh_agent.probes.contexts import Contexts
+from probemesh_agent.probes.contexts import Contexts, TlsSettings
 from probemesh_agent.probes.handshake import Handshaker, name_to_verify
 from probemesh_agent.probes.httpproxy import elsewhere
 from probemesh_agent.probes.httpredirect import leads_on, method_after, target_of, unfollowable
@@ -26,7 +26,7 @@ from probemesh_agent.probes.httprequest import (
     holds_back,
     place_of,
 )
-from probemesh_agent.probes.httpturn import Asker, Turn
+from probemesh_agent.probes.httpturn import ALPN, Asker, Turn
 
 
 @dataclass(slots=True)
@@ -49,22 +49,37 @@ class Way:
         return self.hops_ms + (self.turn.took_ms if self.turn else 0.0)
 
 
+class HttpContexts:
+    """For one run: the target's ``own`` origin sees our client certificate, others (``abroad``) do not."""
+
+    def __init__(self, spec: HttpSpec) -> None:
+        alpn, settings = ALPN.get(spec.http_version, ALPN[None]), TlsSettings.of(spec)
+        self.own = Contexts(alpn, settings)
+        self.abroad = Contexts(alpn, settings.anonymous)
+
+
 class Chain:
     """Makes ways for one unit. ``own`` is the handshaker of the target's own origin, kept over attempts."""
 
     def __init__(
-        self, spec: HttpSpec, unit: Unit, env: ProbeEnv, contexts: Contexts, log: ProbeLog, clean: Redaction
+        self,
+        spec: HttpSpec,
+        unit: Unit,
+        env: ProbeEnv,
+        contexts: HttpContexts,
+        log: ProbeLog,
+        clean: Redaction,
     ) -> None:
         self._spec, self._unit, self._env = spec, unit, env
         self._contexts, self._log, self._clean = contexts, log, clean
         self.first = place_of(unit)
         self._asker = Asker(spec, env)
         name = name_to_verify(unit, spec.server_name)
-        self.own = self._handshaker(unit, name) if self.first.secure else None
+        self.own = self._handshaker(unit, name, contexts.own) if self.first.secure else None
 
-    def _handshaker(self, unit: Unit, name: str) -> Handshaker:
-        self._contexts.get(True)  # made before any time is taken
-        return Handshaker(unit, self._spec.options, self._env, self._contexts, self._log, name)
+    def _handshaker(self, unit: Unit, name: str, contexts: Contexts) -> Handshaker:
+        contexts.get(True)  # made before any time is taken
+        return Handshaker(unit, self._spec.options, self._env, contexts, self._log, name)
 
     async def go(self, way: Way, deadline: float) -> None:
         """Fills ``way``, whatever comes. Raises ProbeFailed where its last answer did not come whole, or
@@ -125,7 +140,8 @@ class Chain:
             return Turn(request, address, dns_ms)
         target = Target(place.url[:200], place.host, secure=True, path=place.path)
         unit = Unit(self._unit.index, target, target.text, address, place.port, dns_ms)
-        return Turn(request, address, dns_ms, self._handshaker(unit, name_to_verify(unit, None)))
+        handshaker = self._handshaker(unit, name_to_verify(unit, None), self._contexts.abroad)
+        return Turn(request, address, dns_ms, handshaker)
 
     async def _address(self, place: Place, deadline: float) -> tuple[Address, float | None]:
         """The address to dial: by a proxy it is the proxy's, and only a literal can be judged here."""

@@ -115,7 +115,11 @@ def _defaults(method: str, body: bytes | None) -> list[tuple[str, str]]:
 
 def holds_back(spec: HttpSpec) -> bool:
     """Whether a request to another origin leaves credentials out."""
-    return bool(_secrets(spec)) or any(name.lower() in CREDENTIALS for name, _ in spec.headers)
+    return (
+        bool(_secrets(spec))
+        or spec.client_cert is not None
+        or any(name.lower() in CREDENTIALS for name, _ in spec.headers)
+    )
 
 
 def asked_range(spec: HttpSpec) -> str | None:

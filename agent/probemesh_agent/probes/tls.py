@@ -46,13 +46,11 @@ class TlsProbe:
         # mail servers end a handshake that offers them HTTP (no_application_protocol)
         alpn = spec.alpn or (() if spec.starttls else _ALPN)
         options, contexts = spec.options, Contexts(alpn, TlsSettings.of(spec))
-        refused = _refused(contexts)
+        refused = contexts.refused()
 
         async def plan(index: int, target: Target) -> Plan:
             if refused is not None:
-                row = not_tried(
-                    Kind.TLS, index, target.text, None, None, refused.failure, env.clock.wall_ns()
-                )
+                row = not_tried(Kind.TLS, index, target.text, None, None, refused, env.clock.wall_ns())
                 return Plan((row,))
             return await plan_by_address(Kind.TLS, index, target, options, env, _PORT)
 
@@ -73,16 +71,6 @@ class TlsProbe:
                 yield batch
         finally:
             await rows.aclose()
-
-
-def _refused(contexts: Contexts) -> ProbeFailed | None:
-    """Settings that this host's OpenSSL does not take."""
-    try:
-        contexts.get(True)
-        contexts.get(False)
-    except ProbeFailed as failed:
-        return failed
-    return None
 
 
 class _TlsExchange:

@@ -112,13 +112,13 @@ Ciphers = Annotated[
 ]
 Alpn = Annotated[str | None, typer.Option(metavar="P,P", help="tls: protocols to offer  [h2,http/1.1]")]
 Ca = Annotated[
-    str | None, typer.Option("--ca", metavar="FILE", help="tls: judge by these authorities (PEM) alone")
+    str | None, typer.Option("--ca", metavar="FILE", help="tls, http: judge by these authorities (PEM) alone")
 ]
 ClientCert = Annotated[
-    str | None, typer.Option("--client-cert", metavar="FILE", help="tls: certificate to show (PEM)")
+    str | None, typer.Option("--client-cert", metavar="FILE", help="tls, http: certificate to show (PEM)")
 ]
 ClientKey = Annotated[
-    str | None, typer.Option("--client-key", metavar="FILE", help="tls: its key (PEM, not encrypted)")
+    str | None, typer.Option("--client-key", metavar="FILE", help="tls, http: its key (PEM, not encrypted)")
 ]
 Enumerate = Annotated[
     bool, typer.Option("--enumerate", help="tls: all versions and ciphers taken; a connection for each")

@@ -873,12 +873,18 @@ class HttpSpec(_message.Message):
     SECRET_HEADERS_FIELD_NUMBER: _builtins.int
     FOLLOW_FIELD_NUMBER: _builtins.int
     PROXY_FIELD_NUMBER: _builtins.int
+    CA_FIELD_NUMBER: _builtins.int
+    CLIENT_CERT_FIELD_NUMBER: _builtins.int
+    CLIENT_KEY_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     server_name: _builtins.str
     http_version: _builtins.str
     body: _builtins.bytes
     follow: _builtins.int
     proxy: _builtins.str
+    ca: _builtins.bytes
+    client_cert: _builtins.bytes
+    client_key: _builtins.bytes
     @_builtins.property
     def options(self) -> Global___Options: ...
     @_builtins.property
@@ -900,13 +906,22 @@ class HttpSpec(_message.Message):
         secret_headers: _abc.Iterable[Global___Header] | None = ...,
         follow: _builtins.int = ...,
         proxy: _builtins.str | None = ...,
+        ca: _builtins.bytes | None = ...,
+        client_cert: _builtins.bytes | None = ...,
+        client_key: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_http_version", b"_http_version", "_proxy", b"_proxy", "_server_name", b"_server_name", "body", b"body", "http_version", b"http_version", "options", b"options", "proxy", b"proxy", "server_name", b"server_name"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_ca", b"_ca", "_client_cert", b"_client_cert", "_client_key", b"_client_key", "_http_version", b"_http_version", "_proxy", b"_proxy", "_server_name", b"_server_name", "body", b"body", "ca", b"ca", "client_cert", b"client_cert", "client_key", b"client_key", "http_version", b"http_version", "options", b"options", "proxy", b"proxy", "server_name", b"server_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_http_version", b"_http_version", "_proxy", b"_proxy", "_server_name", b"_server_name", "body", b"body", "expect_status", b"expect_status", "follow", b"follow", "headers", b"headers", "http_version", b"http_version", "method", b"method", "options", b"options", "proxy", b"proxy", "secret_headers", b"secret_headers", "server_name", b"server_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_ca", b"_ca", "_client_cert", b"_client_cert", "_client_key", b"_client_key", "_http_version", b"_http_version", "_proxy", b"_proxy", "_server_name", b"_server_name", "body", b"body", "ca", b"ca", "client_cert", b"client_cert", "client_key", b"client_key", "expect_status", b"expect_status", "follow", b"follow", "headers", b"headers", "http_version", b"http_version", "method", b"method", "options", b"options", "proxy", b"proxy", "secret_headers", b"secret_headers", "server_name", b"server_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__body: _TypeAlias = _typing.Literal["body"]  # noqa: Y015
     _WhichOneofArgType__body: _TypeAlias = _typing.Literal["_body", b"_body"]  # noqa: Y015
+    _WhichOneofReturnType__ca: _TypeAlias = _typing.Literal["ca"]  # noqa: Y015
+    _WhichOneofArgType__ca: _TypeAlias = _typing.Literal["_ca", b"_ca"]  # noqa: Y015
+    _WhichOneofReturnType__client_cert: _TypeAlias = _typing.Literal["client_cert"]  # noqa: Y015
+    _WhichOneofArgType__client_cert: _TypeAlias = _typing.Literal["_client_cert", b"_client_cert"]  # noqa: Y015
+    _WhichOneofReturnType__client_key: _TypeAlias = _typing.Literal["client_key"]  # noqa: Y015
+    _WhichOneofArgType__client_key: _TypeAlias = _typing.Literal["_client_key", b"_client_key"]  # noqa: Y015
     _WhichOneofReturnType__http_version: _TypeAlias = _typing.Literal["http_version"]  # noqa: Y015
     _WhichOneofArgType__http_version: _TypeAlias = _typing.Literal["_http_version", b"_http_version"]  # noqa: Y015
     _WhichOneofReturnType__proxy: _TypeAlias = _typing.Literal["proxy"]  # noqa: Y015
@@ -915,6 +930,12 @@ class HttpSpec(_message.Message):
     _WhichOneofArgType__server_name: _TypeAlias = _typing.Literal["_server_name", b"_server_name"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__body) -> _WhichOneofReturnType__body | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ca) -> _WhichOneofReturnType__ca | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_cert) -> _WhichOneofReturnType__client_cert | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_key) -> _WhichOneofReturnType__client_key | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__http_version) -> _WhichOneofReturnType__http_version | None: ...
     @_typing.overload

@@ -95,6 +95,7 @@ _FIELD: dict[tuple[str, str] | str, Check] = {
     ("IcmpError", "type"): _OCTET,
     ("IcmpError", "code"): _OCTET,
     ("TlsSpec", "ca"): length(262_144),  # PEM: an authority of one's own, or some
+    ("HttpSpec", "ca"): length(262_144),
     ("Job", "id"): length(MAX_ID, least=1),
     "job_id": length(MAX_ID, least=1),
     "run_id": length(MAX_ID),

@@ -62,9 +62,9 @@ _BELONGS = {
     "--tls-max": (Kind.TLS,),
     "--ciphers": (Kind.TLS,),
     "--alpn": (Kind.TLS,),
-    "--ca": (Kind.TLS,),
-    "--client-cert": (Kind.TLS,),
-    "--client-key": (Kind.TLS,),
+    "--ca": (Kind.TLS, Kind.HTTP),
+    "--client-cert": (Kind.TLS, Kind.HTTP),
+    "--client-key": (Kind.TLS, Kind.HTTP),
     "--enumerate": (Kind.TLS,),
     "--ocsp": (Kind.TLS,),
     # http
@@ -248,7 +248,7 @@ def _spec(kind: Kind, asked: Asked, options: Options) -> Spec:
         case Kind.TLS:
             return asked.tls.spec(options)
         case Kind.HTTP:
-            return asked.http.spec(options, asked.tls.sni)
+            return asked.tls.trusting(asked.http.spec(options, asked.tls.sni))
         case Kind.LADDER:
             return LadderSpec(options)
 

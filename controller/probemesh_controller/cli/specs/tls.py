@@ -1,15 +1,18 @@
 """Options of the kind ``tls``. Reads the files that they name."""
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.escape import escape
-from probemesh_shared.model import Options, TlsSpec
+from probemesh_shared.model import HttpSpec, Options, TlsSpec
 from probemesh_shared.words import StartTls
 
 from probemesh_controller.cli.specs.files import read_file
 from probemesh_controller.cli.specs.values import one_of
+
+_S = TypeVar("_S", TlsSpec, HttpSpec)
 
 VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 _CA_MOST, _CERT_MOST, _KEY_MOST = 256 << 10, 64 << 10, 32 << 10
@@ -20,7 +23,8 @@ ENUMERATION_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class TlsAsked:
-    """As typed; None or false where an option was not given. ``sni`` serves http too."""
+    """As typed; None or false where an option was not given. Name, authorities and client certificate serve
+    http too."""
 
     sni: str | None = None
     starttls: str | None = None
@@ -53,8 +57,7 @@ class TlsAsked:
         low, high = _version("--tls-min", self.tls_min), _version("--tls-max", self.tls_max)
         if low and high and VERSIONS.index(low) > VERSIONS.index(high):
             raise InvalidRequest(f"--tls-min {low} is above --tls-max {high}")
-        certificate, key = _client(self.client_cert, self.client_key)
-        return TlsSpec(
+        spec = TlsSpec(
             options,
             server_name=self.sni,
             starttls=None if self.starttls is None else one_of(StartTls, self.starttls, "--starttls"),
@@ -62,12 +65,16 @@ class TlsAsked:
             max_version=high,
             ciphers=_ciphers(self.ciphers, low),
             alpn=_protocols(self.alpn) if self.alpn is not None else (),
-            ca=_authorities(self.ca) if self.ca is not None else None,
-            client_cert=certificate,
-            client_key=key,
             enumerate=self.enumerate,
             ocsp=self.ocsp,
         )
+        return self.trusting(spec)
+
+    def trusting(self, spec: _S) -> _S:
+        """``spec`` with whom it trusts, and as whom it goes. Reads files."""
+        authorities = _authorities(self.ca) if self.ca is not None else None
+        certificate, key = _client(self.client_cert, self.client_key)
+        return replace(spec, ca=authorities, client_cert=certificate, client_key=key)
 
 
 def _version(option: str, text: str | None) -> str | None:
