@@ -1,5 +1,6 @@
 """README and deploy.md, "without a lasting controller", as written: real programs, real certificates."""
 
+import signal
 import socket
 
 from tests.flows.conftest import Site, free_port
@@ -25,6 +26,19 @@ def test_agents_are_dialled_from_the_laptop_once_the_controller_is_gone(site: Si
         assert "are dialled from here" in said.err
         (agent,) = machine.meshctl("agents", "-o", "json").json["agents"]
         assert (agent["name"], agent["state"], agent["reason"]) == ("tokyo-1", "connected", None)
+
+
+def test_a_controller_that_hangs_is_away_too(site: Site, service: int) -> None:
+    mesh, port = site.mesh("lab"), free_port()
+    mesh.listening("tokyo-1", port)
+    assert mesh.machine.meshctl("agents", "add", "tokyo-1", f"127.0.0.1:{port}").code == 0
+    mesh.controller.process.send_signal(signal.SIGSTOP)
+    try:
+        said = mesh.machine.meshctl("probe", f"127.0.0.1:{service}", "--count", "1", "-o", "json")
+    finally:
+        mesh.controller.process.send_signal(signal.SIGCONT)
+    assert said.code == 0 and vantage(said, "tokyo-1")["outcome"] == "ok"
+    assert f"{mesh.address} gives no answer within" in said.err
 
 
 def test_what_only_a_controller_can_do_says_that_it_is_away(site: Site) -> None:
