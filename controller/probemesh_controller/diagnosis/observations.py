@@ -20,12 +20,13 @@ from probemesh_shared.model import (
     Measurement,
     TargetResult,
     TcpDetail,
-    TlsDetail,
     Vantage,
 )
 from probemesh_shared.outcomes import is_own_fault, rung_order
 from probemesh_shared.said import Said, said
 from probemesh_shared.words import NOT_MEASURED, DnsSource, FailureKind, Family, Kind, Origin, Outcome, Stage
+
+from probemesh_controller.diagnosis.certified import tls_detail, unverified_hops, whose_certificate
 
 
 class Manner(StrEnum):
@@ -187,33 +188,8 @@ def _by_hand(row: Measurement) -> bool:
     return lookup is not None and lookup.source is DnsSource.HOSTS_FILE
 
 
-def _tls_detail(row: Measurement) -> TlsDetail | None:
-    detail = row.detail.tls if isinstance(row.detail, HttpDetail | DnsDetail) else row.detail
-    return detail if isinstance(detail, TlsDetail) else None
-
-
-def _certified(row: Measurement, tls: TlsDetail | None) -> str | None:
-    """A name server's certificate is its own; at the end of redirects stands the origin they lead to."""
-    if tls is not None and isinstance(row.detail, DnsDetail):
-        return tls.server_name or row.address
-    if isinstance(row.detail, HttpDetail) and row.detail.redirects:
-        return _origin(row.detail.effective_url or "https://the last redirect")
-    return None
-
-
-def _unverified_hops(row: Measurement) -> tuple[str, ...]:
-    if not isinstance(row.detail, HttpDetail):
-        return ()
-    return tuple(sorted({_origin(hop.url) for hop in row.detail.redirects if hop.tls_verified is False}))
-
-
-def _origin(url: str) -> str:
-    """``https://host:port``."""
-    return "/".join(url[:200].split("/")[:3])
-
-
 def _observe_row(vantage: Vantage, row: Measurement, own: frozenset[str], identifier: str) -> Observation:
-    manner, tls = manner_of(row), _tls_detail(row)
+    manner, tls = manner_of(row), tls_detail(row)
     icmp = row.failure.icmp if row.failure else None
     if manner is Manner.REJECTED and icmp is not None and icmp.sender in own:
         manner = Manner.OWN_FILTER  # the error came from the prober's own host
@@ -237,8 +213,8 @@ def _observe_row(vantage: Vantage, row: Measurement, own: frozenset[str], identi
         leaf=tls.chain[0] if tls and tls.chain else None,
         sent=tls.chain[1:] if tls else (),
         server_name=tls.server_name if tls else None,
-        certified=_certified(row, tls),
-        unverified_hops=_unverified_hops(row),
+        certified=whose_certificate(row),
+        unverified_hops=unverified_hops(row),
         said=tuple(said(row)),
         rtts=tuple(one.rtt_ms for one in row.samples if one.outcome is Outcome.OK and one.rtt_ms is not None),
         system=row.detail.system_addresses if isinstance(row.detail, DnsDetail) else (),
