@@ -60,7 +60,9 @@ def shown(*details: TlsDetail, kinds: tuple[Kind, ...] = (Kind.TLS,)) -> str:
 
 
 def test_the_same_is_told_once_and_everything_is_there() -> None:
-    text = shown(DETAIL, replace(DETAIL, handshake_ms=9.0))
+    assert DETAIL.enumeration is not None
+    later = replace(DETAIL, handshake_ms=9.0, enumeration=replace(DETAIL.enumeration, connections=8))
+    text = shown(DETAIL, later)
     assert "TLS of web.example:443, seen by v0, v1" in text
     for words in (
         "TLSv1.3, TLS_AES_128_GCM_SHA256, x25519, ALPN h2",
@@ -87,7 +89,7 @@ def test_the_same_is_told_once_and_everything_is_there() -> None:
 def test_what_differs_is_told_apart() -> None:
     other = replace(DETAIL, chain=(make("other", "web.example").der,))
     text = shown(DETAIL, other)
-    assert "seen by v0\n" in text and "seen by v1\n" in text
+    assert "seen by v0 at 192.0.2.7\n" in text and "seen by v1 at 192.0.2.7\n" in text
 
 
 def test_no_word_of_a_stranger_steers_the_terminal() -> None:

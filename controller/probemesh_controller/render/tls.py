@@ -27,7 +27,9 @@ def tls_lines(result: TargetResult, width: int, color: bool) -> list[str]:
     groups = list(_groups(result).values())
     lines: list[str] = []
     for seers, row, detail in groups[:_GROUPS_MOST]:
-        lines += ["", _head(row, seers, color)] if lines else [_head(row, seers, color)]
+        shown = seers if len(groups) > 1 else [agent.partition(" at ")[0] for agent in seers]
+        head = _head(row, list(dict.fromkeys(shown)), color)
+        lines += ["", head] if lines else [head]
         lines += _detail_lines(row, detail, width)
     if len(groups) > _GROUPS_MOST:
         lines.append(f"and {len(groups) - _GROUPS_MOST} more, see -o json")
@@ -44,11 +46,21 @@ def _groups(result: TargetResult) -> dict[object, tuple[list[str], Measurement, 
         for row in vantage.measurements:
             detail = row.detail
             if isinstance(detail, TlsDetail) and (detail.chain or detail.enumeration or detail.alert):
-                key = (row.target, replace(detail, tcp_ms=None, handshake_ms=None))
+                key = (row.target, _timeless(detail))
                 seers = found.setdefault(key, ([], row, detail))[0]
-                if vantage.agent not in seers:
-                    seers.append(vantage.agent)
+                seers.append(f"{vantage.agent} at {row.address}")
     return found
+
+
+def _timeless(detail: TlsDetail) -> TlsDetail:
+    """Without what it took to see it."""
+    taken = detail.enumeration
+    return replace(
+        detail,
+        tcp_ms=None,
+        handshake_ms=None,
+        enumeration=replace(taken, connections=0) if taken is not None else None,
+    )
 
 
 def _detail_lines(row: Measurement, detail: TlsDetail, width: int) -> list[str]:
