@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.escape import escape
-from probemesh_shared.model import AgentInfo, Measurement, Target
-from probemesh_shared.session.frames import EXPECT
+from probemesh_shared.model import AgentInfo, HttpSpec, Measurement, Spec, Target
+from probemesh_shared.session.frames import EXPECT, HTTP_WAYS
 from probemesh_shared.words import AgentState, Outcome
 
 from probemesh_controller.api import PlannedVantage, RunRequest
@@ -114,8 +114,8 @@ def _since(last_seen_ns: int | None, now_ns: int) -> str:
 def _parts(request: RunRequest, agent: AgentInfo, fleet: tuple[AgentInfo, ...], now_ns: int) -> list[Part]:
     parts = []
     for spec_index, spec in enumerate(request.specs):
-        if spec.options.expect and EXPECT not in agent.capabilities:
-            refused = unsupported(spec, request.targets, _too_old(agent), now_ns)
+        if (why := _too_old(spec, agent)) is not None:
+            refused = unsupported(spec, request.targets, why, now_ns)
             parts.append(Part(agent.id, agent.name, spec_index, (), (), refused))
             continue
         ready = address(spec, request.targets, agent, fleet, now_ns)
@@ -123,7 +123,18 @@ def _parts(request: RunRequest, agent: AgentInfo, fleet: tuple[AgentInfo, ...], 
     return parts
 
 
-def _too_old(agent: AgentInfo) -> str:
-    """It would measure, and never look at what is expected."""
+def _too_old(spec: Spec, agent: AgentInfo) -> str | None:
+    """It would measure, and never look at what is expected; or go straight where another way was asked."""
     version = escape(agent.version or "an older version", 40)
-    return f"{agent.name} runs {version}, which knows no expectations: upgrade it, or ask without --expect"
+    if spec.options.expect and EXPECT not in agent.capabilities:
+        return (
+            f"{agent.name} runs {version}, which knows no expectations: upgrade it, or ask without --expect"
+        )
+    if isinstance(spec, HttpSpec) and _goes_a_way(spec) and HTTP_WAYS not in agent.capabilities:
+        return f"{agent.name} runs {version}, which knows GET and HTTP/1.1 without a proxy: upgrade it"
+    return None
+
+
+def _goes_a_way(spec: HttpSpec) -> bool:
+    plain = HttpSpec(spec.options, spec.method, spec.headers, spec.expect_status, spec.server_name)
+    return spec != plain

@@ -10,6 +10,9 @@ PROTOCOL = 1
 MIN_PROTOCOL = 1
 #: The capability of an agent that judges ``Options.expect``: others would measure, and never look at it.
 EXPECT = "expect"
+#: That of an agent that goes the way an http spec asks for (version, body, credentials, redirects, proxy):
+#: others would go straight, and call it that.
+HTTP_WAYS = "http-ways"
 
 
 class JobStatus(StrEnum):
