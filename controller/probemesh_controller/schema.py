@@ -21,6 +21,7 @@ ROOTS: dict[str, type] = {
     "agents": jsonshape.AgentsJson,
     "token": jsonshape.TokenJson,
     "doctor": jsonshape.DoctorJson,
+    "modules": jsonshape.ModulesJson,
 }
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 _TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$"

@@ -479,3 +479,17 @@ class DoctorJson(TypedDict):
 
     schema: Literal[1]
     checks: list[CheckJson]
+
+
+class ModuleJson(TypedDict):
+    name: str
+    source: Annotated[str, "built in, the file, or which context"]
+    description: str
+    options: Annotated[dict[str, str | float | bool | list[str]], "by their long names, with _ for -"]
+
+
+class ModulesJson(TypedDict):
+    """``meshctl modules -o json``, and of one: ``meshctl modules show NAME -o json``."""
+
+    schema: Literal[1]
+    modules: list[ModuleJson]

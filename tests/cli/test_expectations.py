@@ -1,10 +1,11 @@
 """``--expect`` and ``--expect-fail`` through the command line: what is sent, what is shown, the exit code."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from probemesh_shared.expectations import KEYS
-from probemesh_shared.model import Expectation
+from probemesh_shared.model import Expectation, TcpDetail
 from probemesh_shared.words import Outcome
 
 from tests.cli.fakes import http_row, tcp_row
@@ -89,6 +90,20 @@ def test_json_says_that_it_is_turned_round_and_leaves_measurements_alone(meshctl
     assert (tokyo["outcome"], tokyo["failed_at"]) == ("answer-unexpected", "tcp")
     assert said["summary"] == {"reached": 1, "failed": 1, "unmeasured": 0, "total": 2}
     assert said["findings"] == []
+
+
+def closed_as_expected(port):
+    refused = tcp_row(Outcome.REFUSED, port=port)
+    return replace(refused, outcome=Outcome.OK, failure=None, detail=TcpDetail(state="closed"))
+
+
+def test_what_is_closed_as_expected_is_not_shown_as_open(meshctl, config_file, mesh):
+    mesh.script = {"berlin-1": (closed_as_expected(22), closed_as_expected(23))}
+    several = meshctl("probe", "db:22,23", "--from", "berlin-1", "--expect", "state=closed")
+    assert several.code == 0 and "✓ as expected" in several.out and "OPEN" not in several.out
+    mesh.script = {"berlin-1": (closed_as_expected(5432),)}
+    one = meshctl("probe", "db:5432", "--from", "berlin-1", "--expect", "state=closed")
+    assert one.code == 0 and "closed ✓" in one.out
 
 
 def test_the_help_page_has_every_key_with_its_kinds_and_an_example(meshctl):

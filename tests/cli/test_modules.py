@@ -6,6 +6,7 @@ from dataclasses import fields as fields_of
 from enum import EnumType
 from pathlib import Path
 
+import jsonschema
 import pytest
 from probemesh_controller import config
 from probemesh_controller.cli.main import app
@@ -178,7 +179,11 @@ def test_they_are_listed_and_shown(meshctl, with_modules):
     assert [one["name"] for one in said["modules"]] == sorted(one["name"] for one in said["modules"])
     shown = meshctl("modules", "show", "shop").out
     assert tomllib.loads(shown)["modules"]["shop"] == tomllib.loads(MODULES)["modules"]["shop"]
-    one = json.loads(meshctl("modules", "show", "closed", "-o", "json").out)
+    told = json.loads(meshctl("modules", "show", "closed", "-o", "json").out)
+    (one,) = told["modules"]
+    schema = json.loads(SCHEMA.read_text())
+    jsonschema.validate(told, schema)
+    jsonschema.validate(said, schema)
     assert one["options"] == {"expect_fail": True, "expect_status": "404"}
     unknown = meshctl("modules", "show", "http_2xy")
     assert unknown.code == 2 and "did you mean 'http_2xx'?" in unknown.err
@@ -234,6 +239,7 @@ def test_bare_text_is_left_to_udp(tmp_path):
         saved.read("a", {"expect": ["pong"]}, "the file", path)
 
 
+SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "modules.schema.json"
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "probing.md"
 
 

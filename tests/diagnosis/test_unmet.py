@@ -1,5 +1,7 @@
 """An unmet expectation is an answer all the same: the name resolves, the port is reached."""
 
+import dataclasses
+
 from probemesh_controller.diagnosis import diagnose
 from probemesh_shared.expectations import unexpected
 from probemesh_shared.model import DnsDetail, Measurement, Sample, TargetResult, TcpDetail, Vantage
@@ -38,3 +40,16 @@ def test_a_name_with_other_addresses_than_expected_does_resolve():
         "a", None, Outcome.ANSWER_UNEXPECTED, Kind.DNS, (row(Kind.DNS, words, detail, None, None),)
     )
     assert Verdict.NAME_FAILS not in {found.verdict for found in findings(other)}
+
+
+def test_a_failure_that_was_expected_is_nobody_s_reach_and_no_fault():
+    lost = Sample(0, 0.0, None, Outcome.REFUSED)
+    closed = dataclasses.replace(row(Kind.TCP, None, TcpDetail(state="closed")), samples=(lost,))
+    assert findings(Vantage("a", None, Outcome.OK, None, (closed,))) == ()
+    opened = row(Kind.TCP, "the port is open, expected closed", TcpDetail(state="open"))
+    both = (
+        Vantage("a", None, Outcome.OK, None, (closed,)),
+        Vantage("b", None, Outcome.ANSWER_UNEXPECTED, Kind.TCP, (opened,)),
+    )
+    (found,) = findings(*both)
+    assert found.verdict is Verdict.ANSWER_UNEXPECTED and found.scope.sources == ("b",)

@@ -9,8 +9,9 @@ from probemesh_controller.cli.lazy import MeshGroup, help_text
 from probemesh_controller.cli.output import Format, OutputOption, print_value
 
 if TYPE_CHECKING:  # loaded inside the functions: --help needs none of it
-    from collections.abc import Mapping
-    from typing import Any
+    from collections.abc import Sequence
+
+    from probemesh_shared.jsonshape import ModulesJson
 
     from probemesh_controller.cli.specs.saved import Module
 
@@ -46,7 +47,7 @@ def list_(output: OutputOption = Format.TABLE) -> None:
 
     found = _all()
     if output is not Format.TABLE:
-        return print_value({"schema": 1, "modules": [_json(module) for module in found]}, output)
+        return print_value(_json(found), output)
     rows = [
         [
             Cell(module.name),
@@ -70,7 +71,7 @@ def show(name: Name, output: OutputOption = Format.TABLE) -> None:
     tables = saved.tables(config, chosen_context())
     module = saved.find(name, tables, config.path)
     if output is not Format.TABLE:
-        return print_value({"schema": 1, **_json(module)}, output)
+        return print_value(_json([module]), output)
     table, source = saved.everything(tables)[name]
     print(f"# {source if source != 'the file' else config.path}")
     print("\n".join([f"[modules.{name}]", *module_lines(table)]))
@@ -90,16 +91,22 @@ def _kinds(module: "Module") -> tuple[str, ...]:
     return tuple(module.options.get("kind", ()))
 
 
-def _json(module: "Module") -> "Mapping[str, Any]":
+def _json(modules: "Sequence[Module]") -> "ModulesJson":
     return {
-        "name": module.name,
-        "source": module.source,
-        "description": module.description,
-        "options": {key: _plain(value) for key, value in module.options.items()},
+        "schema": 1,
+        "modules": [
+            {
+                "name": module.name,
+                "source": module.source,
+                "description": module.description,
+                "options": {key: _plain(value) for key, value in module.options.items()},
+            }
+            for module in modules
+        ],
     }
 
 
-def _plain(value: object) -> object:
+def _plain(value: object) -> "str | float | bool | list[str]":
     if isinstance(value, tuple):
-        return list(value)
+        return [str(item) for item in value]
     return value if isinstance(value, bool | int | float) else str(value)

@@ -142,7 +142,7 @@ def manner_of(row: Measurement) -> Manner:
     if is_own_fault(row) or (failure is not None and failure.kind is FailureKind.TOO_BIG):
         return Manner.NOT_LOOKED  # too big with don't-fragment: tells the path's size, not that it is broken
     if row.outcome is Outcome.OK:
-        return Manner.HELD
+        return Manner.NOT_LOOKED if _is_excused(row) else Manner.HELD
     if _is_unmet(failure):
         return Manner.ANSWERED
     if row.outcome is Outcome.NAME_FAILS or (
@@ -166,6 +166,11 @@ def _elsewhere(row: Measurement, failure: Failure) -> Manner:
 def _is_unmet(failure: Failure | None) -> bool:
     """It answered; the answer is not what was expected of it."""
     return failure is not None and failure.kind is FailureKind.ANSWER_UNEXPECTED
+
+
+def _is_excused(row: Measurement) -> bool:
+    """It failed, and that was expected: neither a fault nor a proof that anything can be reached."""
+    return bool(row.samples) and not any(sample.outcome is Outcome.OK for sample in row.samples)
 
 
 def _transport(row: Measurement) -> str:

@@ -37,11 +37,11 @@ def scan_cells(vantage: Vantage) -> list[Cell]:
 
 def port_state(row: Measurement) -> str:
     """``open``, ``closed``, ``filtered`` (silence to a datagram too), or ``other``: nothing is known."""
-    if row.outcome is Outcome.OK:
-        return "open"
-    state = _told(row)[0] or ""
+    state = _told(row)[0] or ""  # before the outcome: a port may be closed as expected
     if state:
         return "filtered" if state == OPEN_FILTERED else state
+    if row.outcome is Outcome.OK:
+        return "open"
     return "filtered" if row.outcome in _FILTERED else "closed" if row.outcome is Outcome.REFUSED else "other"
 
 

@@ -16,6 +16,7 @@ from probemesh_shared.model import (
     Vantage,
 )
 from probemesh_shared.outcomes import RUNGS, certificate_verified, rungs, summarise
+from probemesh_shared.portstate import CLOSED, FILTERED
 from probemesh_shared.targets import count_ports
 from probemesh_shared.words import NOT_MEASURED, FailureKind, Kind, Outcome
 
@@ -114,10 +115,13 @@ def _row(vantage: Vantage, kinds: Sequence[Kind], scan: bool, strict: bool) -> l
 
 def _scan_verdict(vantage: Vantage) -> Cell:
     ports = port_rows(vantage)
-    if not ports or vantage.is_target or vantage.expect_fail:
+    unexpected = any(row.outcome is Outcome.ANSWER_UNEXPECTED for row in ports)
+    if not ports or vantage.is_target or vantage.expect_fail or unexpected:
         return verdict_cell(vantage)
     opened = len({row.port for row in ports if port_state(row) == "open"})
     total = len({row.port for row in ports})
+    if vantage.outcome is Outcome.OK and opened < total:
+        return Cell("✓ as expected", "good")
     sign, style = ("✓", "good") if opened == total else ("▲", "warn") if opened else ("✕", "bad")
     return Cell(f"{sign} {opened} of {total} open", style)
 
@@ -175,8 +179,12 @@ def _good_text(row: Measurement) -> str:
         case UdpDetail(state=state, answer_text=said) if state:
             parts.insert(0, state)
             parts.append(said or "")
+        case TcpDetail(state=state) if state in (CLOSED, FILTERED):
+            parts.insert(0, state)
         case TcpDetail():
             parts.append(_said(row.detail))
+        case DnsDetail(rcode=rcode) if rcode not in (None, "NOERROR"):
+            parts.insert(0, str(rcode))
         case DnsDetail() as detail:
             parts += [_answers(_values(detail) or detail.system_addresses), _signed(detail)]
     if counts.lost:
