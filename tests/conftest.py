@@ -6,6 +6,11 @@ import shutil
 import tempfile
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no fault of what is tested: that an example ends is what pytest's own limit is for.
+settings.register_profile("probemesh", deadline=None)
+settings.load_profile("probemesh")
 
 REQUIRE_ALL = os.environ.get("PROBEMESH_REQUIRE_ALL") == "1"
 
