@@ -14,14 +14,14 @@ from probemesh_shared.words import Confidence, Kind, Verdict
 from probemesh_controller.diagnosis.drafts import family_of
 from probemesh_controller.diagnosis.facts import Facts
 from probemesh_controller.diagnosis.observations import Observation
-from probemesh_controller.diagnosis.wording import asked_at, evidence_with, names
+from probemesh_controller.diagnosis.wording import evidence_with, names
 
 ENOUGH_SAMPLES = 3
 RATIO = 3.0
 #: Milliseconds above the others; where the time holds work of ours and of the server, more.
 FLOOR_MS = 20.0
 WORK_FLOOR_MS = 100.0
-_WORK = (Kind.TLS, Kind.HTTP)
+_WORK = (Kind.DNS, Kind.UDP, Kind.TLS, Kind.HTTP)
 #: Median absolute deviations, scaled to a standard deviation.
 _DEVIATIONS = 6 * 1.4826
 
@@ -128,11 +128,19 @@ def _summary(facts: Facts, port: int, near: str, worst: Mapping[str, Lag], again
     first = worst[slow[0]]
     told = names([f"{name} ({_ms(worst[name].mine_ms)})" for name in slow])
     note = near or "which may be far away: no fault in itself"
+    subject, word = _subject(facts, port, first.seen), _word(first.seen.kind)
     return (
-        f"{asked_at(facts, port)} is slow from {told}, {note}; {_word(first.seen.kind)}, medians of"
+        f"{subject} is slow from {told}, {note}; {word}, medians of"
         f" {ENOUGH_SAMPLES} answers or more at the same address, against {_ms(first.others_ms)}"
         f" from {names(against)}"
     )
+
+
+def _subject(facts: Facts, port: int, seen: Observation) -> str:
+    """What a question of DNS is asked of is a name server, not the name."""
+    if seen.kind is Kind.DNS:
+        return f"the name server {seen.address} ({seen.transport} port {port})"
+    return f"port {port} of {facts.target.host}" if port else facts.target.host
 
 
 def _evidence(found: Iterable[Lag], slow: Iterable[str]) -> tuple[Evidence, ...]:

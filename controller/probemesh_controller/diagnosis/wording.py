@@ -66,11 +66,6 @@ def asked_host(facts: Facts, question: Question) -> str:
     return min(addresses, default=facts.target.host)
 
 
-def asked_at(facts: Facts, port: int) -> str:
-    """``port 443 of web.internal``, ``web.internal``."""
-    return f"port {port} of {facts.target.host}" if port else facts.target.host
-
-
 def look_at_certificate(facts: Facts, port: int, one: Observation, whose: str = "") -> str:
     """``whose``: an origin, or a name server's name, where it is not the target."""
     origin = whose.partition("//")[2]
