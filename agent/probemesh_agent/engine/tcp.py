@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from probemesh_shared import failures
 from probemesh_shared.model import Failure, Options, Sample, TcpDetail
+from probemesh_shared.portstate import OPEN
 from probemesh_shared.words import Family, Outcome, Stage, Timing
 
 from probemesh_agent import kernel
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 _EVENTS = select.EPOLLOUT | select.EPOLLERR
 _PENDING = frozenset({errno.EINPROGRESS, errno.EAGAIN})
-_SCANNED = TcpDetail(scan=True)
+SCANNED = TcpDetail(scan=True, state=OPEN, reason="syn-ack")  # unless it fails
 _RESET_ON_CLOSE = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("=ii", 1, 0))
 # Python 3.11 looks an enumeration's member up in a quarter of a microsecond
 _OK, _TCP_INFO, _USER = Outcome.OK, Timing.TCP_INFO, Timing.USER
@@ -74,7 +75,7 @@ class TcpDriver:
         if seq == 0:
             item.started_ns = time.time_ns()
             item.base_ns = _perf_ns()
-            item.detail = _SCANNED if item.is_scan else None
+            item.detail = SCANNED if item.is_scan else None
         try:
             sock = self._recipe(item).open(source_port(self._options, seq))
         except CannotOpen as error:
@@ -209,7 +210,14 @@ class TcpAttempt:
             return
         if item.detail is None:
             where = self.sock.getsockname()
-            item.detail = TcpDetail(local_address=where[0], local_port=where[1], mss=mss, pmtu=pmtu or None)
+            item.detail = TcpDetail(
+                local_address=where[0],
+                local_port=where[1],
+                mss=mss,
+                pmtu=pmtu or None,
+                state=OPEN,
+                reason="syn-ack",
+            )
         self._close()
         rtt_ms: float | None = None
         timing: Timing | None = None

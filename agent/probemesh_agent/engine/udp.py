@@ -287,6 +287,7 @@ class UdpAttempt:
                 len(answer),
                 str(self.protocol) if named else None,
                 reading.text if named else None,
+                "udp-response",
             )
         failure: Failure | None = None
         outcome = Outcome.OK

@@ -52,14 +52,16 @@ def _wants_more(spec: TcpSpec) -> bool:
 
 
 def _judged(item: Item, failure: Failure | None) -> TcpDetail | None:
-    if item.is_scan:
-        return _scanned(*tcp_state(failure))
+    detail = item.detail
+    if not isinstance(detail, TcpDetail) or item.is_scan:
+        return _bare(item.is_scan, *tcp_state(failure))
+    if failure is None:
+        return detail  # said so when it connected
     state, reason = tcp_state(failure)
-    detail = item.detail if isinstance(item.detail, TcpDetail) else TcpDetail()
     return replace(detail, state=state, reason=reason)
 
 
 @cache
-def _scanned(state: str | None, reason: str | None) -> TcpDetail:
-    """One object for all ports of a scan that ended alike."""
-    return TcpDetail(scan=True, state=state, reason=reason)
+def _bare(scan: bool, state: str | None, reason: str | None) -> TcpDetail:
+    """One object for all ports that ended alike, where there is no more to tell."""
+    return TcpDetail(scan=scan, state=state, reason=reason)

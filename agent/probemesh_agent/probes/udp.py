@@ -41,6 +41,6 @@ class UdpProbe:
 def _judged(item: Item, failure: Failure | None) -> UdpDetail:
     detail = item.detail if isinstance(item.detail, UdpDetail) else UdpDetail()
     if detail.state == OPEN:
-        return replace(detail, reason="udp-response")
+        return detail
     state, reason = udp_state(failure)
     return replace(detail, state=state or "", reason=reason)
