@@ -50,6 +50,8 @@ def test_running_jobs_loads_a_kind_when_it_is_asked_for() -> None:
     )
     assert "dns" not in loaded(code + "list(p), Kind.DNS in p")
     assert "dns" in loaded(code + "p[Kind.DNS]")
+    assert "h2" not in loaded(code + "p[Kind.HTTP].prepare(False)")
+    assert "h2" in loaded(code + "p[Kind.HTTP].prepare(True)")
     assert not {"h11", "h2"} & loaded(code + "p[Kind.DNS]"), "only where somebody asks by HTTPS"
 
 

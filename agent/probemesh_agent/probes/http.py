@@ -53,6 +53,7 @@ class HttpProbe:
     ) -> AsyncGenerator[Sequence[Measurement], None]:
         if not isinstance(spec, HttpSpec):
             raise TypeError(f"not an http spec: {type(spec).__name__}")
+        version()  # read before any time is taken
         options, contexts = spec.options, HttpContexts(spec)
         refused = contexts.own.refused() if spec.ca or spec.client_cert else None
 
