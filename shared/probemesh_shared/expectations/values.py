@@ -288,6 +288,7 @@ def _spell_header(header: Header) -> str:
 
 def _read_json(text: str) -> JsonExpected:
     path, equals, value = text.partition("=")
+    path = re.sub(r"\[([0-9]{1,7})\]", r".\1", path)  # nodes[0].name, as jq and most people write it
     steps = tuple(path.removeprefix("$").removeprefix(".").split("."))
     if not equals or not all(steps) or len(steps) > _MOST_ITEMS:
         raise ValueError(f"'{escape(text, 60)}' is no PATH=VALUE")
