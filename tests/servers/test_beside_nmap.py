@@ -31,11 +31,11 @@ from tests.servers.running import program
 
 pytestmark = [
     pytest.mark.netns,
-    *(pytest.mark.tool(name) for name in ("nmap", "ntpd", "turnserver", "snmpd", "sshd")),
+    *(pytest.mark.tool(name) for name in ("nmap", "ntpd", "turnserver", "snmpd", "sshd", "named")),
 ]
 PROBER = Path(__file__).parents[1] / "probes_packet" / "in_namespace.py"
 HERE, THERE = "10.88.0.1", "10.88.0.2"
-SSH, NTP, SNMP, STUN = 22, 123, 161, 3478
+SSH, DNS, NTP, SNMP, STUN = 22, 53, 123, 161, 3478
 CLOSED, DROPPED, PROHIBITED, HOST_UNREACHABLE, PORT_UNREACHABLE = 6000, 6001, 6002, 6003, 6004
 PORTS = (CLOSED, DROPPED, PROHIBITED, HOST_UNREACHABLE, PORT_UNREACHABLE)
 ONCE = Options(count=1, timeout_s=1.0)
@@ -48,7 +48,7 @@ RULES = (
 
 
 def configured(folder: Path) -> list[list[str]]:
-    """The command lines of four servers, their files in ``folder``."""
+    """The command lines of five servers, their files in ``folder``."""
     (folder / "ntp.conf").write_text("disable ntp\ntos orphan 5 orphanwait 0\n")
     (folder / "snmpd.conf").write_text(f"agentaddress udp:{SNMP}\nrocommunity public\nsysdescr a test\n")
     key = folder / "hostkey"
@@ -65,7 +65,10 @@ def configured(folder: Path) -> list[list[str]]:
         "--pidfile",
         str(folder / "turn.pid"),
     ]
+    listening = f"listen-on {{ {THERE}; }}; listen-on-v6 {{ none; }}; recursion no; pid-file none;"
+    (folder / "named.conf").write_text(f'options {{ directory "{folder}"; {listening} }};\ncontrols {{ }};\n')
     return [
+        ["named", "-g", "-c", str(folder / "named.conf")],
         ["ntpd", "-n", "-c", str(folder / "ntp.conf"), "-f", str(folder / "drift")],
         ["snmpd", "-f", "-Lo", "-C", "-c", str(folder / "snmpd.conf"), "-p", str(folder / "snmpd.pid")],
         ["turnserver", *turn],
@@ -75,7 +78,7 @@ def configured(folder: Path) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[tuple[Host, Host]]:
-    """A prober, and a host with four servers and a filter."""
+    """A prober, and a host with five servers and a filter."""
     folder = Path(tempfile.mkdtemp(prefix="pm-"))
     folder.chmod(0o755)
     with NetLab() as lab, contextlib.ExitStack() as stack:
@@ -89,7 +92,7 @@ def pair() -> Iterator[tuple[Host, Host]]:
         for name, *words in configured(folder):
             command = (program(name) or name, *words)
             stack.enter_context(there.start(*command, env=state, stdout=log, stderr=log))
-        wait_until_bound(there, (SSH, NTP, SNMP, STUN), folder / "log")
+        wait_until_bound(there, (SSH, DNS, NTP, SNMP, STUN), folder / "log")
         yield here, there
 
 
@@ -153,18 +156,19 @@ def test_tcp_connects_beside_nmap(pair: tuple[Host, Host]) -> None:
 
 def test_udp_beside_nmap(pair: tuple[Host, Host]) -> None:
     here, _ = pair
-    ports = (NTP, SNMP, STUN, CLOSED, DROPPED, PROHIBITED, HOST_UNREACHABLE)
+    ports = (DNS, NTP, SNMP, STUN, CLOSED, DROPPED, PROHIBITED, HOST_UNREACHABLE)
     assert said(probed(here, UdpSpec(ONCE), *ports)) == nmap(here, "-sU", *ports)
 
 
 def test_ready_made_datagrams_are_answered_by_real_servers(pair: tuple[Host, Host]) -> None:
     here, _ = pair
-    rows = probed(here, UdpSpec(ONCE), NTP, SNMP, STUN)
+    rows = probed(here, UdpSpec(ONCE), DNS, NTP, SNMP, STUN)
     assert {row.outcome for row in rows.values()} == {Outcome.OK}
     texts = {}
     for row in rows.values():
         assert isinstance(row.detail, UdpDetail) and row.detail.answer_text
         texts[row.detail.protocol] = row.detail.answer_text
+    assert texts["dns"] == "REFUSED, 0 answers, 0 authorities", "it has no root zone, and recurses for nobody"
     assert texts["ntp"].startswith("stratum ") and " ms" in texts["ntp"]
     offset = float(texts["ntp"].split("offset ")[1].split(" ms")[0])
     assert abs(offset) < 50, "one clock, twice"
