@@ -83,7 +83,7 @@ async def test_dns(bench: Bench, lab: DnsLab, trusted: trustme.CA) -> None:
         asked = " ".join([how.transport.value, *(["dnssec"] if how.dnssec else [])])
         status = ours.dnssec.value if ours.dnssec else "–"
         rows.append((who, f"{name} {kind}", asked, theirs, said, status))
-    header = ("Server", "Question", "Asked by", "dig", "meshctl", "and `dnssec`")
+    header = ("Server", "Question", "Asked by", "dig", "probemesh", "and `dnssec`")
     held("dns", header, rows)
 
 
@@ -110,7 +110,7 @@ async def test_tls(bench: Bench, world: tls.World) -> None:
         said, problems = _tls_text(ours), sorted(tls.codes(row))
         assert said == ", ".join(map(str, parts))
         rows.append((name, said, said, ", ".join(problems) or "–"))
-    held("tls", ("Server", "s_client", "meshctl", "and what is wrong"), rows)
+    held("tls", ("Server", "s_client", "probemesh", "and what is wrong"), rows)
 
 
 def _tls_text(detail: TlsDetail) -> str:
@@ -148,7 +148,7 @@ async def test_http(server: Nginx, ours: Bench) -> None:
         assert said == theirs
         words = " ".join(option if len(option) < 40 else "…" for option in options)
         rows.append((f"{scheme} {path}", f"`{words}`" if words else "–", theirs, said))
-    held("http", ("URL", "curl's options", "curl", "meshctl"), rows)
+    held("http", ("URL", "curl's options", "curl", "probemesh"), rows)
 
 
 def _http_text(told: HttpDetail) -> str:
@@ -173,7 +173,7 @@ def test_ports(pair: tuple[Host, Host]) -> None:
     assert differing == ["tcp 6000"], (
         "nmap tells a reset by its SYN scan as reset, by its connect scan as refused"
     )
-    held("ports", ("Port", "nmap", "meshctl"), rows)
+    held("ports", ("Port", "nmap", "probemesh"), rows)
 
 
 def test_every_table_is_on_the_page() -> None:
