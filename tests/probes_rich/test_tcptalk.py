@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from probemesh_agent.probes.tcptalk import KEPT_ANSWER, MOST_AFTER_FIN
+from probemesh_shared.expectations import Judge
 from probemesh_shared.model import Expectation, Measurement, Options, PortRange, Target, TcpDetail, TcpSpec
 from probemesh_shared.words import FailureKind, Outcome, Stage
 
@@ -214,3 +215,29 @@ async def test_the_run_s_deadline_ends_a_talk(bench: Bench) -> None:
     assert row.failure is not None and "left of the run" in row.failure.detail
     mute = await bench.run(TcpSpec(options, banner=True), Target("h", "127.0.0.1"))
     assert mute[0].outcome is Outcome.UNSUPPORTED and "needs a port" in mute[0].log[0]
+
+
+async def test_a_peer_that_is_gone_before_our_fin_has_reset(bench: Bench) -> None:
+    async def gone(reader, writer) -> None:
+        reset(writer)
+
+    async with serving(gone) as port:
+        row = await bench.one(TcpSpec(QUICK, banner=True, half_close=True), at(port))
+    assert row.outcome is Outcome.OK and detail(row).close == "reset"
+    assert any("no greeting" in line for line in row.log)
+
+
+@pytest.mark.parametrize("sends", [False, True])
+async def test_what_was_found_beyond_what_is_kept_stays_found(bench: Bench, sends: bool) -> None:
+    """The judge of finished rows sees the first bytes only."""
+
+    async def long(reader, writer) -> None:
+        if sends:
+            await reader.read(10)
+        writer.write(b"x" * 2000 + b"needle")
+        await silent(reader, writer)
+
+    options = expecting("needle")
+    async with serving(long) as port:
+        row = await bench.one(TcpSpec(options, send=b"?" if sends else None), at(port))
+    assert row.outcome is Outcome.OK and Judge(options.expect).judged(row) is row

@@ -8,6 +8,7 @@ import errno
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from probemesh_shared import failures
 from probemesh_shared.escape import escape_bytes
 from probemesh_shared.expectations import Needle, bytes_expected, wants_banner
 from probemesh_shared.model import Failure, Measurement, PortRange, Spec, Target, TcpDetail, TcpSpec
@@ -155,8 +156,7 @@ class _Talk:
         """What follows our FIN: the peer's, a reset, or neither in time, however much it says."""
         clock = self.env.clock
         began_ns = clock.perf_ns()
-        await stream.end_sending()
-        data, end = await self._read(stream, deadline, lambda data: False, MOST_AFTER_FIN)
+        data, end = await self._after_fin(stream, deadline)
         took_ms = (clock.perf_ns() - began_ns) / 1e6
         words = {FailureKind.CLOSED: "fin", FailureKind.RESET: "reset"}
         close = words.get(end.kind, "open") if end is not None else "open"
@@ -165,6 +165,13 @@ class _Talk:
         answer = self.detail.answer if self.detail.answer is not None else data[:KEPT_ANSWER] or None
         kept = took_ms if close != "open" else None
         self.detail = replace(self.detail, close=close, close_ms=kept, answer=answer)
+
+    async def _after_fin(self, stream: Stream, deadline: float) -> tuple[bytes, Failure | None]:
+        try:
+            await stream.end_sending()
+        except ProbeFailed:  # there is no connection any more: it was reset before
+            return b"", failures.from_errno(Stage.SEND, errno.ECONNRESET)
+        return await self._read(stream, deadline, lambda data: False, MOST_AFTER_FIN)
 
     async def _read(
         self,

@@ -31,7 +31,7 @@ from probemesh_shared.model import (
 )
 from probemesh_shared.words import DnssecStatus, FailureKind, Kind, Outcome
 
-_KEPT_ANSWER = 512  # of TcpDetail
+_KEPT_ANSWER, _KEPT_BANNER = 512, 256  # of TcpDetail, at most
 _SHOWN = 5  # values listed in one sentence
 
 
@@ -195,6 +195,8 @@ def tcp_banner(row: Measurement, wanted: Needle) -> str | None:
 def tcp_answer(row: Measurement, wanted: Needle) -> str | None:
     """What followed our bytes, else the banner. The kind looks further than what is kept of either."""
     answer = row.detail.answer if isinstance(row.detail, TcpDetail) else None
+    if answer is None and len(_banner(row) or b"") >= _KEPT_BANNER:
+        return None
     if answer is None:
         return tcp_banner(row, wanted)
     if wanted.data in answer or len(answer) >= _KEPT_ANSWER:
