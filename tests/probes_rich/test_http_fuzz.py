@@ -142,7 +142,7 @@ LOCATIONS = st.text(st.characters(max_codepoint=255), max_size=40) | st.builds(
 def test_locations(location: str, path: str, secure: bool) -> None:
     here = Place(secure, "a.example", 8080, path)
     try:
-        place = target_of(here, location)
+        place = target_of(here, location, location)
     except ProbeFailed as failed:
         assert failed.failure.detail.isprintable()
         return

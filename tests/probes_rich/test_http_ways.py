@@ -10,6 +10,7 @@ import pytest
 import trustme
 from probemesh_agent.net.policy import Policy
 from probemesh_shared import jsonout
+from probemesh_shared.expectations import parse_expectations
 from probemesh_shared.model import Expectation, HttpDetail, HttpSpec, Measurement, Options, Target
 from probemesh_shared.words import FailureKind, Family, Origin, Outcome, Stage
 
@@ -294,6 +295,44 @@ async def test_credentials_are_in_no_text(bench: Bench, caplog: pytest.LogCaptur
     async with serving(saying(OK)) as port:
         row = await bench.one(broken, at(port))
     assert row.outcome is Outcome.UNSUPPORTED and "s3cr3t" not in repr(row)
+
+
+LONG = "t0ken-" + "abcdefghij" * 20
+JWT = HttpSpec(
+    QUICK, secret_headers=(("Authorization", f"Bearer {LONG}"), ("Cookie", "a=c00kie-one; b=c00kie-two"))
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "more"),
+    [
+        (b"x" * 4000 + LONG.encode() + b"y", ""),
+        (b'{"sent": "Bearer %s"}' % LONG.encode(), "json=sent=other"),
+        (b"c00kie-two and c00kie-one", ""),
+    ],
+)
+async def test_half_a_secret_is_in_no_text_either(bench: Bench, body: bytes, more: str) -> None:
+    expect = parse_expectations([more] if more else [])
+    answer = (
+        b"HTTP/1.1 302 Go\r\nLocation: ftp://%s\r\nContent-Length: %d\r\n\r\n" % (LONG.encode(), len(body))
+        + body
+    )
+    for follow in (0, 5):
+        async with serving(saying(answer)) as port:
+            spec = replace(JWT, follow=follow, options=replace(QUICK, expect=expect))
+            row = await bench.one(spec, at(port))
+        told = repr(row) + jsonout.dumps(jsonout._measurement(row, lambda _: None))
+        assert "t0ken" not in told and "c00kie" not in told and "redacted" in told, told
+
+
+async def test_an_upgrade_that_was_asked_for_is_an_answer(bench: Bench) -> None:
+    answer = b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x81\x02hi"
+    headers = (("Connection", "Upgrade"), ("Upgrade", "websocket"))
+    async with serving(saying(answer)) as port:
+        row = await bench.one(
+            HttpSpec(replace(QUICK, expect=parse_expectations(["status=101"])), headers=headers), at(port)
+        )
+    assert row.outcome is Outcome.OK and detail(row).status == 101, row.failure
 
 
 # --- proxies ------------------------------------------------------------------------------------------

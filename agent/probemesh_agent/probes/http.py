@@ -12,7 +12,7 @@ from dataclasses import replace
 from importlib import import_module
 
 from probemesh_shared.expectations import HttpExpected, http_expectations
-from probemesh_shared.model import HttpDetail, HttpPhases, HttpSpec, Measurement, Spec, Target
+from probemesh_shared.model import Failure, HttpDetail, HttpPhases, HttpSpec, Measurement, Spec, Target
 from probemesh_shared.words import Kind
 
 from probemesh_agent.env import ProbeEnv, ProbeLog
@@ -26,7 +26,7 @@ from probemesh_agent.probes.attempts import (
     plan_by_address,
 )
 from probemesh_agent.probes.contexts import Contexts
-from probemesh_agent.probes.httpanswer import BODY_KEPT
+from probemesh_agent.probes.httpanswer import BODY_KEPT, Answer
 from probemesh_agent.probes.httpchain import Chain, HttpContexts, Way
 from probemesh_agent.probes.httpjudge import judge, oddities
 from probemesh_agent.probes.httpproxy import plan_by_proxy
@@ -104,11 +104,15 @@ class _HttpExchange:
             self._note(way)
         if way.turn is None:
             raise AssertionError("a way without a last request")
-        return Attempted(
-            way.took_ms,
-            judge(self._spec, self._expected, way.turn.answer),
-            syn_retransmits=way.syn_retransmits,
-        )
+        return Attempted(way.took_ms, self._judge(way.turn.answer), syn_retransmits=way.syn_retransmits)
+
+    def _judge(self, answer: Answer) -> Failure | None:
+        """A failure's words may show what the answer says: then of an answer without credentials in it."""
+        failure = judge(self._spec, self._expected, answer)
+        if failure is None or not self._clean.secrets:
+            return failure
+        clean = replace(answer, body=bytearray(self._clean.data(bytes(answer.body))))
+        return judge(self._spec, self._expected, clean) or failure
 
     def _note(self, way: Way) -> None:
         """The detail is of the first chain that got a whole answer, or else of the last one."""
@@ -133,10 +137,10 @@ class _HttpExchange:
             self._detail,
             version=answer.version,
             status=answer.status,
-            reason=answer.reason,
+            reason=clean.maybe(answer.reason),
             headers=clean.pairs(answer.headers),
             body_size=len(answer.body) if told else None,
-            body=clean.data(bytes(answer.body[:BODY_KEPT])) if told else None,
+            body=clean.beginning(answer.body, BODY_KEPT) if told else None,
             body_truncated=answer.cut or len(answer.body) > BODY_KEPT,
             location=clean.maybe(answer.header("location")),
             phases=turn.phases(way.hops_ms if way.hops else None),

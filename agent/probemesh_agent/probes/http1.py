@@ -108,7 +108,10 @@ class Reader:
 
     def _take(self, event: Any) -> None:
         answer = self._answer
-        if isinstance(event, h11.InformationalResponse):
+        if isinstance(event, h11.InformationalResponse) and event.status_code == 101:
+            self._head(event)  # what was asked for; what is spoken from here on is not HTTP
+            answer.ended = True
+        elif isinstance(event, h11.InformationalResponse):
             answer.interim()
         elif isinstance(event, h11.Response):
             self._head(event)

@@ -25,6 +25,7 @@ from probemesh_agent.probes.httprequest import (
     first_request,
     holds_back,
     place_of,
+    shown,
 )
 from probemesh_agent.probes.httpturn import ALPN, Asker, Turn
 
@@ -110,7 +111,7 @@ class Chain:
         except ProbeFailed as failed:
             raise ProbeFailed(failed.failure, f"redirect {number}") from None
         place = request.place
-        at = f"redirect {number} to {self._clean.text(place.shown)}"
+        at = f"redirect {number} to {shown(self._clean.text(place.url))}"
         way.notes += _changes(self._spec, number, turn.request, request, self.first)
         if (request.method, place.url) in seen:
             raise ProbeFailed(unfollowable("it was there before: the redirects go round in a loop"), at)
@@ -126,7 +127,8 @@ class Chain:
 
     def _next(self, turn: Turn) -> Request:
         answer = turn.answer
-        place = target_of(turn.request.place, answer.header("location") or "")
+        location = answer.header("location") or ""
+        place = target_of(turn.request.place, location, self._clean.text(location))
         method, body = method_after(answer.status or 0, turn.request)
         return build(self._spec, self.first, place, method, body)
 

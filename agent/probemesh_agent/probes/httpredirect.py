@@ -25,13 +25,14 @@ def leads_on(answer: Answer) -> bool:
     return answer.complete and answer.status in REDIRECTS and answer.header("location") is not None
 
 
-def target_of(place: Place, location: str) -> Place:
-    """The place that a Location names, seen from ``place``. Raises ProbeFailed for what is none."""
+def target_of(place: Place, location: str, told: str) -> Place:
+    """The place that a Location names, seen from ``place``. Raises ProbeFailed for what is none; ``told`` is
+    the Location as it may be told."""
     try:
         text = location.encode("latin-1").decode("utf-8")
     except UnicodeError:
         text = location
-    shown = ascii(text[:_SHOWN])
+    shown = ascii(told[:_SHOWN])
     if len(location) > _LOCATION_MOST:
         raise ProbeFailed(unfollowable(f"its Location is longer than {_LOCATION_MOST} characters"))
     try:

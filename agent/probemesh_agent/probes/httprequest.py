@@ -47,12 +47,6 @@ class Place:
     def url(self) -> str:
         return f"{self.scheme}://{self.authority}{self.path}"
 
-    @property
-    def shown(self) -> str:
-        """For a sentence."""
-        url = self.url
-        return url if len(url) <= _SHOWN_URL else url[: _SHOWN_URL - 1] + "…"
-
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -128,15 +122,28 @@ def asked_range(spec: HttpSpec) -> str | None:
 
 def redacting(spec: HttpSpec) -> "Redaction":
     """What takes credentials out of an answer that echoes them."""
-    values = [value for _, value in spec.secret_headers]
-    values += [value for name, value in spec.headers if name.lower() in CREDENTIALS]
-    words = {value.split()[-1].encode("utf-8", "replace") for value in values if value.split()}
+    pairs = [*spec.secret_headers, *(pair for pair in spec.headers if pair[0].lower() in CREDENTIALS)]
+    words = {word.encode("utf-8", "replace") for name, value in pairs for word in _secret_words(name, value)}
     return Redaction(tuple(sorted((w for w in words if len(w) >= _SHORTEST_SECRET), key=len, reverse=True)))
+
+
+def _secret_words(name: str, value: str) -> list[str]:
+    """What of a header is secret: the values of cookies, what stands behind the scheme."""
+    if name.lower() == "cookie":
+        return [(part.partition("=")[2] or part).strip() for part in value.split(";")]
+    return value.split()[-1:]
 
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
+    """Always of the whole, before anything is cut: half a secret is not found."""
+
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
+
+    def beginning(self, data: bytearray, most: int) -> bytes:
+        """Of a body."""
+        longest = max(map(len, self.secrets), default=0)
+        return self.data(bytes(data[: most + longest]))[:most]
 
     def data(self, data: bytes) -> bytes:
         for secret in self.secrets:
@@ -155,6 +162,11 @@ class Redaction:
         return None if text is None else self.text(text)
 
 
+def shown(url: str) -> str:
+    """For a sentence."""
+    return url if len(url) <= _SHOWN_URL else url[: _SHOWN_URL - 1] + "…"
+
+
 __all__ = [
     "CREDENTIALS",
     "Place",
@@ -166,4 +178,5 @@ __all__ = [
     "holds_back",
     "place_of",
     "redacting",
+    "shown",
 ]
