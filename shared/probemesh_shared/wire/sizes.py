@@ -14,6 +14,9 @@ from typing import Any, Union, cast
 _PREFIX = 5  # tag of at most two bytes, length of at most three
 _FIXED: dict[type, int] = {int: 12, float: 10, bool: 3}
 _WORD = 4
+#: Classes with more small fields than this that may be absent are looked at field by field: details, of which
+#: there is one a row. A sample counts as if it had all of its few, for there are very many.
+_FEW = 6
 
 Sizer = Callable[[Any], int]
 
@@ -80,11 +83,17 @@ def _sizer(cls: type) -> Sizer:
 def _build(cls: Any) -> Sizer:
     hints = typing.get_type_hints(cls)
     fields = {f.name: _field(hints[f.name]) for f in dataclasses.fields(cls)}
-    fixed = sum(size for size in fields.values() if isinstance(size, int))
+    small = {name: size for name, size in fields.items() if isinstance(size, int)}
+    absent = {name: size for name, size in small.items() if NoneType in typing.get_args(hints[name])}
+    absent = absent if len(absent) > _FEW else {}
+    fixed = sum(small.values()) - sum(absent.values())
     variable = tuple((name, size) for name, size in fields.items() if not isinstance(size, int))
 
     def measure(value: Any) -> int:
         total = fixed
+        for name, size in absent.items():
+            if getattr(value, name) is not None:
+                total += size
         for name, size in variable:
             part = getattr(value, name)
             if part:
