@@ -16,7 +16,7 @@ _FIXED: dict[type, int] = {int: 12, float: 10, bool: 3}
 _WORD = 4
 #: Classes with more small fields than this that may be absent are looked at field by field: details, of which
 #: there is one a row. A sample counts as if it had all of its few, for there are very many.
-_FEW = 6
+_FEW = 4
 
 Sizer = Callable[[Any], int]
 
@@ -46,6 +46,10 @@ def _sum(one: Sizer) -> Sizer:
     return lambda values: sum(map(one, values))
 
 
+def _times(one: int) -> Sizer:
+    return lambda values: one * len(values)
+
+
 def _pair(value: tuple[str, str]) -> int:
     return _PREFIX + _text(value[0]) + _text(value[1])
 
@@ -66,7 +70,9 @@ def _field(hint: Any) -> int | Sizer:
         return _map
     if origin is tuple:
         one = _pair if args[-1] is not Ellipsis else _field(args[0])
-        return one if not isinstance(one, int) and args[-1] is not Ellipsis else _sum(cast(Sizer, one))
+        if args[-1] is not Ellipsis:
+            return cast(Sizer, one)
+        return _times(one) if isinstance(one, int) else _sum(one)
     return _message
 
 
@@ -91,9 +97,9 @@ def _build(cls: Any) -> Sizer:
 
     def measure(value: Any) -> int:
         total = fixed
-        for name, size in absent.items():
+        for name, bytes_more in absent.items():
             if getattr(value, name) is not None:
-                total += size
+                total += bytes_more
         for name, size in variable:
             part = getattr(value, name)
             if part:
