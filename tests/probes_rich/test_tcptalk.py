@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -139,6 +140,18 @@ async def test_an_answer_that_waits_for_our_fin(bench: Bench) -> None:
     assert (detail(row).answer, detail(row).close) == (b"5 bytes", "fin")
 
 
+def held_before_a_free_one() -> socket.socket:
+    """A listener whose next port is free, below those that the system gives to others meanwhile."""
+    for port in random.sample(range(10_000, 30_000), 200):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            held = stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            with socket.socket() as beside:
+                beside.bind(("127.0.0.1", port + 1))
+            stack.pop_all()
+            return held
+    raise AssertionError("no two ports side by side")
+
+
 @pytest.mark.parametrize("talks", [False, True], ids=["engine", "streams"])
 async def test_source_ports_take_turns_and_a_taken_one_is_our_own_want(bench: Bench, talks: bool) -> None:
     seen: list[int] = []
@@ -147,9 +160,7 @@ async def test_source_ports_take_turns_and_a_taken_one_is_our_own_want(bench: Be
         seen.append(writer.get_extra_info("peername")[1])
         await silent(reader, writer)
 
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        held.listen()
+    with held_before_a_free_one() as held:
         taken = held.getsockname()[1]
         span = PortRange(taken, taken + 1)
         options = Options(count=2, interval_s=0.0, timeout_s=2.0, source="127.0.0.1", source_ports=span)
