@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from probemesh_shared.model import (
     TlsSpec,
     UdpSpec,
 )
-from probemesh_shared.words import Kind, Outcome
+from probemesh_shared.words import DnsTransport, Kind, Outcome
 
 from tests.lab.netlab import Host, NetLab
 from tests.outcomes.origin import PORTS
@@ -61,7 +62,7 @@ CONDITIONS: list[tuple[Outcome, tuple[Kind, ...], str, str | None, frozenset[str
     (Outcome.REFUSED, CONNECTING, WELL, "closed", frozenset()),
     (Outcome.REFUSED, CONNECTING, RESET, None, frozenset()),
     (Outcome.REFUSED, ALL, REFUSED, None, frozenset()),
-    (Outcome.RESET, (Kind.HTTP,), WELL, "reset", frozenset()),
+    (Outcome.RESET, (Kind.HTTP, Kind.TCP, Kind.DNS), WELL, "reset", frozenset({"talks"})),
     (Outcome.TIMEOUT, ALL, DROPPED, None, frozenset()),
     (Outcome.TIMEOUT, (Kind.HTTP,), WELL, "mute", frozenset()),
     (Outcome.UNREACHABLE, ALL, UNREACHABLE, None, frozenset()),
@@ -72,6 +73,8 @@ CONDITIONS: list[tuple[Outcome, tuple[Kind, ...], str, str | None, frozenset[str
     (Outcome.TLS_FAILS, (Kind.TLS,), WELL, "plain", frozenset()),
     (Outcome.TLS_FAILS, (Kind.TLS,), WELL, "reset", frozenset()),
     (Outcome.TLS_FAILS, (Kind.TLS,), WELL, "mute", frozenset()),
+    (Outcome.TLS_FAILS, (Kind.DNS,), WELL, "plain", frozenset({"dot"})),
+    (Outcome.TLS_FAILS, (Kind.DNS,), WELL, "reset", frozenset({"dot"})),
     (Outcome.TLS_FAILS, (Kind.HTTP,), WELL, "plain", frozenset({"secure"})),
     (Outcome.ANSWER_UNEXPECTED, (Kind.HTTP,), WELL, "http", frozenset({"/500"})),
     (Outcome.ANSWER_UNEXPECTED, (Kind.HTTP,), WELL, "plain", frozenset()),
@@ -156,6 +159,10 @@ def test_outcome(
     wanted = tuple(parse_expectation(word[7:]) for word in more if word.startswith("expect "))
     options = Options(count=1, timeout_s=0.4, source=source, expect=wanted)
     spec = SPECS[kind](options)  # type: ignore[call-arg]
+    if "talks" in more and isinstance(spec, TcpSpec):
+        spec = replace(spec, send=b"ten bytes.")
+    if isinstance(spec, DnsSpec) and more & {"talks", "dot"}:
+        spec = replace(spec, transport=DnsTransport.DOT if "dot" in more else DnsTransport.TCP)
     targets = [target(kind, host, service, more)] * (2 if "paced" in more else 1)
     row = max(measured(prober, kind, spec, targets, more), key=lambda row: row.target_index)
     assert (row.kind, row.outcome) == (kind, outcome), row.failure
