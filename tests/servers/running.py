@@ -57,11 +57,34 @@ def serving(
     user: str | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A server that stays in the foreground, once its ports are there. ``user``: as whom, if we are root."""
+    """A server that stays in the foreground, once its ports are there. ``user``: as whom, if we are root.
+
+    One that dies of a signal before it is ready is started again: Debian's mariadbd was seen to crash in one
+    of fifteen starts, without a word."""
     log = folder / f"{Path(command[0]).name}.log"
+    ready = [*((is_listening, port) for port in tcp), *((is_bound, port) for port in udp)]
+    for again in (True, True, False):
+        process = _started(folder, command, log, user, env)
+        try:
+            wait_for(ready, process, log)
+            break
+        except BaseException:
+            crashed = (process.poll() or 0) < 0
+            _end(process)
+            if not (again and crashed):
+                raise
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _started(
+    folder: Path, command: Sequence[str], log: Path, user: str | None, env: Mapping[str, str] | None
+) -> "subprocess.Popen[bytes]":
     account = pwd.getpwnam(user) if user is not None and os.geteuid() == 0 else None
     with log.open("wb") as out:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=out,
@@ -73,11 +96,6 @@ def serving(
             extra_groups=[] if account else None,
             start_new_session=True,
         )
-    try:
-        wait_for([*((is_listening, port) for port in tcp), *((is_bound, port) for port in udp)], process, log)
-        yield process
-    finally:
-        _end(process)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
