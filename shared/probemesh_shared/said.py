@@ -8,7 +8,7 @@ stranger's text: bounded here, escaped where it is shown.
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from probemesh_shared.model import (
@@ -37,7 +37,8 @@ _ASKED = {"A": _FAMILIES[:1], "AAAA": _FAMILIES[1:]}
 @dataclass(frozen=True, slots=True)
 class Said:
     """``parts``: whoever shares one of them agrees (two addresses of one pool). ``text`` is for people.
-    ``by`` is the nameserver where a nameserver said it, ``own`` whether it is the host's own resolver.
+    ``by`` is the nameserver where a nameserver said it, ``own`` whether it is the host's own resolver, and
+    ``own_too`` that the host's own resolver, which asks that nameserver, said the same.
     ``held`` False: the row as a whole counts as failed, and other findings speak of it."""
 
     aspect: Aspect
@@ -47,6 +48,7 @@ class Said:
     by: str | None = None
     own: bool = False
     held: bool = True
+    own_too: bool = False
 
 
 def said(row: Measurement) -> Iterator[Said]:
@@ -54,9 +56,7 @@ def said(row: Measurement) -> Iterator[Said]:
     held = row.outcome is Outcome.OK
     match row.detail:
         case DnsDetail() as dns:
-            answered = tuple(_answered(dns, row.outcome))
-            yield from answered
-            yield from (one for one in _resolved(dns) if not _is_same_ask(dns, one, answered))
+            yield from _named(dns, row.outcome)
         case TlsDetail() as tls:
             yield from _certificate(row.port, tls, held)
         case HttpDetail() as http:
@@ -89,10 +89,16 @@ def is_literal(host: str) -> bool:
     return True
 
 
-def _is_same_ask(dns: DnsDetail, one: Said, answered: Iterable[Said]) -> bool:
-    """The host's own resolver said what its nameserver says when asked directly: that is said once."""
-    mine = dns.server in dns.resolvers and one.by != HOSTS_FILE
-    return mine and any((one.aspect, one.parts) == (other.aspect, other.parts) for other in answered)
+def _named(dns: DnsDetail, outcome: Outcome) -> Iterator[Said]:
+    """Where the host's own resolver said what its nameserver says when asked directly, that is said once."""
+    own = tuple(_resolved(dns))
+    mine = [one for one in own if dns.server in dns.resolvers and one.by != HOSTS_FILE]
+    same = set()
+    for answer in _answered(dns, outcome):
+        twins = [one for one in mine if (one.aspect, one.parts) == (answer.aspect, answer.parts)]
+        same.update(twins)
+        yield replace(answer, own_too=bool(twins))
+    yield from (one for one in own if one not in same)
 
 
 def _resolved(dns: DnsDetail) -> Iterator[Said]:

@@ -1,16 +1,16 @@
 """Scenarios in brief form, ``VANTAGE KIND ADDRESS[:PORT] HOW [xATTEMPTS] [KEY=VALUE]…`` → the results a run
 would give.
 
-KEY: ``rtt`` (ms), ``resolves`` and ``by`` (addresses by the host's own resolver, which asks whom),
-``answers`` and ``type`` (records of the server asked; TTLs differ on purpose), ``cert`` (any word: its DER),
-``body``, ``location``, ``server`` (HTTP; the Date differs on purpose), ``banner``, ``datagram``. ``_`` is a
-blank."""
+KEY: ``rtt`` (ms), ``resolves``, ``by`` and ``lookup`` (addresses by the host's own resolver, which asks whom,
+or has them from its ``hosts-file``), ``answers`` and ``type`` (records of the server asked; TTLs differ on
+purpose), ``cert`` (any word: its DER), ``body``, ``location``, ``server`` (HTTP; the Date differs on
+purpose), ``banner``, ``datagram``. ``_`` is a blank."""
 
 import itertools
 import re
 import tomllib
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from probemesh_shared.model import (
     Measurement,
     PortRange,
     Sample,
+    SystemLookup,
     Target,
     TargetResult,
     TcpDetail,
@@ -34,7 +35,7 @@ from probemesh_shared.model import (
     Vantage,
 )
 from probemesh_shared.outcomes import vantage_outcome
-from probemesh_shared.words import FailureKind, Family, Kind, Origin, Outcome, Stage
+from probemesh_shared.words import DnsSource, FailureKind, Family, Kind, Origin, Outcome, Stage
 
 FOLDER = Path(__file__).parent / "scenarios"
 
@@ -136,18 +137,20 @@ def http_detail(status: int, tls: TlsDetail | None, more: dict[str, str]) -> Htt
 
 def dns_detail(how: str, more: dict[str, str], failure: Failure | None) -> DnsDetail | None:
     by = (more["by"],) if "by" in more else ()
-    if "resolves" in more or (by and "server" not in more and "answers" not in more):
-        found = tuple(more["resolves"].split(",")) if "resolves" in more else ()
-        return DnsDetail(
-            "web.internal", "A+AAAA", True, system_addresses=found, system_failure=failure, resolvers=by
-        )
+    found = tuple(more["resolves"].split(",")) if "resolves" in more else ()
+    source = DnsSource(more["lookup"]) if "lookup" in more else None
+    own = DnsDetail(
+        "web.internal", "A+AAAA", True, system_addresses=found, system_failure=failure, resolvers=by
+    )
     if "answers" not in more and "server" not in more:
-        return None
+        return own if found or by else None
     kind = more.get("type", "A")
     values = [value.replace("_", " ") for value in more["answers"].split(",")] if "answers" in more else []
     records = tuple(DnsRecord("web.internal", kind, next(_DIFFERENT), value) for value in values)
     rcode = "NXDOMAIN" if how == "nxdomain" else "SERVFAIL" if how == "servfail" else "NOERROR"
-    return DnsDetail("web.internal", kind, server=more["server"], rcode=rcode, answers=records)
+    asked = replace(own, record_type=kind, server=more["server"], rcode=rcode, answers=records)
+    lookup = SystemLookup(source=source) if source else None
+    return replace(asked, system=bool(found), system_failure=None, lookup=lookup)
 
 
 def measurement(line: str, target: Target) -> tuple[str, Measurement]:

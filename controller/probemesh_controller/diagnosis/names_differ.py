@@ -1,10 +1,9 @@
 """Rule for a name that comes to different addresses, by resolver: a pool that rotates is told from a name
 that means different things at different places, as far as that can be told."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from ipaddress import ip_address, ip_network
 
-from probemesh_shared.consistency import parts_by, pools
 from probemesh_shared.model import Finding, Scope
 from probemesh_shared.said import HOSTS_FILE, NOTHING
 from probemesh_shared.words import Aspect, Confidence, Family, Verdict
@@ -43,32 +42,48 @@ _FAMILIES = ((Aspect.IPV4_ADDRESSES, Family.IPV4), (Aspect.IPV6_ADDRESSES, Famil
 _Groups = list[list[Told]]
 
 
-def names_differ_rule(facts: Facts) -> tuple[Finding, ...]:
-    """One finding, or one a family where the families divide the vantage points differently."""
-    found = [(family, groups) for aspect, family in _FAMILIES if (groups := _differing(facts, aspect))]
+def names_differ_rule(facts: Facts) -> Iterator[Finding]:
+    """What the hosts' own resolvers say is compared among themselves, and so is what servers say that were
+    asked by name: that the one says something else than the other is how a server is tried out. Of each side
+    one finding, or one a family where the families divide the vantage points differently."""
+    told_before: list[list[tuple[str, ...]]] = []
+    for side in (_own, _servers):
+        found = [
+            (family, groups) for aspect, family in _FAMILIES if (groups := _differing(facts, aspect, side))
+        ]
+        new = [(family, groups) for family, groups in found if _divided(groups) not in told_before]
+        told_before += [_divided(groups) for _, groups in new]
+        yield from _findings(facts, new)
+
+
+def _findings(facts: Facts, found: Sequence[tuple[Family, _Groups]]) -> Iterator[Finding]:
     if len(found) == 2 and _partition(found[0][1]) == _partition(found[1][1]):
         four, six = found[0][1], found[1][1]
-        return (_finding(facts, None, [a + b for a, b in zip(four, six, strict=True)]),)
-    return tuple(_finding(facts, family, groups) for family, groups in found)
+        yield _finding(facts, None, [a + b for a, b in zip(four, six, strict=True)])
+        return
+    yield from (_finding(facts, family, groups) for family, groups in found)
 
 
 def _partition(groups: _Groups) -> list[frozenset[tuple[str, str]]]:
     return [frozenset(row.who for row in group) for group in groups]
 
 
-def _differing(facts: Facts, aspect: Aspect) -> _Groups:
-    rows = [row for port in told(facts, aspect).values() for row in port]
+def _divided(groups: _Groups) -> list[tuple[str, ...]]:
+    return [sources(group) for group in groups]
+
+
+def _own(row: Told) -> bool:
+    return row.said.own or row.said.own_too
+
+
+def _servers(row: Told) -> bool:
+    return not row.said.own
+
+
+def _differing(facts: Facts, aspect: Aspect, side: Callable[[Told], bool]) -> _Groups:
+    rows = [row for port in told(facts, aspect).values() for row in port if side(row)]
     groups = pooled(rows, lambda row: row.who)
-    if len(groups) < 2 or (_confidence(groups) is Confidence.POSSIBLE and _only_beside(rows)):
-        return []
-    return groups
-
-
-def _only_beside(rows: Sequence[Told]) -> bool:
-    """The hosts' own resolvers agree, and so do the servers that were named: that the one says other
-    addresses than the other is what a CDN does all day."""
-    sides = ([row for row in rows if row.said.own is own] for own in (True, False))
-    return all(len(pools(parts_by((row.who, row.said) for row in side))) < 2 for side in sides)
+    return groups if len(groups) > 1 else []
 
 
 def _values(group: Sequence[Told]) -> list[str]:
@@ -145,6 +160,8 @@ def _next(facts: Facts, groups: _Groups) -> str:
     server = servers.partition(",")[0] if kind_of in ("resolver", "server") else ""
     others = [name for name in sources(groups[0]) if name != asked.source]
     kind = "AAAA" if asked.said.aspect is Aspect.IPV6_ADDRESSES else "A"
+    if kind_of == "server" and not others:
+        return f"meshctl probe dns:{host}/{kind} --all-servers --from {asked.source} -o json  # their serials"
     if not server or not others or _is_loopback(server):
         return f"meshctl probe dns:{host}/{kind} --from {','.join(minority(groups)[:3])}"
     at = f"[{server}]" if ":" in server else server
