@@ -31,8 +31,8 @@ NO_CONTEXT_HINT = (
 )
 
 
-#: Saved probes by name, as the file has them.
-Modules = Mapping[str, Mapping[str, Any]]
+#: Saved probes by name, as the file has them: tables, unless somebody slipped.
+Modules = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +194,11 @@ def to_toml(config: Config) -> str:
 
 
 def _module_lines(modules: Modules, prefix: str) -> list[str]:
-    lines: list[str] = []
+    slips = {name: value for name, value in modules.items() if not isinstance(value, dict)}
+    lines = ["", f"[{prefix}]", *module_lines(slips)] if slips else []
     for name, table in sorted(modules.items()):
-        lines += ["", f"[{prefix}.{_key(name)}]", *module_lines(table)]
+        if name not in slips:
+            lines += ["", f"[{prefix}.{_key(name)}]", *module_lines(table)]
     return lines
 
 
@@ -231,8 +233,7 @@ def _parse(path: Path, data: Mapping[str, Any]) -> Config:
 
 
 def _modules(data: Mapping[str, Any], where: str) -> Modules:
-    found = _table(data.get("modules", {}), f"{where}, modules")
-    return {name: _table(value, f"{where}, modules.{name}") for name, value in found.items()}
+    return dict(_table(data.get("modules", {}), f"{where}, modules"))
 
 
 def _parse_context(path: Path, name: str, data: Mapping[str, Any]) -> MeshContext:

@@ -139,6 +139,7 @@ REFUSED = [
     ("[modules.a]\ncount = 0", "a", "--count 0 is out of range (with module a)", "1 to 1000"),
     ("[modules.a]\ndescription = 1", "a", "description is not a text", None),
     ("[modules.'a b']\n", "a b", "may hold only", None),
+    ("[modules]\na = 3", "a", "config.toml, module a is not a table", "write [modules.NAME]"),
 ]
 
 
@@ -156,6 +157,33 @@ def test_a_slip_stops_no_command_that_does_not_use_it(meshctl, with_modules, mes
     mesh.script = {"berlin-1": (tcp_row(),)}
     assert meshctl("probe", "db:5432", "--from", "berlin-1").code == 0
     assert meshctl("context").code == 0
+
+
+@pytest.mark.parametrize("slip", ["[modules]\na = 3\n", "[contexts.demo.modules]\na = [1]\n"])
+def test_what_is_no_table_stops_no_command_either_and_is_kept(meshctl, config_file, mesh, slip):
+    config_file.write_text(config_file.read_text() + slip + "[modules.good]\nkind = 'tcp'\n")
+    mesh.script = {"berlin-1": (tcp_row(),)}
+    before = tomllib.loads(config_file.read_text())
+    for arguments in (("agents",), ("history",), ("context",), ("probe", "db:5432", "--from", "berlin-1")):
+        ran = meshctl(*arguments)
+        assert (ran.code, "error:" in ran.err) == (0, False), arguments
+    assert meshctl("probe", "db:5432", "--from", "berlin-1", "--module", "good").code == 0
+    config.save(config.load(config_file))
+    after = tomllib.loads(config_file.read_text())
+    assert after["modules"] == before["modules"]
+    assert after["contexts"]["demo"].get("modules") == before["contexts"]["demo"].get("modules")
+
+
+@pytest.mark.parametrize("arguments", [("modules",), ("modules", "list", "-o", "json")])
+def test_the_list_has_the_good_ones_and_says_what_is_wrong_with_the_others(meshctl, with_modules, arguments):
+    text = with_modules.read_text() + "[modules.bad]\ncuont = 3\n[modules.worse]\nexpect = ['stauts=2']\n"
+    with_modules.write_text(text)
+    ran = meshctl(*arguments)
+    assert ran.code == 2 and "shop" in ran.out and "closed" in ran.out and "http_2xx" in ran.out
+    assert "bad" not in ran.out and "worse" not in ran.out
+    assert [line.partition(": ")[0] for line in ran.err.splitlines()] == ["error", "hint"] * 2
+    assert "config.toml, module bad: there is no option 'cuont'" in ran.err
+    assert "config.toml, module worse: expect: " in ran.err
 
 
 def test_the_file_keeps_its_modules_when_it_is_written(with_modules):

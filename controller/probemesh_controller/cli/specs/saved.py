@@ -92,22 +92,22 @@ def find(name: str, tables: Tables, path: Path) -> Module:
     return read(name, table, source, path)
 
 
-def everything(
-    tables: Tables,
-) -> dict[str, tuple[Mapping[str, Any], str]]:
-    """Every module's table and where it stands, those of earlier ``tables`` before later ones."""
-    found: dict[str, tuple[Mapping[str, Any], str]] = {}
+def everything(tables: Tables) -> dict[str, tuple[Any, str]]:
+    """Every module as it stands and where, those of earlier ``tables`` before later ones."""
+    found: dict[str, tuple[Any, str]] = {}
     for modules, source in (*tables, (_BUILT_IN, BUILT_IN)):
         for name, table in modules.items():
             found.setdefault(name, (table, source))
     return found
 
 
-def read(name: str, table: Mapping[str, Any], source: str, path: Path) -> Module:
+def read(name: str, table: object, source: str, path: Path) -> Module:
     """One module as its file has it. Raises :class:`InvalidRequest` with file, module, key and what to do."""
     place = {BUILT_IN: BUILT_IN, "the file": str(path)}.get(source, f"{path}, {source}")
     where = f"{place}, module {escape(name, 80)}"
     check_name(name.replace("_", "-"), f"module name in {path}")
+    if not isinstance(table, Mapping):
+        raise InvalidRequest(f"{where} is not a table", "write [modules.NAME], and its options below")
     options = {}
     for key, value in table.items():
         if key == "description":
