@@ -23,6 +23,8 @@ ROOTS: dict[str, type] = {
     "doctor": jsonshape.DoctorJson,
     "modules": jsonshape.ModulesJson,
 }
+#: Printed as an array where there are several.
+_SEVERAL = frozenset({"probe"})
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 _TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$"
 
@@ -31,6 +33,8 @@ def schema_of(name: str) -> dict[str, Any]:
     """The schema of one command's output (draft 2020-12); shapes used by it stand in ``$defs``."""
     definitions: dict[str, Any] = {}
     root = _type(ROOTS[name], definitions)
+    if name in _SEVERAL:
+        root = {"oneOf": [root, {"type": "array", "items": root, "minItems": 2}]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"https://probemesh.dev/schema/1/{name}.schema.json",

@@ -144,6 +144,11 @@ def test_the_schema_refuses_what_is_not_in_it(meshctl, config_file, scripted):
 
 def test_several_targets_are_an_array_and_lines(meshctl, config_file, scripted):
     array = json.loads(meshctl("probe", "db:5432", "db:1", "-o", "json").out)
+    check("probe", array)
+    check("probe", array[0])
+    for wrong in ([], array[:1], [array[0], {**array[1], "schema": 2}], "db:5432"):
+        with pytest.raises(jsonschema.ValidationError):
+            check("probe", wrong)
     assert [one["target"] for one in array] == ["db:5432", "db:1"]
     lines = meshctl("probe", "db:5432", "db:1", "-o", "jsonl").out.splitlines()
     assert [json.loads(line) for line in lines] == array
