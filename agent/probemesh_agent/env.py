@@ -169,7 +169,8 @@ class Network(Protocol):
         """Resolves ``target.host`` (or takes ``target.addresses``) once, by the host's own resolver."""
 
     async def resolve_host(self, host: str, options: Options, deadline: float) -> Resolution:
-        """The same for a nameserver, proxy or redirect: never loosened because a user typed the target."""
+        """The same for a nameserver or redirect: never loosened because a user typed the target. A proxy that
+        was typed is judged as typed, by :meth:`resolve` (docs/decisions/0014-the-ways-of-http.md)."""
 
     def nameservers(self, options: Options) -> Nameservers:
         """The host's own. Its owner chose them, 127.0.0.53 included, so only an owner's own denial refuses

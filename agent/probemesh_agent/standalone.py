@@ -28,7 +28,7 @@ from probemesh_shared.model import (
     UdpSpec,
     Vantage,
 )
-from probemesh_shared.targets import parse_target
+from probemesh_shared.targets import check_family, parse_target
 from probemesh_shared.words import Family, Kind
 
 from probemesh_agent.env import ProbeEnv
@@ -62,6 +62,9 @@ async def probe(args: argparse.Namespace) -> int:
         raise InvalidRequest(f"{named.text}: only a mesh knows its agents", "use meshctl probe")
     options = read_options(args)
     specs = specs_of(args.kind, options)
+    if any(not isinstance(spec, DnsSpec) for spec in specs):  # there it is that of the way to a server
+        for target in targets:
+            check_family(options.family, target)
     if not 0.1 <= args.deadline <= 3600:
         raise InvalidRequest(f"--deadline {args.deadline:g} is out of range", "give 0.1 to 3600 seconds")
     policy = typed_policy(args.policy)

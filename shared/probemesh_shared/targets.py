@@ -10,6 +10,7 @@ as lower-case A-labels, default ports of URLs and name servers left out. Nothing
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from ipaddress import ip_address
 
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.escape import escape
@@ -23,7 +24,7 @@ from probemesh_shared.hosts import (
 )
 from probemesh_shared.model import PortRange, Target
 from probemesh_shared.names import check_name, did_you_mean
-from probemesh_shared.words import Kind
+from probemesh_shared.words import Family, Kind
 
 MAX_TARGET = 2048
 DNS_PORT = 53
@@ -87,6 +88,22 @@ def expand_ports(ports: Iterable[PortRange]) -> tuple[int, ...]:
 
 def count_ports(ports: Iterable[PortRange]) -> int:
     return sum(span.last - span.first + 1 for span in ports)
+
+
+def check_family(family: Family, target: Target) -> None:
+    """A literal of the other family than asked for is refused: nothing could be sent."""
+    if target.kind is Kind.DNS or target.agent is not None:
+        return
+    try:
+        version = ip_address(target.host).version
+    except ValueError:
+        return
+    other = {Family.IPV4: 6, Family.IPV6: 4}.get(family)
+    if version == other:
+        flag = "-4" if family is Family.IPV4 else "-6"
+        raise InvalidRequest(
+            f"{target.text} is an IPv{other} address, and {flag} was given", f"leave out {flag}"
+        )
 
 
 def parse_ports(text: str) -> tuple[PortRange, ...]:

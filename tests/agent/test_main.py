@@ -37,6 +37,8 @@ def run(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
         (["probe", "host:70000"], 2, "there is no port 70000"),
         (["probe", "agent:x"], 2, "meshctl probe"),
         (["probe", "h:1", "--count", "0"], 2, "--count"),
+        (["probe", "[::1]:80", "-4"], 2, "is an IPv6 address, and -4 was given"),
+        (["probe", "127.0.0.1:80", "-6"], 2, "leave out -6"),
         (["probe", "h:1", "--kind", "smoke"], 2, "invalid choice"),
         (["probe", "h:1", "--expect", "stats=200"], 2, "did you mean 'status'?"),
         (["probe", "h:1", "--kind", "tcp", "--expect", "status=200"], 2, "--kind http"),

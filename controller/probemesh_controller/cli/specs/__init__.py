@@ -4,14 +4,13 @@ Each kind's own options are read in the module of that kind; what they have in c
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
 
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.escape import escape
 from probemesh_shared.expectations import of_kind
 from probemesh_shared.model import LadderSpec, Options, Spec, Target
 from probemesh_shared.names import did_you_mean
-from probemesh_shared.targets import count_ports
+from probemesh_shared.targets import check_family, count_ports
 from probemesh_shared.words import Family, Kind
 
 from probemesh_controller.cli.specs.dns import DnsAsked
@@ -119,7 +118,7 @@ def build_specs(asked: Asked, targets: Sequence[Target]) -> tuple[Spec, ...]:
     options = replace(_options(asked), expect=read_expectations(_expected(asked), kinds, targets))
     for target in targets:
         if set(kinds) != {Kind.DNS} and "--proxy" not in given:  # there it is that of the way to another
-            _check_family(options.family, target)
+            check_family(options.family, target)
         for kind in kinds:
             _check_fit(kind, target)
             if kind is Kind.TLS and asked.tls.enumerate and count_ports(target.ports) > 16:
@@ -134,22 +133,6 @@ def build_specs(asked: Asked, targets: Sequence[Target]) -> tuple[Spec, ...]:
         several = f"several sizes ({escape(asked.size, 40)})"
         raise InvalidRequest(f"{several} belong to the kind icmp", "give udp one")
     return tuple(_spec(kind, asked, options) for kind in kinds)
-
-
-def _check_family(family: Family, target: Target) -> None:
-    """A literal of the other family than asked for: nothing could be sent."""
-    if target.kind is Kind.DNS or target.agent is not None:
-        return
-    try:
-        version = ip_address(target.host).version
-    except ValueError:
-        return
-    other = {Family.IPV4: 6, Family.IPV6: 4}.get(family)
-    if version == other:
-        flag = "-4" if family is Family.IPV4 else "-6"
-        raise InvalidRequest(
-            f"{target.text} is an IPv{other} address, and {flag} was given", f"leave out {flag}"
-        )
 
 
 def default_deadline(asked: Asked) -> float:
