@@ -12,7 +12,8 @@ EXIT_CODES = """\
 Exit codes of meshctl, the first that applies:
 
   2    wrong use: an option, a TARGET that cannot be read, port 0 or 70000
-  130  interrupted (Ctrl-C); what was measured until then is printed
+  130  interrupted (Ctrl-C); what was finished until then is printed: a row whose samples
+       were not all taken is not
   4    nothing could be measured: no such agent, a selector that matches none,
        controller away, certificate refused, every agent's policy said no
   1    measured, and nobody reached it
