@@ -22,6 +22,7 @@ from probemesh_agent.probes.dnswire import (
     question,
     reverse_name,
 )
+from probemesh_agent.probes.kept import Kept
 
 _FAMILY_OF_TYPE = {"A": Family.IPV4, "AAAA": Family.IPV6}
 #: Answers by which a server says that it does not know EDNS, or not this much of it (RFC 6891 §7).
@@ -74,7 +75,8 @@ class DnsExchange:
         if unit.target.server is None and spec.server is None and self._zone is None:
             self._asked = replace(self._asked, names=_searched(self._asked, env, spec.options))
         self._how = asking(spec)
-        self._detail: DnsDetail | None = None
+        self._detail: DnsDetail | None = None  # of the attempt under way
+        self._kept: Kept[DnsDetail | None] = Kept(None)
         self._tried: dict[tuple[str, str], DnsTried] = {}
         self._unchecked: Answer | None = None
         self._serial: int | None = None
@@ -82,6 +84,29 @@ class DnsExchange:
         self._system = self._ask_system()
 
     async def attempt(self, deadline: float) -> Attempted:
+        self._detail, held = None, False
+        try:
+            told = await self._of_names(deadline)
+            held = told.failure is None
+        finally:
+            self._note(held)
+        return told
+
+    def _note(self, held: bool) -> None:
+        """The detail is of the first attempt that held, or else of the first that was answered."""
+        if self._detail is not None:
+            self._kept.offer(self._by_way(self._detail), held)
+
+    def _by_way(self, detail: DnsDetail) -> DnsDetail:
+        ways, reply = self._ways, self._ways.reply
+        return replace(
+            detail,
+            tls=ways.tls,
+            http_version=reply.version if reply is not None else None,
+            http_status=reply.status if reply is not None else None,
+        )
+
+    async def _of_names(self, deadline: float) -> Attempted:
         """The first name that exists; where none does, the answer about the name as it was typed stands."""
         own: tuple[Attempted, DnsDetail | None] | None = None
         for name in self._asked.names:
@@ -165,8 +190,9 @@ class DnsExchange:
 
     async def finish(self) -> DnsDetail:
         asked, ways = self._asked, self._ways
-        detail = self._detail or DnsDetail(name=asked.names[0], record_type=asked.types[0])
-        reply = ways.reply
+        detail = self._kept.detail
+        if detail is None:
+            detail = self._by_way(DnsDetail(name=asked.names[0], record_type=asked.types[0]))
         detail = replace(
             detail,
             server=self._unit.address.host,
@@ -176,9 +202,6 @@ class DnsExchange:
             zone=self._zone,
             server_name=self._unit.host if isinstance(self._unit, ServerUnit) else None,
             tried=tuple(self._tried.values()),
-            tls=ways.tls,
-            http_version=reply.version if reply is not None else None,
-            http_status=reply.status if reply is not None else None,
         )
         if (shown := unicode_name(detail.name.lower())) is not None:
             self.log.add(f"{detail.name} is written {shown}")

@@ -151,7 +151,6 @@ class Handshaker:
         except BaseException:
             await stream.close()
             raise
-        first = self.detail.version is None
         self.detail = replace(
             self.detail,
             version=facts.version,
@@ -159,8 +158,10 @@ class Handshaker:
             alpn=facts.alpn,
             chain=facts.chain,
             verified=verified,
-            tcp_ms=stream.facts.connect_ms if first else self.detail.tcp_ms,
-            handshake_ms=facts.handshake_ms if first else self.detail.handshake_ms,
+            verify_code=self.detail.verify_code if verified is False else None,
+            verify_error=self.detail.verify_error if verified is False else None,
+            tcp_ms=stream.facts.connect_ms,
+            handshake_ms=facts.handshake_ms,
             alert=None,
         )
         self._look(facts.seen, complete=True)

@@ -32,6 +32,7 @@ from probemesh_agent.probes.httpjudge import judge, oddities
 from probemesh_agent.probes.httpproxy import plan_by_proxy
 from probemesh_agent.probes.httprequest import redacting
 from probemesh_agent.probes.httpturn import ALPN, Turn
+from probemesh_agent.probes.kept import Kept
 from probemesh_agent.version import version
 
 _NOTES_MOST = 32
@@ -92,19 +93,21 @@ class _HttpExchange:
         self._chain = Chain(spec, unit, env, contexts, self.log, self._clean)
         url = self._clean.text(self._chain.first.url)
         phases = HttpPhases(dns_ms=unit.dns_ms)
-        self._detail = HttpDetail(url=url, method=spec.method, phases=phases, proxy=spec.proxy)
-        self._handshaker = self._chain.own
-        self._complete = False
+        tls = self._chain.own.detail if self._chain.own is not None else None
+        self._untold = HttpDetail(url=url, method=spec.method, proxy=spec.proxy)
+        self._kept = Kept(replace(self._untold, phases=phases, tls=tls))
 
     async def attempt(self, deadline: float) -> Attempted:
-        way = Way()
+        way, held = Way(), False
         try:
             await self._chain.go(way, deadline)
+            if way.turn is None:
+                raise AssertionError("a way without a last request")
+            failure = self._judge(way.turn.answer)
+            held = failure is None
         finally:
-            self._note(way)
-        if way.turn is None:
-            raise AssertionError("a way without a last request")
-        return Attempted(way.took_ms, self._judge(way.turn.answer), syn_retransmits=way.syn_retransmits)
+            self._note(way, held)
+        return Attempted(way.took_ms, failure, syn_retransmits=way.syn_retransmits)
 
     def _judge(self, answer: Answer) -> Failure | None:
         """A failure's words may show what the answer says: then of an answer without credentials in it."""
@@ -114,27 +117,24 @@ class _HttpExchange:
         clean = replace(answer, body=bytearray(self._clean.data(bytes(answer.body))))
         return judge(self._spec, self._expected, clean) or failure
 
-    def _note(self, way: Way) -> None:
-        """The detail is of the first chain that got a whole answer, or else of the last one."""
-        if self._complete:
-            return
-        self._complete = way.complete
-        hops = tuple(way.hops)
-        self._detail = replace(
-            HttpDetail(self._detail.url, self._detail.method, proxy=self._spec.proxy, redirects=hops),
-            notes=tuple(self._clean.text(note) for note in way.notes[:_NOTES_MOST]),
-        )
-        self._handshaker = None
+    def _note(self, way: Way, held: bool) -> None:
+        """The detail is of the first chain whose answer is as expected, else of the first whole one, else of
+        the first that told anything. One whose certificate does not verify goes before its equals."""
+        notes = tuple(self._clean.text(note) for note in way.notes[:_NOTES_MOST])
+        told = replace(self._untold, redirects=tuple(way.hops), notes=notes)
         if way.turn is not None:
-            self._handshaker = way.turn.handshaker
-            self._note_turn(way, way.turn)
+            told = self._of_turn(told, way, way.turn)
+        unverified = told.tls is not None and told.tls.verified is False
+        begun = bool(told.redirects) or told.status is not None
+        self._kept.offer(told, held, way.complete, begun, unverified)
 
-    def _note_turn(self, way: Way, turn: Turn) -> None:
+    def _of_turn(self, detail: HttpDetail, way: Way, turn: Turn) -> HttpDetail:
         answer, clean = turn.answer, self._clean
         told = answer.status is not None
-        notes = (*self._detail.notes, *(oddities(self._spec, answer) if answer.complete else ()))
-        self._detail = replace(
-            self._detail,
+        notes = (*detail.notes, *(oddities(self._spec, answer) if answer.complete else ()))
+        return replace(
+            detail,
+            tls=turn.handshaker.detail if turn.handshaker is not None else None,
             version=answer.version,
             status=answer.status,
             reason=clean.maybe(answer.reason),
@@ -155,8 +155,7 @@ class _HttpExchange:
         )
 
     async def finish(self) -> HttpDetail:
-        tls = self._handshaker.detail if self._handshaker is not None else None
-        return replace(self._detail, tls=tls)
+        return self._kept.detail
 
     async def abandon(self) -> None:
         """Nothing is open between attempts."""

@@ -20,6 +20,7 @@ from probemesh_agent.env import ProbeEnv, ProbeFailed, ProbeLog, Stream
 from probemesh_agent.greet import BANNER_LIMIT, GREETING_S
 from probemesh_agent.porttable import protocol_of
 from probemesh_agent.probes.attempts import Attempted, Exchange, Plan, RichRun, Unit, plan_by_address
+from probemesh_agent.probes.kept import Kept
 
 KEPT_ANSWER = 512
 MOST_SEARCHED = 64 * 1024
@@ -62,7 +63,8 @@ async def plan_with_ports(index: int, target: Target, spec: TcpSpec, env: ProbeE
 
 @dataclass(slots=True)
 class _Talk:
-    """The attempts at one address and port. ``detail`` is that of the attempt that came furthest."""
+    """The attempts at one address and port. ``detail`` is of the attempt under way, ``kept`` of the first
+    that held, or else of the one that came furthest."""
 
     unit: Unit
     spec: TcpSpec
@@ -70,9 +72,20 @@ class _Talk:
     needles: tuple[Needle, ...]
     log: ProbeLog = field(default_factory=ProbeLog)
     detail: TcpDetail = field(default_factory=TcpDetail)
+    kept: Kept[TcpDetail] = field(default_factory=lambda: Kept(TcpDetail()))
     tried: int = 0
 
     async def attempt(self, deadline: float) -> Attempted:
+        self.detail, held = TcpDetail(), False
+        try:
+            told = await self._once(deadline)
+            held = told.failure is None
+        finally:
+            heard = self.detail.banner is not None or self.detail.answer is not None
+            self.kept.offer(self.detail, held, self.detail.local_port is not None, heard)
+        return told
+
+    async def _once(self, deadline: float) -> Attempted:
         stream = await self._connect(deadline)
         try:
             failure = await self._talk(stream, deadline)
@@ -82,7 +95,7 @@ class _Talk:
         return Attempted(facts.connect_ms, failure, Timing.TCP_INFO, facts.syn_retransmits)
 
     async def finish(self) -> TcpDetail:
-        return self.detail
+        return self.kept.detail
 
     async def abandon(self) -> None:
         """Nothing is open between attempts."""
@@ -97,15 +110,14 @@ class _Talk:
             stream = await self.env.network.connect(self.unit.address, self.unit.port, options, deadline)
         except ProbeFailed as failed:
             failure = _of_port(failed.failure, port)
-            if self.detail.local_port is None:
-                state, reason = tcp_state(failure)
-                self.detail = replace(self.detail, state=state, reason=reason)
+            state, reason = tcp_state(failure)
+            self.detail = TcpDetail(state=state, reason=reason)
             raise ProbeFailed(failure) from None
         facts = stream.facts
         self.detail = replace(
             self.detail,
-            local_address=self.detail.local_address or facts.local_address,
-            local_port=self.detail.local_port or facts.local_port,
+            local_address=facts.local_address,
+            local_port=facts.local_port,
             state="open",
             reason="syn-ack",
         )

@@ -24,6 +24,7 @@ from probemesh_agent.probes.attempts import (
 )
 from probemesh_agent.probes.contexts import Contexts, TlsSettings
 from probemesh_agent.probes.handshake import Handshaker, name_to_verify
+from probemesh_agent.probes.kept import Kept
 
 _PORT = 443
 _ALPN = ("h2", "http/1.1")
@@ -80,8 +81,24 @@ class _TlsExchange:
         self._handshaker = handshaker
         self._turn = turn
         self._connects = False
+        self._kept = Kept(handshaker.detail)
 
     async def attempt(self, deadline: float) -> Attempted:
+        held = False
+        try:
+            told = await self._handshake(deadline)
+            held = True
+        finally:
+            self._note(held)
+        return told
+
+    def _note(self, held: bool) -> None:
+        """The detail is of the first attempt that held, or else of the first that shook hands. One whose
+        certificate does not verify goes before its equals."""
+        told = self._handshaker.detail
+        self._kept.offer(told, held, told.version is not None, told.verified is False)
+
+    async def _handshake(self, deadline: float) -> Attempted:
         try:
             stream, facts = await self._handshaker.open(deadline)
         except ProbeFailed as failed:
@@ -95,6 +112,7 @@ class _TlsExchange:
         return Attempted(facts.handshake_ms, syn_retransmits=stream.facts.syn_retransmits)
 
     async def finish(self) -> TlsDetail:
+        self._handshaker.detail = self._kept.detail
         if self._connects and (self._spec.ocsp or self._spec.enumerate):
             await self._look_further()
         return self._handshaker.detail
