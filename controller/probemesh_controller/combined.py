@@ -20,7 +20,7 @@ from probemesh_controller.api import (
     TokenRequest,
 )
 from probemesh_controller.merging import merge
-from probemesh_controller.selfvantage import SELF, measure, self_available
+from probemesh_controller.selfvantage import SELF, measure, pace, self_available
 
 _NO_MESH = "no mesh is configured here"
 _HINT = "make one with 'meshctl init', or join one with 'meshctl join'"
@@ -110,8 +110,15 @@ def _joined(planned: RunPlanned, request: RunRequest) -> RunPlanned:
                 SELF, None, Outcome.UNSUPPORTED, f"{_LINUX}, not on {sys.platform}"
             )
             notes += (_LINUX,)
+        else:
+            notes += tuple(_of_self(note) if planned.vantages else note for note in pace(request).notes)
     vantages = tuple(by_name[name] for name in request.agents if name in by_name)
     return RunPlanned(vantages, notes)
+
+
+def _of_self(note: str) -> str:
+    """Beside agents: the mesh told of its own part, this is another."""
+    return note.replace(" mesh-wide ", " from self ")
 
 
 async def _nothing() -> AsyncGenerator[RunEvent, None]:

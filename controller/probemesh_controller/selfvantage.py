@@ -26,7 +26,7 @@ from probemesh_controller import selfprocess
 from probemesh_controller.api import Mesh, RunEvent, RunMeasured, RunRequest, RunVantageEnded
 from probemesh_controller.candidates import Addressed, address, readable
 from probemesh_controller.merging import merge
-from probemesh_controller.pacing import Ledger
+from probemesh_controller.pacing import Ledger, PacingPlan
 
 SELF = "self"
 #: Seconds beyond the deadline that a child may take to start and to end, and to end once told to stop.
@@ -61,16 +61,21 @@ def owned(addresses: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def pace(request: RunRequest) -> PacingPlan:
+    """How fast ``self`` may send: a part of its own beside what the mesh allots to its agents."""
+    return Ledger().claim(SELF, request.specs, request.targets, 1, request.deadline_s)
+
+
 def measure(request: RunRequest, fleet: tuple[AgentInfo, ...] = ()) -> Events:
     """``self``'s part of a run: measurements, and one end for each spec. Closing it stops the children.
     ``fleet`` gives the addresses of ``agent:`` targets."""
     mine = owned(tuple(text for agent in fleet for text in agent.addresses))
     prober = AgentInfo(SELF, addresses=mine, id=SELF)
-    claim = Ledger().claim(SELF, request.specs, request.targets, 1, request.deadline_s)
+    pacing = pace(request).pacing
     parts = []
     for index, spec in enumerate(request.specs):
         ready = address(spec, request.targets, prober, fleet, time.time_ns())
-        parts.append(_part(request, index, spec, ready, claim.pacing))
+        parts.append(_part(request, index, spec, ready, pacing))
     return merge(*parts)
 
 

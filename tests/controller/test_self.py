@@ -74,6 +74,28 @@ def request(*targets: Target, agents: tuple[str, ...] = ("self",), **more: Any) 
     return RunRequest("r1", targets, more.pop("specs", (QUICK,)), agents, more.pop("deadline_s", 5.0))
 
 
+SLOW = (
+    "1000 connections to 192.0.2.1 at 100/s {} take at least 10 s; the deadline of 5 s leaves 50% unmeasured"
+)
+
+
+@pytest.mark.parametrize(
+    ("agents", "whose"),
+    [(("self",), "mesh-wide"), (("self", "berlin"), "from self")],
+    ids=["alone", "beside"],
+)
+async def test_pacing_of_self_is_announced_before_it_is_felt(agents: tuple[str, ...], whose: str) -> None:
+    mesh = scripted(RunPlanned((PlannedVantage("berlin"),), ("theirs",)), RunEnded())
+    spec = TcpSpec(Options(count=1))
+    asked = request(parse_target("192.0.2.1:1000-1999"), agents=agents, specs=(spec,))
+    events = combine(mesh).run(asked)
+    planned = await anext(events)
+    await events.aclose()
+    assert isinstance(planned, RunPlanned)
+    theirs = ("theirs",) if "berlin" in agents else ()
+    assert planned.notes == (*theirs, f"pacing: {SLOW.format(whose)}")
+
+
 async def test_self_alone_measures(port: int) -> None:
     events = [e async for e in combine(None).run(request(parse_target(f"127.0.0.1:{port}")))]
     assert events[0] == RunPlanned((PlannedVantage("self"),))
