@@ -155,6 +155,7 @@ def test_several_kinds_are_several_specs_each_once():
         ("udp://h:1", {"payload": "hex:" + "00" * 65508}, "longer than 65507 bytes"),
         ("udp://h:1", {"request": "http"}, "--request does not know 'http'"),
         ("udp://h:1", {"request": "ntp", "payload": "x"}, "exclude each other"),
+        ("udp://h:1", {"payload": "x", "size": "100"}, "--payload and --size exclude"),
         ("udp://h:1", {"request": "ntp", "size": "9"}, "--size and --request exclude"),
         ("db", {"kinds": ["tcp"]}, "tcp needs a port"),
         ("db", {"kinds": ["http"]}, "http needs a URL or a port"),

@@ -25,4 +25,6 @@ class UdpAsked:
         if request is not None and (payload is not None or options.size is not None):
             other = "--payload" if payload is not None else "--size"
             raise InvalidRequest(f"{other} and --request exclude each other", "a ready-made request is whole")
+        if payload is not None and options.size is not None:
+            raise InvalidRequest("--payload and --size exclude each other", "a payload has its own size")
         return UdpSpec(options, payload, request)
