@@ -15,8 +15,9 @@ from probemesh_agent.net.own import Routes
 from probemesh_agent.net.policy import Policy
 from probemesh_agent.net.ranges import IPAddress, Way
 from probemesh_agent.net.resolver import SystemResolver
+from probemesh_shared.failures import outcome_of
 from probemesh_shared.model import Options, Target
-from probemesh_shared.words import FailureKind, Family, Origin, Stage
+from probemesh_shared.words import FailureKind, Family, Origin, Outcome, Stage
 
 
 class Elsewhere(Routes):
@@ -291,3 +292,21 @@ async def test_a_name_that_no_family_has_does_not_exist(clock) -> None:
     network = made(clock, failing(socket.gaierror(socket.EAI_NONAME, "x")))
     told = await network.resolve(target("no.test"), Options(family=Family.IPV6), clock.monotonic() + 5)
     assert told.failure is not None and told.failure.kind is FailureKind.NO_SUCH_NAME
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("fe80::1%nosuch", "there is no interface nosuch here"),
+        ("ff02::1%nosuch", "there is no interface nosuch here"),
+        ("2001:db8::1%lo", "only a link-local address has an interface"),
+    ],
+)
+async def test_an_interface_that_this_host_lacks_is_no_name_of_the_target(
+    clock, host: str, said: str
+) -> None:
+    found = await ask(made(clock, failing(AssertionError("nobody is asked"))), host, clock)
+    failure = found.failure
+    assert failure is not None and failure.detail == f"{host}: {said}"
+    assert (failure.kind, failure.origin) == (FailureKind.UNSUPPORTED, Origin.AGENT)
+    assert outcome_of(failure) is Outcome.UNSUPPORTED

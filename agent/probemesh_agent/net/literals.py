@@ -33,6 +33,22 @@ def parse_literal(text: str) -> IPAddress | None:
     return from_sockaddr(rows[0][4])
 
 
+def zone_missing(text: str) -> str | None:
+    """Why an IPv6 address with an interface is no literal here; None where ``text`` is no such address."""
+    host, percent, zone = text.strip("[]").partition("%")
+    try:
+        address = IPv6Address(host) if percent else None
+    except ValueError:
+        return None
+    if address is None:
+        return None
+    try:
+        _scope_number(zone)
+    except (OSError, ValueError):
+        return f"there is no interface {zone} here"
+    return "only a link-local address has an interface"
+
+
 def family_of(address: IPAddress) -> Family:
     return Family.IPV4 if isinstance(address, IPv4Address) else Family.IPV6
 

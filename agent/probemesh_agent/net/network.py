@@ -14,7 +14,7 @@ from probemesh_shared.words import FailureKind, Family, Origin, Stage
 from probemesh_agent.env import Address, Clock, Nameservers, ProbeFailed, Refused, Resolution
 from probemesh_agent.net import streams
 from probemesh_agent.net.holder import FixedPolicy, PolicySource
-from probemesh_agent.net.literals import family_of, parse_literal
+from probemesh_agent.net.literals import family_of, parse_literal, zone_missing
 from probemesh_agent.net.namefiles import NameFiles, read_name_files
 from probemesh_agent.net.nameservers import read_resolv_conf
 from probemesh_agent.net.own import Routes
@@ -119,6 +119,11 @@ class SystemNetwork:
         literal = parse_literal(host)
         if literal is not None:
             return self._judged(host, [literal], options, typed=typed)
+        if missing := zone_missing(host):
+            detail = f"{host[:253]}: {missing}"
+            return Resolution(
+                host, failure=Failure(Stage.RESOLVE, FailureKind.UNSUPPORTED, Origin.AGENT, detail)
+            )
         left = deadline - self._clock.monotonic()
         if left <= 0:
             return Resolution(host, failure=failures.past_deadline())
