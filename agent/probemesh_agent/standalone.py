@@ -62,8 +62,9 @@ async def probe(args: argparse.Namespace) -> int:
         raise InvalidRequest(f"{named.text}: only a mesh knows its agents", "use meshctl probe")
     options = read_options(args)
     specs = specs_of(args.kind, options)
-    if any(not isinstance(spec, DnsSpec) for spec in specs):  # there it is that of the way to a server
-        for target in targets:
+    for target in targets:
+        # of a host whose names alone are asked for it is that of the way to a server
+        if target.kind is Kind.DNS or any(not isinstance(spec, DnsSpec) for spec in specs):
             check_family(options.family, target)
     if not 0.1 <= args.deadline <= 3600:
         raise InvalidRequest(f"--deadline {args.deadline:g} is out of range", "give 0.1 to 3600 seconds")

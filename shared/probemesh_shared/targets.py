@@ -91,19 +91,28 @@ def count_ports(ports: Iterable[PortRange]) -> int:
 
 
 def check_family(family: Family, target: Target) -> None:
-    """A literal of the other family than asked for is refused: nothing could be sent."""
-    if target.kind is Kind.DNS or target.agent is not None:
-        return
+    """A literal of the other family than asked for is refused: nothing could be sent. In DNS it is the name
+    server's."""
+    if target.kind is Kind.DNS:
+        check_server_family(family, target.server)
+    elif target.agent is None:
+        _check_literal(family, target.host, target.text)
+
+
+def check_server_family(family: Family, server: str | None) -> None:
+    if server is not None:
+        host = parse_server(server)[0]
+        _check_literal(family, host, f"the name server {host}")
+
+
+def _check_literal(family: Family, host: str, what: str) -> None:
     try:
-        version = ip_address(target.host).version
+        version = ip_address(host).version
     except ValueError:
         return
-    other = {Family.IPV4: 6, Family.IPV6: 4}.get(family)
-    if version == other:
+    if version == {Family.IPV4: 6, Family.IPV6: 4}.get(family):
         flag = "-4" if family is Family.IPV4 else "-6"
-        raise InvalidRequest(
-            f"{target.text} is an IPv{other} address, and {flag} was given", f"leave out {flag}"
-        )
+        raise InvalidRequest(f"{what} is an IPv{version} address, and {flag} was given", f"leave out {flag}")
 
 
 def parse_ports(text: str) -> tuple[PortRange, ...]:
@@ -207,6 +216,11 @@ def _parse_dns(rest: str) -> Target:
     if (slash and not record_type) or (at and not server):
         missing = "record type after the /" if slash and not record_type else "server after the @"
         raise InvalidRequest(f"the target dns:{escape(rest, 80)} has no {missing}")
+    if "://" in server:
+        raise InvalidRequest(
+            "a name server that is a URL does not stand in the target",
+            f"write dns:{escape(question, 80)} --server https://HOST/PATH",
+        )
     kind = check_record_type(record_type) if slash else None
     host, kind = _dns_question(name, kind)
     where = server_text(*parse_server(server)) if at else None

@@ -91,6 +91,11 @@ def build(target, **options):
         ),
         (
             "dns:a.b",
+            {"server": "192.0.2.1:53", "record_type": "mx"},
+            DnsSpec(record_type="MX", server="192.0.2.1"),
+        ),
+        (
+            "dns:a",
             {"dnssec": True, "cd": True, "no_recurse": True, "all_servers": True, "edns_size": 512},
             DnsSpec(dnssec=True, checking_disabled=True, no_recurse=True, all_servers=True, edns_size=512),
         ),
@@ -173,6 +178,11 @@ def test_several_kinds_are_several_specs_each_once():
         ("dns:a", {"server_name": "h"}, "no.*certificate|certificate"),
         ("dns:a", {"dnssec": True, "edns_size": 0}, "--dnssec needs EDNS"),
         ("dns:a", {"edns_size": 65536}, "--edns-size 65536 is out of range"),
+        ("dns:a/A", {"record_type": "AAAA"}, "asks for A, and --type AAAA was given"),
+        ("dns:a@192.0.2.1", {"server": "192.0.2.2"}, "asks 192.0.2.1, and --server 192.0.2.2 was given"),
+        ("dns:a@192.0.2.1", {"server": "192.0.2.1:54"}, "--server 192.0.2.1:54 was given"),
+        ("dns:a", {"server": "192.0.2.1", "ipv6": True}, "name server 192.0.2.1 is an IPv4 .* -6 was given"),
+        ("dns:a@[::1]:54", {"ipv4": True}, "name server ::1 is an IPv6 .* -4 was given"),
         ("dns:a", {"all_servers": True, "transport": "dot"}, "not asked by dot"),
         ("db:1", {"all_servers": True}, "--all-servers belongs to the kind dns"),
         ("dns:a", {"record_type": "QQ"}, "no DNS record type"),

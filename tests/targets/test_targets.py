@@ -174,6 +174,7 @@ BAD = [
     ("dns:", "no name"),
     ("dns:a/", "no record type"),
     ("dns:a@", "no server"),
+    ("dns:a@https://h/dns-query", "a URL does not stand in the target"),
     ("dns:a/QQ", "no DNS record type"),
     ("dns:a/TYPE65536", "no DNS record type"),
     ("dns:192.0.2.1/MX", "PTR"),

@@ -119,6 +119,8 @@ def build_specs(asked: Asked, targets: Sequence[Target]) -> tuple[Spec, ...]:
     for target in targets:
         if set(kinds) != {Kind.DNS} and "--proxy" not in given:  # there it is that of the way to another
             check_family(options.family, target)
+        if Kind.DNS in (*kinds, target.kind):
+            asked.dns.check(target, options.family)
         for kind in kinds:
             _check_fit(kind, target)
             if kind is Kind.TLS and asked.tls.enumerate and count_ports(target.ports) > 16:

@@ -5,9 +5,9 @@ from urllib.parse import urlsplit
 
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.escape import escape
-from probemesh_shared.model import DnsSpec, Options
-from probemesh_shared.targets import check_record_type, parse_server, server_text
-from probemesh_shared.words import DnsTransport
+from probemesh_shared.model import DnsSpec, Options, Target
+from probemesh_shared.targets import check_record_type, check_server_family, parse_server, server_text
+from probemesh_shared.words import DnsTransport, Family
 
 from probemesh_controller.cli.specs.values import within
 
@@ -68,6 +68,15 @@ class DnsAsked:
             all_servers=self.all_servers,
         )
 
+    def check(self, target: Target, family: Family) -> None:
+        """What the target says itself is asked; an option that says otherwise would be passed over in
+        silence."""
+        asked_type = check_record_type(self.record_type) if self.record_type else None
+        _check_same(target, "--type", target.record_type, asked_type)
+        server = _server(self.server)[0]
+        _check_same(target, "--server", target.server, server)
+        check_server_family(family, target.server or server)
+
     def _transport(self) -> DnsTransport:
         """A server that is a URL asks for doh."""
         url = self.server is not None and "://" in self.server
@@ -78,6 +87,14 @@ class DnsAsked:
         if url and word != DnsTransport.DOH:
             raise InvalidRequest(f"a server that is a URL is not asked by {word}", "leave --transport out")
         return DnsTransport(word)
+
+
+def _check_same(target: Target, option: str, own: str | None, given: str | None) -> None:
+    if own is not None and given is not None and own != given:
+        what = (
+            f"{target.text} asks {'for ' if option == '--type' else ''}{own}, and {option} {given} was given"
+        )
+        raise InvalidRequest(what, f"leave out {option}, or the one in the target")
 
 
 def _server(text: str | None) -> tuple[str | None, str | None]:
