@@ -4,7 +4,8 @@ would give.
 KEY: ``rtt`` (ms), ``resolves``, ``by`` and ``lookup`` (addresses by the host's own resolver, which asks whom,
 or has them from its ``hosts-file``), ``answers`` and ``type`` (records of the server asked; TTLs differ on
 purpose), ``cert`` (any word: its DER), ``body``, ``location``, ``server`` (HTTP; the Date differs on
-purpose), ``banner``, ``datagram``. ``_`` is a blank."""
+purpose), ``banner``, ``datagram``, ``late`` (answers to ping), ``answered`` (by whom in its place).
+``_`` is a blank."""
 
 import itertools
 import re
@@ -22,6 +23,7 @@ from probemesh_shared.model import (
     DnsRecord,
     Failure,
     HttpDetail,
+    IcmpDetail,
     IcmpError,
     Measurement,
     PortRange,
@@ -121,6 +123,9 @@ def detail_of(kind: Kind, how: str, more: dict[str, str], failure: Failure | Non
         return http_detail(int(number) if word == "status" else int(more.get("status", 200)), tls, more)
     if kind is Kind.DNS:
         return dns_detail(how, more, failure)
+    if kind is Kind.ICMP:
+        others = tuple(more["answered"].split(",")) if "answered" in more else ()
+        return IcmpDetail(late=int(more.get("late", 0)), answered_by=others)
     if "banner" in more:
         return TcpDetail(more["banner"].encode(), more.get("protocol"))
     return UdpDetail("open", bytes.fromhex(more["datagram"])) if "datagram" in more else tls

@@ -1,7 +1,7 @@
 """Run as a program inside a namespace whose kernel answers no echo: answers by the address that was asked.
 
-``*.11``: from another address; ``*.12``: twice; ``*.13``: the first one late by half a second; else as it
-should be."""
+``*.11``: from another address; ``*.12``: twice; ``*.13``: the first one late by half a second;
+``*.14``: every one so; else as it should be."""
 
 import socket
 import struct
@@ -35,8 +35,8 @@ while True:
         continue
     if asked.endswith(".11"):
         answer(packet, sender, OTHER)
-    elif asked.endswith(".13") and not late:
-        late = True
+    elif asked.endswith(".14") or (asked.endswith(".13") and not late):
+        late = late or asked.endswith(".13")
         threading.Timer(0.5, answer, (packet, sender, asked)).start()
     else:
         for _ in range(2 if asked.endswith(".12") else 1):

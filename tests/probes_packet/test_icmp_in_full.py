@@ -6,8 +6,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from probemesh_shared.model import IcmpDetail, IcmpSpec, Measurement, Options
-from probemesh_shared.words import FailureKind, Kind, Outcome
+from probemesh_controller.diagnosis import diagnose
+from probemesh_shared.model import (
+    AgentInfo,
+    IcmpDetail,
+    IcmpSpec,
+    Measurement,
+    Options,
+    TargetResult,
+    Vantage,
+)
+from probemesh_shared.words import FailureKind, Kind, Outcome, Verdict
 
 from tests.probes_packet.conftest import HERE, Lab
 from tests.probes_packet.world import target
@@ -20,8 +29,8 @@ UNPRIVILEGED = 65534
 
 @pytest.fixture(scope="module")
 def odd(lab: Lab) -> Iterator[Lab]:
-    """B answers echoes by ``odd_echo.py`` alone, at four more addresses."""
-    for last in (9, 11, 12, 13):
+    """B answers echoes by ``odd_echo.py`` alone, at five more addresses."""
+    for last in (9, 11, 12, 13, 14):
         lab.at("b", "ip", "addr", "add", f"10.77.2.{last}/24", "dev", "e0")
     lab.at("b", "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
     lab.at("a", "sysctl", "-qw", "net.ipv4.ping_group_range=0 65534")
@@ -85,6 +94,18 @@ def test_an_answer_after_its_time_is_late_and_stays_lost(odd: Lab) -> None:
     row, detail = ping(odd, "10.77.2.13", replace(OPTIONS, count=5))
     assert [sample.outcome for sample in row.samples] == [Outcome.TIMEOUT, *[Outcome.OK] * 4]
     assert (row.samples[0].rtt_ms, detail.late) == (None, 1)
+
+
+def test_a_target_that_always_answers_late_is_not_called_silent(odd: Lab) -> None:
+    row, detail = ping(odd, "10.77.2.14", replace(OPTIONS, count=4))
+    assert row.outcome is Outcome.TIMEOUT and detail.late > 1  # the last one's comes when the row is told
+    assert row.failure is not None and f"; {detail.late} answers came late" in row.failure.detail
+    assert f"{detail.late} answers came late" in row.log
+    result = TargetResult(target("10.77.2.14"), 1, (Vantage("a", None, row.outcome, Kind.ICMP, (row,)),))
+    ((finding,),) = diagnose([result], [AgentInfo("a")])
+    assert "late, not silent: it answers ping after the time-out" in finding.summary
+    assert Verdict.TARGET_DOWN not in finding.alternatives
+    assert f"{detail.late} answers came late" in finding.evidence[0].text
 
 
 def test_the_ttl_of_each_answer_is_kept(lab: Lab) -> None:

@@ -38,13 +38,14 @@ class IcmpRun(PacketRun):
 
     def _row(self, item: Item) -> Measurement:
         row = super()._row(item)
-        if not isinstance(row.detail, IcmpDetail) or not row.detail.answered_by:
-            return row
-        told = f"answered by {', '.join(row.detail.answered_by)} and not by {row.address}"
+        told = _odd(row)
         failure = row.failure
-        if failure is not None and failure.kind is FailureKind.TIMEOUT:
-            failure = replace(failure, detail=f"{failure.detail} from the target; {told}")
-        return replace(row, failure=failure, log=(*row.log, told))
+        if told and failure is not None and failure.kind is FailureKind.TIMEOUT:
+            of_whom = (
+                " from the target" if isinstance(row.detail, IcmpDetail) and row.detail.answered_by else ""
+            )
+            failure = replace(failure, detail=f"{failure.detail}{of_whom}; {'; '.join(told)}")
+        return replace(row, failure=failure, log=(*row.log, *told)) if told else row
 
     async def settle(self, batch: Sequence[Item]) -> None:
         barred = [item for item in batch if _is_barred(item)]
@@ -104,6 +105,17 @@ def _stop(work: "asyncio.Task[None]", out: "asyncio.Queue[Sequence[Measurement] 
         while not out.empty():
             out.get_nowait()
         out.put_nowait(None)
+
+
+def _odd(row: Measurement) -> list[str]:
+    """What came, and counts as no answer in time."""
+    told: list[str] = []
+    if isinstance(row.detail, IcmpDetail):
+        if late := row.detail.late:
+            told.append("1 answer came late" if late == 1 else f"{late} answers came late")
+        if others := row.detail.answered_by:
+            told.append(f"answered by {', '.join(others)} and not by {row.address}")
+    return told
 
 
 def _is_barred(item: Item) -> bool:

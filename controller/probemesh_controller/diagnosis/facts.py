@@ -103,7 +103,7 @@ class Facts:
 
     def signs_of_life(self, address: str | None) -> tuple[Observation, ...]:
         """Answers that only the holder of the address sends, middleboxes that lie set aside."""
-        own = (Manner.HELD, Manner.REFUSED, Manner.ANSWERED, Manner.RESET, Manner.CLOSED)
+        own = (Manner.HELD, Manner.LATE, Manner.REFUSED, Manner.ANSWERED, Manner.RESET, Manner.CLOSED)
         return tuple(
             one
             for one in self.observations

@@ -16,6 +16,7 @@ from probemesh_shared.model import (
     DnsDetail,
     Failure,
     HttpDetail,
+    IcmpDetail,
     IcmpError,
     Measurement,
     TargetResult,
@@ -34,6 +35,7 @@ class Manner(StrEnum):
 
     HELD = "held"
     SILENT = "silent"
+    LATE = "late"  # ping: it answered, after the attempt's time-out
     REFUSED = "refused"  # RST to a SYN; for a datagram always an ICMP error, so REJECTED
     REJECTED = "rejected"  # an ICMP error, or an errno that only one can cause
     RESET = "reset"  # RST on an established connection
@@ -81,6 +83,8 @@ class Observation:
     certified: str | None = None  # whose certificate it is, where not the target's own
     unverified_hops: tuple[str, ...] = ()  # origins met by redirects, whose certificate did not verify
     said: tuple[Said, ...] = ()
+    late: int = 0  # answers to ping after their attempt's time-out
+    answered_by: tuple[str, ...] = ()  # who answered ping in the target's place
     rtts: tuple[float, ...] = ()  # ms, of samples that were answered
     system: tuple[str, ...] = ()  # what the host's own resolver has for the name, beside a server's answer
     by_hand: bool = False  # it has that from its hosts file
@@ -151,9 +155,15 @@ def manner_of(row: Measurement) -> Manner:
         return Manner.NO_NAME
     if failure is not None and failure.icmp is not None:
         return Manner.OWN_FILTER if failure.origin is Origin.AGENT else Manner.REJECTED
+    if failure is not None and failure.kind is FailureKind.TIMEOUT and _late(row):
+        return Manner.LATE
     if failure is not None and failure.kind in _BY_FAILURE:
         return _BY_FAILURE[failure.kind]
     return _BY_OUTCOME.get(row.outcome, Manner.NOT_LOOKED)
+
+
+def _late(row: Measurement) -> int:
+    return row.detail.late if isinstance(row.detail, IcmpDetail) else 0
 
 
 def _elsewhere(row: Measurement, failure: Failure) -> Manner:
@@ -221,6 +231,8 @@ def _observe_row(vantage: Vantage, row: Measurement, own: frozenset[str], identi
         certified=whose_certificate(row),
         unverified_hops=unverified_hops(row),
         said=tuple(said(row)),
+        late=_late(row),
+        answered_by=row.detail.answered_by if isinstance(row.detail, IcmpDetail) else (),
         rtts=tuple(one.rtt_ms for one in row.samples if one.outcome is Outcome.OK and one.rtt_ms is not None),
         system=row.detail.system_addresses if isinstance(row.detail, DnsDetail) else (),
         by_hand=_by_hand(row),

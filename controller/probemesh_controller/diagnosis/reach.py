@@ -24,7 +24,7 @@ from probemesh_controller.diagnosis.drafts import (
 from probemesh_controller.diagnosis.facts import Facts, Group, Question
 from probemesh_controller.diagnosis.observations import Manner, Observation
 from probemesh_controller.diagnosis.splits import divide
-from probemesh_controller.diagnosis.wording import agree, evidence, icmp_text, names, what
+from probemesh_controller.diagnosis.wording import agree, evidence, icmp_text, in_its_place, names, what
 
 
 def reach_rule(facts: Facts) -> Iterator[Finding]:
@@ -69,6 +69,8 @@ def _selective_set(facts: Facts, question: Question, group: Group) -> tuple[Verd
     elsewhere = not addresses_of(group.seen) & addresses_of(question.held)
     other_address = (Verdict.ADDRESS_BROKEN,) if elsewhere else ()
     match group.manner:
+        case Manner.LATE:
+            return (Verdict.VANTAGE_IMPAIRED,) if len(group.sources) == 1 else ()
         case Manner.SILENT if not group.connecting:
             return Verdict.SERVICE_UNRESPONSIVE, Verdict.FORWARD_DROP, Verdict.RETURN_DROP
         case Manner.SILENT:
@@ -88,9 +90,11 @@ def _selective_set(facts: Facts, question: Question, group: Group) -> tuple[Verd
 def _how(group: Group) -> str:
     match group.manner:
         case Manner.SILENT if group.connecting:
-            return "dropped, no answer came back"
+            return f"dropped, no answer came back{in_its_place(group.seen)}"
         case Manner.SILENT:
             return "it connects, then nothing comes back"
+        case Manner.LATE:
+            return "late, not silent: it answers ping after the time-out"
         case Manner.REFUSED:
             return "refused by a RST"
         case Manner.REJECTED if group.icmp is not None:
@@ -119,6 +123,8 @@ def _split_test(facts: Facts, question: Question, group: Group) -> str:
 
 def _for_all(facts: Facts, question: Question, group: Group) -> Iterator[Finding]:
     match group.manner:
+        case Manner.LATE:
+            yield _answers_late(facts, question, group)
         case Manner.SILENT if question.kind is Kind.ICMP and _answers_otherwise(facts, group):
             yield _echo_filtered(facts, question, group)
         case Manner.SILENT:
@@ -188,15 +194,32 @@ def _silent(facts: Facts, question: Question, group: Group) -> Finding:
         question,
         group,
         Verdict.SILENT_FOR_ALL if everybody else Verdict.UNDETERMINED,
-        "silent" + (": the host answers otherwise, this is filtered or unserved" if alive else ""),
+        f"silent{in_its_place(group.seen)}"
+        + (": the host answers otherwise, this is filtered or unserved" if alive else ""),
         silent_set(facts, question, group),
         confidence=None if everybody else Confidence.POSSIBLE,
         against=alive,
     )
 
 
+def _answers_late(facts: Facts, question: Question, group: Group) -> Finding:
+    """It lives, and the path holds both ways; what is slow is not told by one place alone."""
+    return _write(
+        facts,
+        question,
+        group,
+        Verdict.UNDETERMINED,
+        "late, not silent: it answers ping after the time-out",
+        (Verdict.VANTAGE_IMPAIRED,) if len(group.sources) == 1 else (),
+        against=_others(question, group),
+        next_test=f"meshctl probe icmp:{facts.target.host} --timeout 10 --from {','.join(group.sources[:3])}",
+    )
+
+
 def _answers_otherwise(facts: Facts, group: Group) -> bool:
-    return all(facts.alive(address) for address in addresses_of(group.seen))
+    """Otherwise than by late answers to the same ping."""
+    found = (facts.signs_of_life(address) for address in addresses_of(group.seen))
+    return all(any(one.manner is not Manner.LATE for one in signs) for signs in found)
 
 
 def _echo_filtered(facts: Facts, question: Question, group: Group) -> Finding:

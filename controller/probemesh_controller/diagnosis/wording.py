@@ -106,7 +106,10 @@ def saw(one: Observation) -> str:
         case Manner.HELD:
             return "reached"
         case Manner.SILENT:
-            return f"no answer{times}"
+            return f"no answer{times}{in_its_place((one,))}"
+        case Manner.LATE:
+            came = "1 answer came" if one.late == 1 else f"{one.late} answers came"
+            return f"no answer{times} in time, {came} late{in_its_place((one,))}"
         case Manner.REFUSED:
             return "refused by a RST"
         case Manner.REJECTED | Manner.OWN_FILTER if one.icmp is not None:
@@ -127,6 +130,12 @@ def saw(one: Observation) -> str:
     alert = f" ({one.alert})" if one.alert else ""
     words = _FAILURES.get(one.failure, "an unexpected answer") if one.failure else "not measured"
     return f"{words}{status}{alert}"
+
+
+def in_its_place(seen: Iterable[Observation]) -> str:
+    """Who answered ping though it was not asked; nothing where nobody did."""
+    others = sorted({address for one in seen for address in one.answered_by})
+    return f", {names(others)} {agree(others, 'answers', 'answer')} in its place" if others else ""
 
 
 def evidence(supporting: Iterable[Observation], against: Iterable[Observation] = ()) -> tuple[Evidence, ...]:
