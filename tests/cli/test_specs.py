@@ -95,6 +95,11 @@ def build(target, **options):
             DnsSpec(record_type="MX", server="192.0.2.1"),
         ),
         (
+            "dns:a@192.0.2.1",
+            {"ipv6": True, "all_servers": True},
+            DnsSpec(Options(family=Family.IPV6), all_servers=True),
+        ),
+        (
             "dns:a",
             {"dnssec": True, "cd": True, "no_recurse": True, "all_servers": True, "edns_size": 512},
             DnsSpec(dnssec=True, checking_disabled=True, no_recurse=True, all_servers=True, edns_size=512),

@@ -13,6 +13,7 @@ from typing import Any
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdatatype
 import dns.rrset
 import pytest
 from probemesh_agent.net.nameservers import read_resolv_conf
@@ -317,7 +318,40 @@ async def test_own_name_servers_one_row_each_and_the_search_list(tmp_path: Path)
         assert detail(row).system and detail(row).system_failure is not None
 
 
-async def test_unknown_server_name(bench: Bench) -> None:
+async def test_name_of_the_server_that_does_not_resolve_says_nothing_of_the_name(bench: Bench) -> None:
     asked = Target("dns:a@b", "a.example", record_type="A", server="no..name")
     row = await bench.one(DnsSpec(QUICK), asked)
-    assert row.failure is not None and row.failure.kind in (FailureKind.UNSUPPORTED, FailureKind.NO_SUCH_NAME)
+    assert row.failure is not None
+    assert (row.failure.kind, row.failure.origin) == (FailureKind.NAME_SERVER_FAILED, Origin.RESOLVER)
+    assert row.failure.detail.startswith("the name server no..name does not resolve: ")
+    assert detail(row).server_name == "no..name" and detail(row).server is None
+    (again,) = await bench.run(DnsSpec(QUICK, all_servers=True), asked)
+    assert again.failure is not None and detail(again).server_name == "no..name"
+    assert "the name server no..name does not resolve" in again.failure.detail
+
+
+def zone_of(query: dns.message.Message) -> list[bytes]:
+    """A zone whose first server comes with glue, and whose second has to be asked for."""
+    response, name = dns.message.make_response(query), query.question[0].name
+    asked = dns.rdatatype.to_text(query.question[0].rdtype)
+    if asked == "NS":
+        response.answer.append(dns.rrset.from_text(name, 5, "IN", "NS", f"ns1.{name}", f"ns2.{name}"))
+        response.additional.append(dns.rrset.from_text(f"ns1.{name}", 5, "IN", "A", "127.0.0.81"))
+        response.additional.append(dns.rrset.from_text(f"other.{name}", 5, "IN", "A", "127.0.0.99"))
+    elif (asked, str(name)) == ("A", "ns2.zone.example."):
+        response.answer.append(dns.rrset.from_text(name, 5, "IN", "A", "127.0.0.82"))
+    return [response.to_wire()]
+
+
+async def test_servers_of_a_zone_are_where_the_named_server_says_and_judged_all_the_same(
+    bench: Bench,
+) -> None:
+    async with serving(zone_of) as (port, server):
+        rows = await bench.run(DnsSpec(QUICK, all_servers=True), target("zone.example", port, "SOA"))
+    told = {detail(row).server_name: (row.address, row.outcome) for row in rows}
+    assert told == {
+        "ns1.zone.example": ("127.0.0.81", Outcome.DENIED),
+        "ns2.zone.example": ("127.0.0.82", Outcome.DENIED),
+    }
+    asked = {str(one.question[0].name) for one in server.asked if one.question[0].rdtype == 1}
+    assert asked == {"ns2.zone.example."}, "what came as glue is not asked for once more"

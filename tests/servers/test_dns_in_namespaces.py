@@ -19,6 +19,8 @@ pytestmark = [pytest.mark.netns, pytest.mark.tool("named"), pytest.mark.tool("un
 
 SCRIPT = Path(__file__).with_name("dns_in_namespace.py")
 ZONE = "compare.example"
+#: The resolver of the host does not know it.
+HIDDEN = "hidden.example"
 SERVERS = ("ns1", "ns2", "ns3", "ns4", "ns5", "gone.nowhere.example.", "near")
 RECORDS = (
     "ns1 A 10.9.0.2",
@@ -50,7 +52,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with NetLab() as lab, contextlib.ExitStack() as stack:
         client, servers = lab.host("client"), lab.host("servers")
         lab.link(client, servers, "10.9.0.1/24", "10.9.0.2/24", "fd00:9::1/64", "fd00:9::2/64")
-        for last in (3, 4, 5, 6, 53):
+        for last in (3, 4, 5, 6, 7, 53):
             servers.run("ip", "addr", "add", f"10.9.0.{last}/24", "dev", "eth0")
         lab.etc(client, "resolv.conf", f"nameserver 10.9.0.53\nsearch corp.{ZONE} {ZONE}\noptions ndots:1\n")
         lab.etc(client, "hosts", "127.0.0.1 localhost\n\n10.9.0.77 ours.example ours # by hand\n")
@@ -68,6 +70,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         above = write_zone(
             folder, "example", "ns A 10.9.0.4", "compare NS ns1.compare", "ns1.compare A 10.9.0.2"
         )
+        hidden = write_zone(
+            folder, HIDDEN, "ns1 A 10.9.0.7", "www A 192.0.2.7", servers=("ns1", "gone.nowhere.example.")
+        )
         other = write_zone(folder, "other.example", "ns A 10.9.0.5")
         for where, name, zone in (
             ("10.9.0.2", "one", new),
@@ -75,6 +80,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             ("10.9.0.3", "two", old),
             ("10.9.0.4", "lame", above),
             ("10.9.0.5", "refusing", other),
+            ("10.9.0.7", "hidden", hidden),
         ):
             served(where, name, zone)
         stubs = {ZONE: ("10.9.0.2", 53), "example": ("10.9.0.4", 53)}
@@ -106,13 +112,14 @@ def test_all_servers_of_the_zone_side_by_side(world: World) -> None:
 
 def test_servers_that_cannot_be_asked_have_rows_too(world: World) -> None:
     ((*rows,),) = world.ask({"name": ZONE, "type": "SOA", "all_servers": True})
-    untried = [row for row in rows if row["detail"] is None]
+    untried = [row for row in rows if not row["samples"]]
     assert {row["address"] for row in untried} == {None, "127.0.0.1"}
     gone = next(row for row in untried if row["address"] is None)
     near = next(row for row in untried if row["address"] == "127.0.0.1")
+    assert gone["detail"]["server_name"] == "gone.nowhere.example" and gone["detail"]["server"] is None
     assert gone["outcome"] == "name-fails" and "name server gone.nowhere.example" in gone["failure"]["detail"]
     assert near["outcome"] == "denied", "a zone must not lead an agent to itself"
-    asked = [row for row in rows if row["detail"] is not None and row["outcome"] == "ok"]
+    asked = [row for row in rows if row["outcome"] == "ok"]
     assert sorted(row["detail"]["serial"] for row in asked) == [2025, 2026, 2026]
 
 
@@ -132,6 +139,15 @@ def test_zone_above_the_name_by_family_and_through_a_named_resolver(world: World
     assert {row["detail"]["transport"] for row in ok} == {"tcp"}
     (row,) = missing
     assert row["outcome"] == "name-fails" and row["address"] is None and row["samples"] == []
+
+
+def test_servers_of_a_zone_that_the_host_does_not_know_are_found_by_the_server_named(world: World) -> None:
+    asked = {"name": f"www.{HIDDEN}", "type": "A", "all_servers": True}
+    through, own = world.ask({**asked, "server": "10.9.0.7"}, asked)
+    told = by_server(through)
+    assert told[f"ns1.{HIDDEN}", "10.9.0.7"]["outcome"] == "ok"
+    assert told["gone.nowhere.example", None]["failure"]["kind"] == "name-server-failed"
+    assert all(row["outcome"] != "ok" for row in own)
 
 
 def test_ipv6_server_with_its_own_address(world: World) -> None:

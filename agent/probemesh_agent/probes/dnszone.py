@@ -4,15 +4,16 @@ The closest enclosing name with NS records of its own is the zone; for DS record
 the search begins one label higher. A negative answer's SOA says at once where the zone begins (RFC 2308).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-from probemesh_shared.model import Failure
+from probemesh_shared.model import DnsRecord, Failure
 from probemesh_shared.words import FailureKind, Origin, Stage
 
 from probemesh_agent.probes.dnswire import Answer
 
 MOST_SERVERS = 13
+MOST_ADDRESSES = 8  # of one server in one family
 _MOST_STEPS = 24
 
 #: Asks for the NS records of a name; raises ProbeFailed.
@@ -21,11 +22,13 @@ AskServers = Callable[[str], Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """``servers``: names without the final dot, at most thirteen; ``left_out`` is how many more there are."""
+    """``servers``: names without the final dot, at most thirteen; ``left_out`` is how many more there are.
+    ``glue``: records that came beside them, of whatever names."""
 
     name: str
     servers: tuple[str, ...]
     left_out: int = 0
+    glue: tuple[DnsRecord, ...] = ()
 
 
 async def find_zone(name: str, record_type: str, ask: AskServers) -> Zone | Failure:
@@ -58,7 +61,16 @@ def servers_of(name: str, answer: Answer) -> Zone | None:
     if not found:
         return None
     names = sorted(found)
-    return Zone(name, tuple(names[:MOST_SERVERS]), max(0, len(names) - MOST_SERVERS))
+    left_out = max(0, len(names) - MOST_SERVERS)
+    return Zone(name, tuple(names[:MOST_SERVERS]), left_out, answer.additional)
+
+
+def addresses_of(records: Iterable[DnsRecord], record_type: str, name: str | None = None) -> tuple[str, ...]:
+    """At most eight, in the order given; of ``name`` alone where it is given."""
+    found = (
+        one.value for one in records if one.type == record_type and (name is None or _same(one.name, name))
+    )
+    return tuple(dict.fromkeys(found))[:MOST_ADDRESSES]
 
 
 def parent(name: str) -> str | None:

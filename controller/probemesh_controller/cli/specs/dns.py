@@ -75,7 +75,8 @@ class DnsAsked:
         _check_same(target, "--type", target.record_type, asked_type)
         server = _server(self.server)[0]
         _check_same(target, "--server", target.server, server)
-        check_server_family(family, target.server or server)
+        if not self.all_servers:  # there it only says which these are, in either family
+            check_server_family(family, target.server or server)
 
     def _transport(self) -> DnsTransport:
         """A server that is a URL asks for doh."""
