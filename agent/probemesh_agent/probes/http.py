@@ -12,7 +12,7 @@ from dataclasses import replace
 from importlib import import_module
 
 from probemesh_shared.expectations import HttpExpected, http_expectations
-from probemesh_shared.model import Failure, HttpDetail, HttpPhases, HttpSpec, Measurement, Spec, Target
+from probemesh_shared.model import HttpDetail, HttpPhases, HttpSpec, Measurement, Spec, Target
 from probemesh_shared.words import Kind
 
 from probemesh_agent.env import ProbeEnv, ProbeLog
@@ -30,12 +30,14 @@ from probemesh_agent.probes.httpanswer import BODY_KEPT, Answer
 from probemesh_agent.probes.httpchain import Chain, HttpContexts, Way
 from probemesh_agent.probes.httpjudge import judge, oddities
 from probemesh_agent.probes.httpproxy import plan_by_proxy
-from probemesh_agent.probes.httprequest import redacting
 from probemesh_agent.probes.httpturn import ALPN, Turn
 from probemesh_agent.probes.kept import Kept
+from probemesh_agent.probes.redaction import Redaction, redacting
 from probemesh_agent.version import version
 
 _NOTES_MOST = 32
+#: What was typed, and no answer's: rows are told apart by it.
+_OURS = frozenset({"target", "address"})
 
 
 class HttpProbe:
@@ -67,10 +69,10 @@ class HttpProbe:
                 return await plan_by_proxy(index, target, spec, env, port)
             return await plan_by_address(Kind.HTTP, index, target, options, env, port)
 
-        expected = http_expectations(options.expect)
+        expected, clean = http_expectations(options.expect), redacting(spec)
 
         def opened(unit: Unit) -> Exchange:
-            return _HttpExchange(spec, expected, unit, env, contexts)
+            return _HttpExchange(spec, expected, unit, env, contexts, clean)
 
         rate = env.pacing.connects_per_s
         if rate is not None:
@@ -78,18 +80,23 @@ class HttpProbe:
         rows = RichRun(self.kind, options, env, plan, opened, rate).rows(targets)
         try:
             async for batch in rows:
-                yield batch
+                yield [clean.of(row, _OURS) for row in batch]
         finally:
             await rows.aclose()
 
 
 class _HttpExchange:
     def __init__(
-        self, spec: HttpSpec, expected: HttpExpected, unit: Unit, env: ProbeEnv, contexts: HttpContexts
+        self,
+        spec: HttpSpec,
+        expected: HttpExpected,
+        unit: Unit,
+        env: ProbeEnv,
+        contexts: HttpContexts,
+        clean: Redaction,
     ) -> None:
         self.log = ProbeLog()
-        self._spec, self._expected = spec, expected
-        self._clean = redacting(spec)
+        self._spec, self._expected, self._clean = spec, expected, clean
         self._chain = Chain(spec, unit, env, contexts, self.log, self._clean)
         url = self._clean.text(self._chain.first.url)
         phases = HttpPhases(dns_ms=unit.dns_ms)
@@ -103,19 +110,16 @@ class _HttpExchange:
             await self._chain.go(way, deadline)
             if way.turn is None:
                 raise AssertionError("a way without a last request")
-            failure = self._judge(way.turn.answer)
+            failure = judge(self._spec, self._expected, way.turn.answer)
             held = failure is None
         finally:
             self._note(way, held)
         return Attempted(way.took_ms, failure, syn_retransmits=way.syn_retransmits)
 
-    def _judge(self, answer: Answer) -> Failure | None:
-        """A failure's words may show what the answer says: then of an answer without credentials in it."""
-        failure = judge(self._spec, self._expected, answer)
-        if failure is None or not self._clean.secrets:
-            return failure
-        clean = replace(answer, body=bytearray(self._clean.data(bytes(answer.body))))
-        return judge(self._spec, self._expected, clean) or failure
+    def _heard(self, answer: Answer) -> Answer:
+        """Its head as it may be told: before anything is cut, as half a secret is not found."""
+        headers, reason = self._clean.pairs(answer.headers), self._clean.maybe(answer.reason)
+        return replace(answer, headers=headers, reason=reason)
 
     def _note(self, way: Way, held: bool) -> None:
         """The detail is of the first chain whose answer is as expected, else of the first whole one, else of
@@ -129,7 +133,7 @@ class _HttpExchange:
         self._kept.offer(told, held, way.complete, begun, unverified)
 
     def _of_turn(self, detail: HttpDetail, way: Way, turn: Turn) -> HttpDetail:
-        answer, clean = turn.answer, self._clean
+        answer, clean = self._heard(turn.answer), self._clean
         told = answer.status is not None
         notes = (*detail.notes, *(oddities(self._spec, answer) if answer.complete else ()))
         return replace(
@@ -137,12 +141,12 @@ class _HttpExchange:
             tls=turn.handshaker.detail if turn.handshaker is not None else None,
             version=answer.version,
             status=answer.status,
-            reason=clean.maybe(answer.reason),
-            headers=clean.pairs(answer.headers),
+            reason=answer.reason,
+            headers=answer.headers,
             body_size=len(answer.body) if told else None,
             body=clean.beginning(answer.body, BODY_KEPT) if told else None,
             body_truncated=answer.cut or len(answer.body) > BODY_KEPT,
-            location=clean.maybe(answer.header("location")),
+            location=answer.header("location"),
             phases=turn.phases(way.hops_ms if way.hops else None),
             effective_url=clean.text(turn.request.place.url),
             effective_address=turn.address.host if self._spec.proxy is None else None,

@@ -19,7 +19,6 @@ from probemesh_agent.probes.httpproxy import elsewhere
 from probemesh_agent.probes.httpredirect import leads_on, method_after, target_of, unfollowable
 from probemesh_agent.probes.httprequest import (
     Place,
-    Redaction,
     Request,
     build,
     first_request,
@@ -28,6 +27,7 @@ from probemesh_agent.probes.httprequest import (
     shown,
 )
 from probemesh_agent.probes.httpturn import ALPN, Asker, Turn
+from probemesh_agent.probes.redaction import Redaction
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class Chain:
         self._spec, self._unit, self._env = spec, unit, env
         self._contexts, self._log, self._clean = contexts, log, clean
         self.first = place_of(unit)
-        self._asker = Asker(spec, env)
+        self._asker = Asker(spec, env, clean)
         name = name_to_verify(unit, spec.server_name)
         self.own = self._handshaker(unit, name, contexts.own) if self.first.secure else None
 

@@ -19,6 +19,7 @@ from probemesh_agent.probes.attempts import Plan, Unit, not_tried
 from probemesh_agent.probes.http1 import Reader, written
 from probemesh_agent.probes.httpanswer import HEADERS_MOST, Answer
 from probemesh_agent.probes.httprequest import Place, Request
+from probemesh_agent.probes.redaction import Redaction
 from probemesh_agent.version import version
 
 AUTHENTICATION_REQUIRED = 407
@@ -98,7 +99,9 @@ async def reach_proxy(spec: HttpSpec, address: Address, env: ProbeEnv, deadline:
         raise ProbeFailed(proxied(failed.failure), f"proxy {spec.proxy}") from None
 
 
-async def tunnel(stream: Stream, place: Place, spec: HttpSpec, env: ProbeEnv, deadline: float) -> None:
+async def tunnel(
+    stream: Stream, place: Place, spec: HttpSpec, env: ProbeEnv, deadline: float, clean: Redaction
+) -> None:
     """Asks the proxy for a way to ``place``. Raises ProbeFailed; closing the stream is the caller's."""
     where = f"{bracketed(place.host)}:{place.port}"
     headers = (("User-Agent", f"probemesh/{version()}"), *proxy_headers(spec))
@@ -112,7 +115,7 @@ async def tunnel(stream: Stream, place: Place, spec: HttpSpec, env: ProbeEnv, de
             await reader.step()
     except ProbeFailed as failed:
         raise ProbeFailed(proxied(failed.failure), f"proxy {spec.proxy}, asked for {where}") from None
-    failure = _refusal(answer, where) or (_EARLY if connection.trailing_data[0] else None)
+    failure = _refusal(answer, where, clean) or (_EARLY if connection.trailing_data[0] else None)
     if failure is not None:
         raise ProbeFailed(failure, f"proxy {spec.proxy}")
 
@@ -122,11 +125,11 @@ _EARLY = Failure(
 )
 
 
-def _refusal(answer: Answer, where: str) -> Failure | None:
+def _refusal(answer: Answer, where: str, clean: Redaction) -> Failure | None:
     status = answer.status or 0
     if 200 <= status <= 299:
         return None
-    detail = f"it answered CONNECT {where} with {status} {(answer.reason or '')[:60]}".rstrip()
+    detail = f"it answered CONNECT {where} with {status} {clean.text(answer.reason or '')[:60]}".rstrip()
     if status == AUTHENTICATION_REQUIRED:
         detail += ": it wants credentials, or others"
     return Failure(Stage.PROXY, FailureKind.STATUS_UNEXPECTED, Origin.PATH, detail)

@@ -17,7 +17,6 @@ _OF_THE_BODY = frozenset(
     {"content-type", "content-length", "content-encoding", "content-language", "transfer-encoding"}
 )
 _EXPECT_A_BODY = frozenset({"POST", "PUT", "PATCH"})
-_SHORTEST_SECRET = 6  # bytes: shorter ones are found everywhere
 _SHOWN_URL = 200
 
 
@@ -120,48 +119,6 @@ def asked_range(spec: HttpSpec) -> str | None:
     return next((value for name, value in spec.headers if name.lower() == "range"), None)
 
 
-def redacting(spec: HttpSpec) -> "Redaction":
-    """What takes credentials out of an answer that echoes them."""
-    pairs = [*spec.secret_headers, *(pair for pair in spec.headers if pair[0].lower() in CREDENTIALS)]
-    words = {word.encode("utf-8", "replace") for name, value in pairs for word in _secret_words(name, value)}
-    return Redaction(tuple(sorted((w for w in words if len(w) >= _SHORTEST_SECRET), key=len, reverse=True)))
-
-
-def _secret_words(name: str, value: str) -> list[str]:
-    """What of a header is secret: the values of cookies, what stands behind the scheme."""
-    if name.lower() == "cookie":
-        return [(part.partition("=")[2] or part).strip() for part in value.split(";")]
-    return value.split()[-1:]
-
-
-@dataclass(frozen=True, slots=True)
-class Redaction:
-    """Always of the whole, before anything is cut: half a secret is not found."""
-
-    secrets: tuple[bytes, ...] = field(default=(), repr=False)
-
-    def beginning(self, data: bytearray, most: int) -> bytes:
-        """Of a body."""
-        longest = max(map(len, self.secrets), default=0)
-        return self.data(bytes(data[: most + longest]))[:most]
-
-    def data(self, data: bytes) -> bytes:
-        for secret in self.secrets:
-            data = data.replace(secret, b"[redacted]")
-        return data
-
-    def text(self, text: str) -> str:
-        if not self.secrets:
-            return text
-        return self.data(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
-
-    def pairs(self, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-        return tuple((name, self.text(value)) for name, value in headers)
-
-    def maybe(self, text: str | None) -> str | None:
-        return None if text is None else self.text(text)
-
-
 def shown(url: str) -> str:
     """For a sentence."""
     return url if len(url) <= _SHOWN_URL else url[: _SHOWN_URL - 1] + "…"
@@ -170,13 +127,11 @@ def shown(url: str) -> str:
 __all__ = [
     "CREDENTIALS",
     "Place",
-    "Redaction",
     "Request",
     "asked_range",
     "build",
     "first_request",
     "holds_back",
     "place_of",
-    "redacting",
     "shown",
 ]

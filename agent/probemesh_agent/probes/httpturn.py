@@ -15,7 +15,8 @@ from probemesh_agent.probes import http1
 from probemesh_agent.probes.handshake import Handshaker
 from probemesh_agent.probes.httpanswer import Answer, bad
 from probemesh_agent.probes.httpproxy import proxy_headers, reach_proxy, tunnel
-from probemesh_agent.probes.httprequest import Redaction, Request
+from probemesh_agent.probes.httprequest import Request
+from probemesh_agent.probes.redaction import Redaction
 
 _HTTP2 = "probemesh_agent.probes.http2"
 VERSIONS = ("1.1", "2")
@@ -92,6 +93,7 @@ class Asker:
 
     spec: HttpSpec
     env: ProbeEnv
+    clean: Redaction
 
     async def ask(self, turn: Turn, deadline: float) -> None:
         """Fills ``turn``, whatever comes; raises ProbeFailed where no whole answer did."""
@@ -148,7 +150,7 @@ class Asker:
             return stream
         began = self.env.clock.perf_ns()
         try:
-            await tunnel(stream, turn.request.place, self.spec, self.env, deadline)
+            await tunnel(stream, turn.request.place, self.spec, self.env, deadline, self.clean)
         except BaseException:
             turn.connect_ms = stream.facts.connect_ms
             await stream.close()
