@@ -15,7 +15,8 @@ Exit codes of meshctl, the first that applies:
   130  interrupted (Ctrl-C); what was finished until then is printed: a row whose samples
        were not all taken is not
   4    nothing could be measured: no such agent, a selector that matches none,
-       controller away, certificate refused, every agent's policy said no
+       controller away, certificate refused, every agent's policy said no;
+       or, whatever came out, it could not be printed: disk full, stdout closed, reader gone
   1    measured, and nobody reached it
   3    some failed or were not measured
   0    everybody asked reached it

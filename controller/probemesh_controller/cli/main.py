@@ -12,6 +12,7 @@ from probemesh_shared.errors import InvalidRequest, MeshError
 from probemesh_shared.escape import escape
 from typer.main import get_command
 
+from probemesh_controller.cli import streams
 from probemesh_controller.cli.flags import FLAGS
 from probemesh_controller.cli.lazy import LazyGroup, help_text
 
@@ -91,6 +92,19 @@ def run(arguments: Sequence[str]) -> int:
 
         completion_init()
     try:
+        code = _run(arguments)
+        sys.stdout.flush()
+        return code
+    except streams.CannotWrite as error:
+        _trace()
+        if not error.reader_gone:  # there is nobody to tell
+            report(str(error), streams.HINT)
+        streams.give_up()
+        return 4
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
         result = get_command(app).main(args=list(arguments), prog_name="meshctl", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
@@ -100,9 +114,8 @@ def run(arguments: Sequence[str]) -> int:
         _trace()
         report(str(error), error.hint)
         return exit_code_of(error)
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read us has gone; there is nobody to tell
-        return 0
+    except streams.CannotWrite:
+        raise
     except Exception as error:
         return _unexpected(error)
 
@@ -132,6 +145,7 @@ def _unexpected(error: Exception) -> int:
 
 
 def main() -> None:
+    streams.guard()
     sys.exit(run(sys.argv[1:]))
 
 

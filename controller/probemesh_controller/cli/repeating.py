@@ -59,11 +59,11 @@ async def repeat(
         if cut and done.rounds:  # what was seen last in full says more
             break
         done.results, done.run_id, done.rounds = results, run_id, done.rounds + 1
+        held = _judge(plan, results, strict, held, done)  # before it is shown, which may fail
         screen.round(done.rounds, clock.wall_ns(), results)
         if cut:
             done.cut = True
             break
-        held = _judge(plan, results, strict, held, done)
         again = max(started + plan.every_s, clock.monotonic())
         if _is_over(plan, held, done, again - began):
             return
