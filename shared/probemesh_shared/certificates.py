@@ -10,7 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from probemesh_shared.chainjudge import covers
+from probemesh_shared.chainjudge import REVOKED_BY_STAPLE, covers
 from probemesh_shared.chains import UNKNOWN, issuer_missing
 from probemesh_shared.jsonshape import CertificateJson
 
@@ -63,7 +63,10 @@ _CHAIN = {
     23: "revoked",
     24: "signed by what is no authority",
     26: "made for another purpose",
+    67: "refused for the weak key of an authority in its chain",
+    68: "refused for a signature by a weak hash in its chain",
 }
+_WEAK_KEY = 66
 _DATES = {9: "not yet valid", 10: "expired"}
 _OTHER_NAME = {62: "not valid for the name asked for", 64: "not valid for the address asked for"}
 _NAMES_SHOWN = 4
@@ -81,21 +84,26 @@ def certificate_problems(
     *,
     sent: Sequence[bytes] = (),
     known: Sequence[bytes] = (),
+    staple: str | None = None,
 ) -> tuple[str, ...]:
     """Everything that is wrong with a certificate that did not verify: its chain, its dates, its names.
 
     OpenSSL stops at the first: chain, then names, then dates. ``at_ns`` (Unix) is when it was seen,
     ``server_name`` whom it was to speak for, ``sent`` what came after the leaf, ``known`` the chains of those
-    for whom it verified. Never raises; never empty.
+    for whom it verified, ``staple`` what its server's OCSP answer says. Never raises; never empty.
     """
     code = verify_code or 0
     found = [_CHAIN[code]] if code in _CHAIN else []
+    if staple == "revoked" and code not in _CHAIN:
+        found.append(REVOKED_BY_STAPLE)
     read = parse_certificate(leaf) if leaf is not None else None
     if read is None or read["error"] is not None or read["not_before"] is None or read["not_after"] is None:
-        by_code = {**_DATES, **_OTHER_NAME}
+        by_code = {**_DATES, **_OTHER_NAME, _WEAK_KEY: "refused for its weak key"}
         return tuple(found) or (by_code.get(code, _by_number(code)),)
     if leaf is not None and code in _ISSUER_MISSING:
         found = [issuer_missing(leaf, sent, known)]
+    if code == _WEAK_KEY:
+        found.append(f"refused for its weak key ({read['key_type']})")
     seen = _time(datetime.fromtimestamp(at_ns / 1e9, UTC))
     if seen > read["not_after"]:
         found.append(f"expired on {read['not_after'][:10]}")

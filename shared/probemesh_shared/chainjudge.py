@@ -17,8 +17,11 @@ from probemesh_shared.jsonshape import CertificateJson, ChainProblemJson
 _NO_ISSUER = frozenset({2, 20, 21})
 _UNTRUSTED_ROOT = frozenset({18, 19})
 _REVOKED = 23
+#: X509_V_ERR numbers that say: a key (of the leaf; of an authority) or a hash is too weak.
+_WEAK_KEY, _WEAK_AUTHORITY, _WEAK_HASH = 66, 67, 68
 _WEAK_HASHES = ("md2", "md4", "md5", "sha1")
 _SMALLEST_RSA = 2048
+REVOKED_BY_STAPLE = "revoked, as the server's own OCSP staple says"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Judged:
     verify_code: int | None = None
     server_name: str | None = None
     at: str = ""  # RFC 3339 with Z: when it was seen
+    staple: str | None = None  # what the server's own OCSP answer says of the leaf
 
 
 def chain_problems(chain: Sequence[CertificateJson], judged: Judged) -> list[ChainProblemJson]:
@@ -39,7 +43,7 @@ def chain_problems(chain: Sequence[CertificateJson], judged: Judged) -> list[Cha
         found += _of_links(chain, judged)
     for index, one in enumerate(chain):
         found += _of_dates(index, one, judged.at)
-        found += _of_strength(index, one)
+        found += _of_strength(index, one, judged.verify_code)
     return sorted(found, key=lambda problem: problem["severity"] != "problem")
 
 
@@ -82,6 +86,8 @@ def _of_leaf(leaf: CertificateJson, judged: Judged) -> Iterator[ChainProblemJson
         yield _problem("name-mismatch", 0, f"not valid for {judged.server_name} (its names: {listed})")
     if judged.verify_code == _REVOKED:
         yield _problem("revoked", 0, "revoked")
+    elif judged.staple == "revoked":
+        yield _problem("revoked", 0, REVOKED_BY_STAPLE)
     if leaf["self_signed"]:
         trusted = judged.verify_code in (None, 0)
         yield (_note if trusted else _problem)("self-signed", 0, "signed by itself, by no authority")
@@ -129,12 +135,16 @@ def _of_dates(index: int, one: CertificateJson, at: str) -> Iterator[ChainProble
         yield _problem("not-yet-valid", index, f"not valid until {one['not_before'][:10]}")
 
 
-def _of_strength(index: int, one: CertificateJson) -> Iterator[ChainProblemJson]:
+def _of_strength(index: int, one: CertificateJson, code: int | None) -> Iterator[ChainProblemJson]:
     kind, _, size = (one["key_type"] or "").partition(" ")
     if kind in ("RSA", "DSA") and size.isdigit() and int(size) < _SMALLEST_RSA:
-        yield _note("weak-key", index, f"its key is {kind} of {size} bits")
+        refused = code == (_WEAK_AUTHORITY if index else _WEAK_KEY)
+        yield (_problem if refused else _note)("weak-key", index, f"its key is {kind} of {size} bits")
     if (one["signature_hash"] or "") in _WEAK_HASHES and not one["self_signed"]:
-        yield _note("weak-signature", index, f"signed with {one['signature_hash']}")
+        refused = code == _WEAK_HASH
+        yield (_problem if refused else _note)(
+            "weak-signature", index, f"signed with {one['signature_hash']}"
+        )
 
 
 def _moment(text: str | None) -> datetime:

@@ -393,7 +393,9 @@ def _tls(detail: TlsDetail, parse: ParseCertificate, at: str) -> TlsDetailJson:
         "alert": detail.alert,
         "starttls": detail.starttls,
         "key_exchange": detail.key_exchange,
-        "chain_problems": chain_problems(chain, Judged(detail.verify_code, detail.server_name, at)),
+        "chain_problems": chain_problems(
+            chain, Judged(detail.verify_code, detail.server_name, at, detail.ocsp_staple)
+        ),
         "days_left": days_left(chain, at),
         "client_certificate_requested": detail.client_certificate_requested,
         "client_certificate_authorities": list(detail.client_certificate_authorities),

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from probemesh_shared.model import DnsDetail, HttpDetail, Measurement, TargetResult, TlsDetail, Vantage
 from probemesh_shared.words import NOT_MEASURED, FailureKind, Kind, Outcome
 
+#: What an OCSP staple says of a certificate that its authority has withdrawn.
+REVOKED = "revoked"
+
 #: The order of a climb.
 RUNGS: tuple[Kind, ...] = (Kind.DNS, Kind.ICMP, Kind.TCP, Kind.UDP, Kind.TLS, Kind.HTTP)
 
@@ -138,12 +141,13 @@ def vantage_outcome(
 
 
 def certificate_verified(vantage: Vantage) -> bool | None:
-    """False where any certificate it was shown did not verify, None where none was judged."""
+    """False where any certificate it was shown did not verify, or is revoked by its server's staple, None
+    where none was judged."""
     verdicts: set[bool] = set()
     for row in vantage.measurements:
         detail = row.detail.tls if isinstance(row.detail, HttpDetail | DnsDetail) else row.detail
         if isinstance(detail, TlsDetail) and detail.verified is not None:
-            verdicts.add(detail.verified)
+            verdicts.add(detail.verified and detail.ocsp_staple != REVOKED)
         if isinstance(row.detail, HttpDetail):
             verdicts.update(hop.tls_verified for hop in row.detail.redirects if hop.tls_verified is not None)
     return None if not verdicts else False not in verdicts

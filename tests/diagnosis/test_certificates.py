@@ -14,6 +14,8 @@ from probemesh_shared.model import DnsDetail, Finding, HttpDetail, HttpHop, TlsD
 from probemesh_shared.words import Verdict
 
 from tests.diagnosis.scenario import read_result
+from tests.servers.tls_pki import NOW as MADE
+from tests.servers.tls_pki import make
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 NOW_NS = int(NOW.timestamp()) * 1_000_000_000
@@ -51,6 +53,17 @@ def certificate(first_day: int, last_day: int, *names: str) -> bytes:
 def test_dates_are_judged_beside_the_chain(first_day: int, last_day: int, code: int, said: object) -> None:
     leaf = certificate(first_day, last_day, "web.internal")
     assert certificate_problems(leaf, code, "web.internal", NOW_NS) == said
+
+
+def test_weakness_is_said_where_it_is_why_openssl_refused() -> None:
+    small = make("web.internal", "web.internal", rsa_bits=1024)
+    at_ns = int(MADE.timestamp()) * 1_000_000_000
+    assert certificate_problems(small.der, 66, "web.internal", at_ns) == (
+        "refused for its weak key (RSA 1024)",
+    )
+    assert "authority" in certificate_problems(small.der, 67, "web.internal", at_ns)[0]
+    assert "hash" in certificate_problems(small.der, 68, "web.internal", at_ns)[0]
+    assert certificate_problems(None, 66, "web.internal", at_ns) == ("refused for its weak key",)
 
 
 def test_a_wrong_name_is_told_with_the_names_that_are_right() -> None:

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from probemesh_controller.diagnosis import diagnose
 from probemesh_shared.certificates import parse_certificate
 from probemesh_shared.jsonout import _measurement
-from probemesh_shared.model import Measurement, TlsDetail, TlsSpec
-from probemesh_shared.words import Outcome
+from probemesh_shared.model import AgentInfo, Measurement, TargetResult, TlsDetail, TlsSpec, Vantage
+from probemesh_shared.outcomes import exit_code
+from probemesh_shared.words import Outcome, Verdict
 
 from tests.probes_rich.rich_bench import QUICK, Bench, at
 from tests.servers.tls_pki import Made, make
@@ -187,6 +189,18 @@ async def test_the_staple_is_read_where_it_can_be_seen(
     if status is None:
         assert any("not seen" in line and "protocol_version" in line for line in row.log)
     assert detail(await bench.one(world.spec(), at(world.ports[name]))).ocsp_staple is None
+
+
+async def test_a_certificate_that_its_own_server_says_is_revoked_is_invalid(
+    bench: Bench, world: World
+) -> None:
+    row = await bench.one(world.spec(ocsp=True), at(world.ports["staple-revoked"]))
+    vantage = Vantage("a", None, row.outcome, None, (row,))
+    result = TargetResult(at(world.ports["staple-revoked"]), 1, (vantage,))
+    ((finding,),) = diagnose([result], [AgentInfo("a")])
+    assert finding.verdict is Verdict.CERTIFICATE_INVALID
+    assert "is revoked, as the server's own OCSP staple says" in finding.summary
+    assert (exit_code([result]), exit_code([result], strict=True)) == (0, 1)
 
 
 # --- side by side with openssl s_client -------------------------------------------------------------------

@@ -52,6 +52,20 @@ def test_names_dates_and_who_may_issue() -> None:
     assert problem["code"] == "name-mismatch" and "its names: none" in problem["text"]
 
 
+@pytest.mark.parametrize(("staple", "expected"), [("revoked", ["revoked"]), ("good", []), (None, [])])
+def test_the_servers_own_staple_revokes(staple: str | None, expected: list[str]) -> None:
+    read = [parse_certificate(one.der) for one in (LEAF, INNER)]
+    found = chain_problems(read, Judged(None, NAME, AT, staple))
+    assert [one["code"] for one in found if one["severity"] == "problem"] == expected
+
+
+@pytest.mark.parametrize(("code", "severity"), [(None, "note"), (67, "note"), (66, "problem")])
+def test_a_weak_key_is_a_problem_where_it_is_why_openssl_refused(code: int | None, severity: str) -> None:
+    small = [parse_certificate(one.der) for one in (INNER.issue(NAME, NAME, rsa_bits=1024), INNER)]
+    (found,) = chain_problems(small, Judged(code, NAME, AT))
+    assert (found["code"], found["severity"]) == ("weak-key", severity)
+
+
 def test_weak_keys_and_signatures_are_notes() -> None:
     small = INNER.issue(NAME, NAME, rsa_bits=1024)
     assert codes(small, INNER) == ["weak-key"]

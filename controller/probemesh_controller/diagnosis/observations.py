@@ -23,7 +23,7 @@ from probemesh_shared.model import (
     TcpDetail,
     Vantage,
 )
-from probemesh_shared.outcomes import is_own_fault, rung_order
+from probemesh_shared.outcomes import REVOKED, is_own_fault, rung_order
 from probemesh_shared.said import Said, said
 from probemesh_shared.words import NOT_MEASURED, DnsSource, FailureKind, Family, Kind, Origin, Outcome, Stage
 
@@ -77,6 +77,7 @@ class Observation:
     alert: str | None = None  # TLS
     verified: bool | None = None
     verify_code: int | None = None
+    staple: str | None = None  # what the server's OCSP answer says
     leaf: bytes | None = None  # DER
     sent: tuple[bytes, ...] = ()  # DER, what came after the leaf
     server_name: str | None = None
@@ -223,7 +224,8 @@ def _observe_row(vantage: Vantage, row: Measurement, own: frozenset[str], identi
         icmp=icmp,
         status=row.detail.status if isinstance(row.detail, HttpDetail) else None,
         alert=tls.alert if tls else None,
-        verified=tls.verified if tls else None,
+        verified=tls.verified and tls.ocsp_staple != REVOKED if tls else None,
+        staple=tls.ocsp_staple if tls else None,
         verify_code=tls.verify_code if tls else None,
         leaf=tls.chain[0] if tls and tls.chain else None,
         sent=tls.chain[1:] if tls else (),

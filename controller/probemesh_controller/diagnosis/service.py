@@ -108,7 +108,13 @@ def _problems(one: Observation, known: tuple[bytes, ...]) -> str:
     from probemesh_shared.certificates import certificate_problems
 
     said = certificate_problems(
-        one.leaf, one.verify_code, one.server_name, one.at_ns, sent=one.sent, known=known
+        one.leaf,
+        one.verify_code,
+        one.server_name,
+        one.at_ns,
+        sent=one.sent,
+        known=known,
+        staple=one.staple,
     )
     return ", ".join(said)
 

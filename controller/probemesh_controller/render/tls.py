@@ -124,7 +124,9 @@ def _chain(chain: Sequence[CertificateJson], detail: TlsDetail, at: str) -> _Tol
     many = len(chain) > 1 and left is not None and left >= 0
     soonest = f", the first expires in {counted(left or 0, 'day')}" if many else ""
     yield "chain", f"{counted(len(chain), 'certificate')}, {verdict}{soonest}"
-    for problem in chain_problems(chain, Judged(detail.verify_code, detail.server_name, at)):
+    for problem in chain_problems(
+        chain, Judged(detail.verify_code, detail.server_name, at, detail.ocsp_staple)
+    ):
         sign = "✕" if problem["severity"] == "problem" else "·"
         whose = f"certificate {problem['certificate'] + 1}" if problem["certificate"] else "the leaf"
         yield "", f"{sign} {whose}: {problem['text']} ({problem['code']})"
