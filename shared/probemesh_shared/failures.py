@@ -203,9 +203,13 @@ _SAYS_LITTLE = frozenset(
 )
 
 
+#: ``Failure.errno`` of what an expectation says must not be there: no other address makes up for it.
+UNWANTED = "UNWANTED"
+
 __all__ = [
     "OUTCOME_OF",
     "RESOURCE_ERRNOS",
+    "UNWANTED",
     "errno_name",
     "from_errno",
     "from_icmp",

@@ -1,14 +1,16 @@
 """How measurements become a vantage point's outcome, a summary and an exit code. Pure.
 
 The rules are those of DESIGN §4 and §6 and of decision 0001: a climb ends at its first broken rung; the
-addresses of one name are alternatives (a rung holds if any holds); the ports of a list are demands (a rung
-breaks if any breaks); in a ladder ping breaks nothing unless it is all there is.
+addresses of one name are alternatives (a rung holds if any holds), but demands where something must not be
+there (decision 0016); the ports of a list are demands (a rung breaks if any breaks); in a ladder ping breaks
+nothing unless it is all there is.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from probemesh_shared.failures import UNWANTED
 from probemesh_shared.model import DnsDetail, HttpDetail, Measurement, TargetResult, TlsDetail, Vantage
 from probemesh_shared.words import NOT_MEASURED, FailureKind, Kind, Outcome
 
@@ -73,14 +75,29 @@ def is_own_fault(measurement: Measurement) -> bool:
     return no_route or measurement.outcome in NOT_MEASURED
 
 
+def is_excused(measurement: Measurement) -> bool:
+    """True where every sample failed, just as was expected (``state=closed``, ``rcode=NXDOMAIN``)."""
+    samples = measurement.samples
+    excused = bool(samples) and all(sample.outcome is not Outcome.OK for sample in samples)
+    return excused and measurement.outcome is Outcome.OK
+
+
+def _is_unwanted(measurement: Measurement) -> bool:
+    """True where something was there that an expectation says must not be."""
+    return measurement.failure is not None and measurement.failure.errno == UNWANTED
+
+
 def _together(alternatives: Sequence[Measurement]) -> Outcome:
     def rank(row: Measurement) -> tuple[bool, bool, int]:
         return row.outcome in NOT_MEASURED, is_own_fault(row), _TELLING.index(row.outcome)
 
     others = [row for row in alternatives if not is_own_address(row)] or list(alternatives)
-    if any(row.outcome is Outcome.OK for row in others):
+    not_ok = [row for row in others if row.outcome is not Outcome.OK]
+    demands = any(map(is_excused, others)) or any(map(_is_unwanted, others))
+    broken = [row for row in not_ok if not is_own_fault(row)] if demands else []
+    if len(not_ok) < len(others) and not broken:
         return Outcome.OK
-    return min(others, key=rank).outcome
+    return min(not_ok, key=rank).outcome
 
 
 def _demand(row: Measurement) -> int | None:
@@ -161,8 +178,9 @@ def reached(vantage: Vantage, strict: bool = False) -> bool:
 
 
 def reached_any_port(vantage: Vantage, strict: bool = False) -> bool:
-    """It reached the target, or at least one port of a list with every rung that was climbed there. Where
-    failing is what was expected: it did."""
+    """It reached the target, or at least one port of a list with every rung that was climbed there; not where
+    the climb came to nothing that an expectation could be judged on. Where failing is what was expected: it
+    did."""
     if vantage.expect_fail:
         return vantage.outcome is Outcome.OK and not vantage.is_target
     if vantage.is_target or (strict and certificate_verified(vantage) is False):
@@ -171,6 +189,8 @@ def reached_any_port(vantage: Vantage, strict: bool = False) -> bool:
         return True
     holds: dict[int, bool] = {}
     for state in rungs(vantage.measurements):
+        if state.port is None and state.kind not in (Kind.DNS, Kind.ICMP) and state.outcome is not Outcome.OK:
+            return False
         if state.port is not None:
             holds[state.port] = holds.get(state.port, True) and state.outcome is Outcome.OK
     return any(holds.values())

@@ -92,6 +92,56 @@ def test_json_says_that_it_is_turned_round_and_leaves_measurements_alone(meshctl
     assert said["findings"] == []
 
 
+@pytest.mark.parametrize(
+    ("berlin", "tokyo", "said"),
+    [
+        (REFUSED, REFUSED, "2 of 2 vantage points did not reach it, as expected"),
+        (REFUSED, LOST, "1 of 2 vantage points did not reach it, as expected, 1 not measured"),
+        (OK, OK, "2 of 2 vantage points reached it, though it must not be"),
+        (OK, LOST, "1 of 2 vantage points reached it, though it must not be, 1 not measured"),
+        (LOST, LOST, "2 of 2 vantage points not measured: whether it is reached is not known"),
+    ],
+)
+def test_the_summary_begins_with_what_is_the_case(meshctl, config_file, mesh, berlin, tokyo, said):
+    mesh.script = {"berlin-1": berlin, "tokyo-1": tokyo}
+    ran = meshctl("probe", "db:5432", "--from", "all", "--expect-fail")
+    assert ran.out.splitlines()[-1] == said
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("db:5432", "state=closed"),
+        ("db:5432", "state=open,filtered"),
+        ("dns:a.example", "rcode=NXDOMAIN"),
+        ("dns:a.example", "answers-max=0"),
+    ],
+)
+def test_a_failure_is_not_asked_for_twice(meshctl, config_file, mesh, target, text):
+    ran = meshctl("probe", target, "--expect-fail", "--expect", text)
+    assert ran.code == 2 and not mesh.requests
+    assert f"--expect-fail and the expectation {text} ask for failing twice" in ran.err
+    assert "hint: leave one away" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [("db:5432", "state=open"), ("dns:a.example", "rcode=NOERROR"), ("dns:a.example", "answers-max=3")],
+)
+def test_what_wants_an_answer_goes_with_expect_fail(meshctl, config_file, mesh, target, text):
+    mesh.script = {"berlin-1": REFUSED}
+    ran = meshctl("probe", target, "--from", "berlin-1", "--expect-fail", "--expect", text)
+    assert ran.code == 0 and mesh.requests
+
+
+def test_one_open_address_is_shown_where_a_closed_port_was_expected(meshctl, config_file, mesh):
+    opened = tcp_row(Outcome.ANSWER_UNEXPECTED, address="192.0.2.6")
+    mesh.script = {"berlin-1": (closed_as_expected(5432), opened)}
+    ran = meshctl("probe", "db:5432", "--from", "berlin-1", "--expect", "state=closed")
+    assert ran.code == 1 and "0 of 1 vantage point reached it, 1 failed" in ran.out
+    assert ran.out.count("✕ answer-unexpected") == 2, "the account, and the rung"
+
+
 def closed_as_expected(port):
     refused = tcp_row(Outcome.REFUSED, port=port)
     return replace(refused, outcome=Outcome.OK, failure=None, detail=TcpDetail(state="closed"))

@@ -24,10 +24,13 @@ from probemesh_shared.model import (
     Options,
     Spec,
     Target,
+    TargetResult,
     TcpSpec,
     TlsSpec,
     UdpSpec,
+    Vantage,
 )
+from probemesh_shared.outcomes import exit_code, vantage_outcome
 from probemesh_shared.targets import parse_target
 from probemesh_shared.words import FailureKind, Kind, Origin, Outcome
 
@@ -226,6 +229,52 @@ async def test_failures_that_were_expected(bench: Bench, servers: Servers) -> No
         bench, HttpSpec(QUICK), at(servers.http, path="/moved"), "redirect=https://there*"
     )
     assert moved.outcome is Outcome.OK
+
+
+async def test_a_wall_has_to_stand_at_every_address(bench: Bench, servers: Servers) -> None:
+    """The port is open at 127.0.0.1 and closed at 127.0.0.2: an alternative for who wants it open only."""
+    both = replace(at(servers.tcp), host="db.example", addresses=("127.0.0.1", "127.0.0.2"))
+    shut = replace(at(servers.closed), host="db.example", addresses=("127.0.0.1", "127.0.0.2"))
+    for spec, ladder in ((TcpSpec(QUICK), False), (LadderSpec(QUICK), True)):
+        for target, text, outcome in (
+            (both, "state=closed", Outcome.ANSWER_UNEXPECTED),
+            (both, "state=closed,filtered", Outcome.ANSWER_UNEXPECTED),
+            (both, "state=open", Outcome.OK),
+            (shut, "state=closed", Outcome.OK),
+        ):
+            rows = await expecting(bench, spec, target, text)
+            assert len({row.address for row in rows if row.kind is Kind.TCP}) == 2
+            told, _, _ = vantage_outcome(rows, ladder, ported=True)
+            assert told is outcome, (text, rows)
+            code = exit_code([TargetResult(target, 0, (Vantage("a", None, told, None, tuple(rows)),))])
+            assert code == (0 if outcome is Outcome.OK else 1)
+
+
+async def test_what_must_not_be_there_must_be_nowhere(bench: Bench, servers: Servers) -> None:
+    async def clean(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine")
+
+    async with serving(clean) as port:
+        (good,) = await expecting(bench, HttpSpec(QUICK), at(port), "body-not=all is well")
+        (bad,) = await expecting(bench, HttpSpec(QUICK), at(servers.http), "body-not=all is well")
+        assert vantage_outcome((good, replace(bad, port=port)), False)[0] is Outcome.ANSWER_UNEXPECTED
+        (other,) = await expecting(bench, HttpSpec(QUICK), at(servers.http), "body=fine")
+        assert vantage_outcome((good, replace(other, port=port)), False)[0] is Outcome.OK
+    asked = Target("dns:n", "n.example", record_type="A", server=f"127.0.0.1:{servers.dns}")
+    (without,) = await expecting(bench, DnsSpec(QUICK), asked, "answer-not=192.0.2.9")
+    (answered,) = await expecting(bench, DnsSpec(QUICK), asked, "answer-not=192.0.2.8")
+    assert vantage_outcome((without, answered), False)[0] is Outcome.ANSWER_UNEXPECTED
+
+
+async def test_a_climb_that_nothing_could_be_judged_on_has_reached_nothing(
+    bench: Bench, servers: Servers
+) -> None:
+    rows = await expecting(bench, LadderSpec(QUICK), at(servers.tcp), "verified=yes")
+    outcome, failed_at, _ = vantage_outcome(rows, True, ported=True)
+    assert (outcome, failed_at) == (Outcome.UNSUPPORTED, Kind.TLS)
+    told = Vantage("a", None, outcome, failed_at, tuple(rows))
+    assert exit_code([TargetResult(at(servers.tcp), 0, (told,))]) == 4
 
 
 async def climbed(bench: Bench, text: str, *texts: str) -> dict[Kind, Measurement]:

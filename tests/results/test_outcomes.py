@@ -1,7 +1,18 @@
 """Outcomes, summaries and exit codes: the tables of DESIGN §4 and §6."""
 
+from dataclasses import replace
+
 import pytest
-from probemesh_shared.model import Failure, HttpDetail, Measurement, Target, TargetResult, TlsDetail, Vantage
+from probemesh_shared.model import (
+    Failure,
+    HttpDetail,
+    Measurement,
+    Sample,
+    Target,
+    TargetResult,
+    TlsDetail,
+    Vantage,
+)
 from probemesh_shared.outcomes import (
     Summary,
     certificate_verified,
@@ -82,6 +93,34 @@ def test_the_alternative_that_tells_most_stands_for_a_broken_rung() -> None:
 
 def test_ports_are_demands() -> None:
     assert climb(row(K.TCP, R.OK, port=22), row(K.TCP, R.REFUSED, port=80)) == (R.REFUSED, K.TCP)
+
+
+def wall(address: str, outcome: Outcome, sample: Outcome | None = None) -> Measurement:
+    samples = (Sample(0, 0.0, None, sample or outcome),)
+    return replace(row(K.TCP, outcome, address, 80), samples=samples)
+
+
+@pytest.mark.parametrize("other", [R.ANSWER_UNEXPECTED, R.TIMEOUT, R.REFUSED])
+def test_addresses_are_demands_where_a_failure_is_what_was_expected(other: Outcome) -> None:
+    closed = wall("192.0.2.7", R.OK, R.REFUSED)
+    assert climb(closed, wall("192.0.2.8", other)) == (other, K.TCP)
+    assert climb(wall("192.0.2.8", other), closed) == (other, K.TCP)
+    assert climb(closed, wall("192.0.2.8", R.OK, R.REFUSED)) == (R.OK, None)
+    assert climb(wall("192.0.2.7", R.OK), wall("192.0.2.8", other)) == (R.OK, None), "it was answered"
+
+
+def test_an_address_that_could_not_be_tried_breaks_no_wall() -> None:
+    closed, no_way = (
+        wall("192.0.2.7", R.OK, R.REFUSED),
+        row(K.TCP, R.UNREACHABLE, "::7", 80, FailureKind.NO_ROUTE),
+    )
+    assert climb(closed, no_way) == climb(closed, row(K.TCP, R.DENIED, "::7", 80)) == (R.OK, None)
+
+
+def test_an_expectation_that_nothing_was_judged_by_leaves_no_port_reached() -> None:
+    unjudged = row(K.TLS, R.UNSUPPORTED, None, None)
+    told = at(R.UNSUPPORTED, row(K.TCP, R.OK, port=22), row(K.TCP, R.OK, port=80), unjudged)
+    assert exit_code([result(told)]) == 4
 
 
 def test_what_was_measured_weighs_more_than_what_was_not() -> None:

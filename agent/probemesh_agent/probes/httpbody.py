@@ -9,6 +9,7 @@ from typing import Any
 
 from probemesh_shared.escape import escape
 from probemesh_shared.expectations import HttpExpected, unexpected
+from probemesh_shared.failures import UNWANTED
 from probemesh_shared.model import Failure
 from probemesh_shared.words import FailureKind, Kind, Origin, Stage
 
@@ -21,13 +22,13 @@ def judge_body(expected: HttpExpected, body: bytes, cut: bool) -> Failure | None
             return _body(f"the body has no {escape(needle.text, 80)}, expected in {within}")
     for needle in expected.body_not:
         if needle.data in body:
-            return _body(f"the body contains {escape(needle.text, 80)}, expected not to")
+            return _body(f"the body contains {escape(needle.text, 80)}, expected not to", UNWANTED)
     words = _size(expected, len(body), cut) or _json(expected, body, cut)
     return unexpected(Kind.HTTP, words) if words else None
 
 
-def _body(detail: str) -> Failure:
-    return Failure(Stage.HTTP, FailureKind.BODY_UNEXPECTED, Origin.TARGET, detail)
+def _body(detail: str, code: str | None = None) -> Failure:
+    return Failure(Stage.HTTP, FailureKind.BODY_UNEXPECTED, Origin.TARGET, detail, code)
 
 
 def _size(expected: HttpExpected, size: int, cut: bool) -> str | None:

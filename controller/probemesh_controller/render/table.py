@@ -15,7 +15,7 @@ from probemesh_shared.model import (
     UdpDetail,
     Vantage,
 )
-from probemesh_shared.outcomes import RUNGS, certificate_verified, rungs, summarise
+from probemesh_shared.outcomes import RUNGS, Summary, certificate_verified, rungs, summarise
 from probemesh_shared.portstate import CLOSED, FILTERED
 from probemesh_shared.targets import count_ports
 from probemesh_shared.words import NOT_MEASURED, FailureKind, Kind, Outcome
@@ -73,16 +73,31 @@ def summary_line(result: TargetResult, color: bool = False, strict: bool = False
     counts = summarise(result.vantages, strict)
     if counts.total == 0:
         return "nobody but the target itself was asked"
-    it = "every port" if count_ports(result.target.ports) > 1 else "it"
-    must_fail = any(vantage.expect_fail for vantage in result.vantages)
-    did = f"did not reach {it}, as expected" if must_fail else f"reached {it}"
-    parts = [f"{counts.reached} of {counted(counts.total, 'vantage point')} {did}"]
-    if counts.failed:
-        parts.append(f"{counts.failed} {'did' if must_fail else 'failed'}")
-    if counts.unmeasured:
-        parts.append(f"{counts.unmeasured} not measured")
+    several = count_ports(result.target.ports) > 1
+    if any(vantage.expect_fail for vantage in result.vantages):
+        parts = _kept_out(counts, "any port" if several else "it")
+    else:
+        of_all = f"{counts.reached} of {counted(counts.total, 'vantage point')}"
+        parts = [f"{of_all} reached {'every port' if several else 'it'}"]
+        parts += [f"{counts.failed} failed"] if counts.failed else []
+        parts += [f"{counts.unmeasured} not measured"] if counts.unmeasured else []
     style = "good" if counts.reached == counts.total else "bad" if not counts.reached else "warn"
     return paint(", ".join(parts), style, color)
+
+
+def _kept_out(counts: Summary, it: str) -> list[str]:
+    """Of a target that must not be reached; begins with what is the case."""
+    everybody = counted(counts.total, "vantage point")
+    said = (
+        (counts.reached, f"did not reach {it}, as expected", f"did not reach {it}, as expected"),
+        (counts.failed, f"reached {it}, though it must not be", "did"),
+        (counts.unmeasured, f"not measured: whether {it} is reached is not known", "not measured"),
+    )
+    parts: list[str] = []
+    for number, first, later in said:
+        if number:
+            parts.append(f"{number} {later}" if parts else f"{number} of {everybody} {first}")
+    return parts
 
 
 def verdict_cell(vantage: Vantage, strict: bool = False) -> Cell:
@@ -132,8 +147,8 @@ def _rung_cell(rows: Sequence[Measurement]) -> Cell:
     if not rows:
         return Cell("·", "dim")
     good = [row for row in rows if row.outcome is Outcome.OK]
-    if not good:
-        worst = rungs(rows)[0].outcome
+    worst = rungs(rows)[0].outcome
+    if worst is not Outcome.OK:
         return (
             Cell(f"– {worst}", "dim") if worst in NOT_MEASURED else Cell(f"✕ {_bad_text(rows, worst)}", "bad")
         )

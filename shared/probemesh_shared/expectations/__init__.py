@@ -14,7 +14,7 @@ from probemesh_shared.escape import escape
 from probemesh_shared.expectations.judging import is_resolving
 from probemesh_shared.expectations.keys import INSIDE, KEYS, Key
 from probemesh_shared.expectations.values import MAX_VALUE, JsonExpected, Needle
-from probemesh_shared.failures import outcome_of
+from probemesh_shared.failures import UNWANTED, outcome_of
 from probemesh_shared.model import Expectation, Failure, Measurement, PortRange
 from probemesh_shared.names import did_you_mean
 from probemesh_shared.words import NOT_MEASURED, FailureKind, Kind, Origin, Outcome, Stage
@@ -66,6 +66,12 @@ def belongs(key: str) -> tuple[Kind, ...]:
 def of_kind(expectations: Iterable[Expectation], kind: Kind) -> tuple[Expectation, ...]:
     """Those that can be judged on ``kind``; all of them on a ladder."""
     return tuple(one for one in expectations if kind is Kind.LADDER or kind in belongs(one.key))
+
+
+def is_about_failing(expectation: Expectation) -> bool:
+    """It makes ``ok`` of a name that does not resolve, or of a port that does not answer."""
+    key, value = _read(expectation)
+    return key.wants_failure(value)
 
 
 def _check_count(expectations: Sequence[Expectation]) -> None:
@@ -185,13 +191,14 @@ def _first_unmet(row: Measurement, applying: Iterable[tuple[Key, Any]]) -> Failu
     for key, value in applying:
         words = key.judges[row.kind](row, value)
         if words is not None:
-            return unexpected(row.kind, words)
+            return unexpected(row.kind, words, unwanted=key.forbids)
     return None
 
 
-def unexpected(kind: Kind, detail: str) -> Failure:
-    """The failure that an expectation which was not met is told as."""
-    return Failure(_STAGE[kind], FailureKind.ANSWER_UNEXPECTED, Origin.TARGET, detail)
+def unexpected(kind: Kind, detail: str, *, unwanted: bool = False) -> Failure:
+    """The failure an expectation that was not met is told as. ``unwanted``: it says what must not be."""
+    code = UNWANTED if unwanted else None
+    return Failure(_STAGE[kind], FailureKind.ANSWER_UNEXPECTED, Origin.TARGET, detail, code)
 
 
 def _is_excused(row: Measurement, applying: Iterable[tuple[Key, Any]]) -> bool:
@@ -217,6 +224,7 @@ __all__ = [
     "bytes_expected",
     "checked",
     "http_expectations",
+    "is_about_failing",
     "judge",
     "of_kind",
     "parse_expectation",

@@ -25,7 +25,9 @@ def INSIDE(row: Measurement, value: object) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key. ``excuses``: failures, kind by kind, that are what was expected where the judge says so."""
+    """One key. ``excuses``: failures, kind by kind, that are what was expected where the judge says so.
+    ``wants_failure``: whether this value asks for one of a name or a port. ``forbids``: it says what must not
+    be there, at any address."""
 
     name: str
     value: v.Value[Any]
@@ -33,6 +35,8 @@ class Key:
     help: str
     example: str
     excuses: frozenset[FailureKind] = frozenset()
+    forbids: bool = False
+    wants_failure: Callable[[Any], bool] = lambda value: False
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -82,6 +86,7 @@ _ALL = (
         {Kind.DNS: j.dns_answer_not},
         "no answer has this value",
         "answer-not=192.0.2.9",
+        forbids=True,
     ),
     Key(
         "address",
@@ -97,6 +102,7 @@ _ALL = (
         "any of these rcodes; NXDOMAIN is then no failure",
         "rcode=NXDOMAIN",
         frozenset({_K.NO_SUCH_NAME, _K.NAME_SERVER_FAILED}),
+        wants_failure=lambda rcodes: set(rcodes) != {"NOERROR"},
     ),
     Key(
         "authority",
@@ -120,6 +126,7 @@ _ALL = (
         "most answers; with 0 a name without such records is no failure",
         "answers-max=0",
         frozenset({_K.NO_ADDRESS}),
+        wants_failure=lambda most: most == 0,
     ),
     Key("ttl-min", v.TTL, {Kind.DNS: j.dns_ttl_min}, "lowest TTL of the answers", "ttl-min=300s"),
     Key(
@@ -150,6 +157,7 @@ _ALL = (
         "the port is in any of these states; closed is then no failure",
         "state=closed,filtered",
         _CLOSED,
+        wants_failure=lambda states: set(states) != {"open"},
     ),
     Key(
         "tls-version",
@@ -191,7 +199,14 @@ _ALL = (
         frozenset({_K.STATUS_UNEXPECTED}),
     ),
     Key("body", v.NEEDLE, {Kind.HTTP: INSIDE}, "TEXT or hex: in the body's first 1 MiB", "body=ready"),
-    Key("body-not", v.NEEDLE, {Kind.HTTP: INSIDE}, "TEXT or hex: that must not be there", "body-not=error"),
+    Key(
+        "body-not",
+        v.NEEDLE,
+        {Kind.HTTP: INSIDE},
+        "TEXT or hex: that must not be there",
+        "body-not=error",
+        forbids=True,
+    ),
     Key(
         "header",
         v.HEADER,

@@ -14,7 +14,7 @@ from probemesh_shared.targets import check_family, count_ports
 from probemesh_shared.words import Family, Kind
 
 from probemesh_controller.cli.specs.dns import DnsAsked
-from probemesh_controller.cli.specs.expected import read_expectations
+from probemesh_controller.cli.specs.expected import read_expectations, refuse_failing_twice
 from probemesh_controller.cli.specs.http import HttpAsked
 from probemesh_controller.cli.specs.icmp import IcmpAsked, parse_sizes
 from probemesh_controller.cli.specs.tcp import TcpAsked
@@ -116,6 +116,8 @@ def build_specs(asked: Asked, targets: Sequence[Target]) -> tuple[Spec, ...]:
     given = _given(asked)
     kinds = _kinds(asked.kinds) or _needed(given, targets)
     options = replace(_options(asked), expect=read_expectations(_expected(asked), kinds, targets))
+    if asked.expect_fail:
+        refuse_failing_twice(options.expect)
     for target in targets:
         if set(kinds) != {Kind.DNS} and "--proxy" not in given:  # there it is that of the way to another
             check_family(options.family, target)

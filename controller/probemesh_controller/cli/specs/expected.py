@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.escape import escape
-from probemesh_shared.expectations import KEYS, belongs, parse_expectations
+from probemesh_shared.expectations import KEYS, belongs, is_about_failing, parse_expectations
 from probemesh_shared.model import Expectation, Target
 from probemesh_shared.names import closest
 from probemesh_shared.words import Kind
@@ -30,6 +30,16 @@ def read_expectations(
         if not any(_can_be_judged(one, kinds, target) for target in targets):
             raise _homeless(one)
     return found
+
+
+def refuse_failing_twice(expectations: Iterable[Expectation]) -> None:
+    """With ``--expect-fail`` a failure that an expectation makes ``ok`` of would count as reached."""
+    for one in expectations:
+        if is_about_failing(one):
+            raise InvalidRequest(
+                f"--expect-fail and the expectation {one.key}={escape(one.value, 60)} ask for failing twice",
+                "leave one away: --expect-fail takes any failure, the expectation just this one",
+            )
 
 
 def _spelled(text: str) -> str:
