@@ -4,8 +4,9 @@ would give.
 KEY: ``rtt`` (ms), ``resolves``, ``by`` and ``lookup`` (addresses by the host's own resolver, which asks whom,
 or has them from its ``hosts-file``), ``answers`` and ``type`` (records of the server asked; TTLs differ on
 purpose), ``cert`` (any word: its DER), ``body``, ``location``, ``server`` (HTTP; the Date differs on
-purpose), ``banner``, ``datagram``, ``late`` (answers to ping), ``answered`` (by whom in its place).
-``_`` is a blank."""
+purpose), ``banner``, ``datagram``, ``late`` (answers to ping), ``answered`` (by whom in its place),
+``wavers`` (how its first attempt failed, where the others held). ``_`` is a blank. HOW may be
+``unmet:WORDS``: it answered, and not as expected."""
 
 import itertools
 import re
@@ -15,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from probemesh_shared.expectations import unexpected
 from probemesh_shared.failures import from_icmp, outcome_of
 from probemesh_shared.model import (
     AgentInfo,
@@ -105,10 +107,12 @@ def icmp_failure(word: str, address: str) -> Failure:
     return failure
 
 
-def failure_of(how: str, address: str | None) -> Failure | None:
+def failure_of(kind: Kind, how: str, address: str | None) -> Failure | None:
     if how.startswith("icmp:"):
         assert address is not None
         return icmp_failure(how, address)
+    if how.startswith("unmet:"):
+        return unexpected(kind, how.removeprefix("unmet:").replace("_", " "))
     if how.startswith("status:"):
         return Failure(Stage.HTTP, _K.STATUS_UNEXPECTED, _O.TARGET, how)
     return Failure(*FAILURES[how], how) if how in FAILURES else None
@@ -165,13 +169,17 @@ def measurement(line: str, target: Target) -> tuple[str, Measurement]:
     times = [word for word in rest if "=" not in word]
     kind = Kind(kind_word)
     address, port = split_address(where)
-    failure = failure_of(how, address)
+    failure = failure_of(kind, how, address)
     held = ("ok", "verified", "unverified")
     assert failure is not None or how.partition(":")[0] in held, f"unknown word {how}"
     outcome = outcome_of(failure) if failure else Outcome.OK
     count = int(times[0].removeprefix("x")) if times else 3
     rtt = None if failure else float(more.get("rtt", 1.5))
     samples = tuple(Sample(i, i * 200.0, rtt, outcome, failure) for i in range(count))
+    if "wavers" in more:
+        other = failure_of(kind, more["wavers"], address)
+        assert other is not None
+        samples = (Sample(0, 0.0, None, outcome_of(other), other), *samples[1:])
     detail = detail_of(kind, how, more, failure)
     row = Measurement(kind, 0, target.text, address, port, outcome, 1, samples, failure, detail)
     return name, row

@@ -29,6 +29,14 @@ INFORMATIONAL = {
 AGENTS = ("berlin-1", "berlin-2", "tokyo-1", "virginia-1")
 NOT_LOOKED = ("denied", "unsupported", "descriptors", "deadline")
 
+FAILED = (
+    Outcome.REFUSED,
+    Outcome.TIMEOUT,
+    Outcome.PROHIBITED,
+    Outcome.UNREACHABLE,
+    Outcome.ANSWER_UNEXPECTED,
+)
+
 #: Words that fit a connect to one address.
 CONNECTS = (
     "ok",
@@ -37,6 +45,7 @@ CONNECTS = (
     "icmp:3/13@198.51.100.1",
     "icmp:3/1@192.0.2.7",
     "no-route",
+    "unmet:too_slow",
     *NOT_LOOKED,
 )
 #: Names may be broken at any vantage point.
@@ -128,6 +137,7 @@ def test_one_who_reaches_it_by_any_address_is_not_told_that_it_cannot(
     for finding in findings:
         if finding.verdict in (Verdict.SOURCE_SELECTIVE, Verdict.NOT_LISTENING, Verdict.SILENT_FOR_ALL):
             assert not reached & set(finding.scope.sources)
+            assert not any("unmet:too_slow" in ways[name] for name in finding.scope.sources)
 
 
 @given(ROWS)
@@ -135,11 +145,7 @@ def test_every_vantage_point_that_failed_is_in_some_finding(ways: dict[str, tupl
     result, agents = build(ways)
     (findings,) = diagnose([result], agents)
     named = {name for finding in findings for name in finding.scope.sources}
-    failed = {
-        one.agent
-        for one in result.vantages
-        if one.outcome in (Outcome.REFUSED, Outcome.TIMEOUT, Outcome.PROHIBITED, Outcome.UNREACHABLE)
-    }
+    failed = {one.agent for one in result.vantages if one.outcome in FAILED}
     assert failed <= named
 
 

@@ -19,6 +19,7 @@ from probemesh_controller.diagnosis.differ import (
     pooled,
     told,
 )
+from probemesh_controller.diagnosis.drafts import ENOUGH_ATTEMPTS
 from probemesh_controller.diagnosis.facts import Facts
 
 #: Of HTTP the first that differs is said: where the status differs, so does all that follows.
@@ -45,10 +46,11 @@ def answers_differ_rule(facts: Facts) -> Iterator[Finding]:
         for port, rows in told(facts, aspect).items():
             if aspect in _HTTP and port in said:
                 continue
-            groups = _differing(aspect, rows)
+            steady = [row for row in rows if not row.seen.wavers]
+            groups = _differing(aspect, steady)
             if groups:
                 said.add(port)
-                yield _finding(facts, aspect, port, groups)
+                yield _finding(facts, aspect, port, groups, _confidence(aspect, rows, groups))
 
 
 def _differing(aspect: Aspect, rows: Sequence[Told]) -> _Groups:
@@ -63,16 +65,30 @@ def _differing(aspect: Aspect, rows: Sequence[Told]) -> _Groups:
     return groups if len(groups) > 1 else []
 
 
-def _finding(facts: Facts, aspect: Aspect, port: int, groups: _Groups) -> Finding:
+def _confidence(aspect: Aspect, rows: Sequence[Told], groups: _Groups) -> Confidence:
+    """One answer of a server that gives another one to the next who asks, or that was seen to, says little
+    about who is answered how."""
+    if aspect in _VOLATILE or any(row.seen.wavers or row.seen.attempts < ENOUGH_ATTEMPTS for row in rows):
+        return Confidence.POSSIBLE
+    if aspect is Aspect.RECORDS:
+        return Confidence.POSSIBLE if _server_in_common(groups) else Confidence.LIKELY
+    return Confidence.LIKELY if address_in_common(groups) else Confidence.POSSIBLE
+
+
+def _server_in_common(groups: _Groups) -> bool:
+    servers = [{row.said.by for row in group} for group in groups]
+    return len(set().union(*servers)) < sum(map(len, servers))
+
+
+def _finding(facts: Facts, aspect: Aspect, port: int, groups: _Groups, sure: Confidence) -> Finding:
     host = facts.target.host
     transport = "udp" if aspect is Aspect.DATAGRAM else "tcp"
     where = f"{transport} port {port} of {host}" if port else host
-    certain = aspect is Aspect.RECORDS or address_in_common(groups)
     tie = "" if has_majority(groups) else "; no answer has a majority"
     return Finding(
         verdict=Verdict.ANSWER_DIFFERS,
         scope=Scope(minority(groups), (facts.target.text,), transport if port else None, port or None),
-        confidence=Confidence.LIKELY if certain and aspect not in _VOLATILE else Confidence.POSSIBLE,
+        confidence=sure,
         summary=f"{where} answers differently ({_NOUNS[aspect]}): {listed(groups, _text)}{tie}",
         place=Place(PlaceKind.TARGET_SERVICE) if port else None,
         evidence=evidence_of(groups, lambda row: _text([row])),

@@ -4,8 +4,8 @@ run."""
 from collections.abc import Iterable
 
 from probemesh_shared.hosts import bracketed
-from probemesh_shared.model import Scope
-from probemesh_shared.words import Confidence, Family, Kind, Verdict
+from probemesh_shared.model import Place, Scope
+from probemesh_shared.words import Confidence, Family, Kind, PlaceKind, Verdict
 
 from probemesh_controller.diagnosis.facts import Facts, Group, Question
 from probemesh_controller.diagnosis.observations import Manner, Observation
@@ -108,6 +108,15 @@ def at(facts: Facts, question: Question) -> str:
     return f"udp://{host}:{listed}" if question.transport == "udp" else f"{host}:{listed}"
 
 
+def place_of(facts: Facts, group: Group) -> Place | None:
+    """Only a sender can place a fault; the target's own error places it at the target's host."""
+    if group.sender is None or group.manner is not Manner.REJECTED:
+        return None
+    if facts.is_target(group.sender):
+        return Place(PlaceKind.TARGET_HOST, group.sender)
+    return Place(PlaceKind.HOP, group.sender)
+
+
 def look_on_host(facts: Facts, question: Question) -> str:
     """What the target's own operator can run."""
     flags = "-lun" if question.transport == "udp" else "-ltn"
@@ -128,3 +137,13 @@ def other_port(facts: Facts, question: Question, group: Group, beside: Iterable[
     mine = {str(port) for port in question.ports} if question.transport == "tcp" else set()
     others = ",".join(port for port in wanted if port not in mine)
     return f"meshctl probe {ping}{bracketed(bare)}:{others} --from {chosen}"
+
+
+def once_more(facts: Facts, question: Question, group: Group) -> str:
+    """The same by one who fails and one who does not, often enough to tell who asks from when it is asked."""
+    text = facts.target.text
+    told = "://" in text or text.startswith(("dns:", "icmp:"))
+    kind = "" if told else f" --kind {question.kind}"
+    same = "the same --expect: " if any(one.unmet is not None for one in group.seen) else ""
+    chosen = ",".join([group.sources[0], *question.reached[:1]])
+    return f"meshctl probe {text}{kind} --from {chosen} --count 10  # {same}does it change by itself?"

@@ -65,6 +65,20 @@ class Question:
             if other is not group and any(one.address in mine for one in other.seen)
         )
 
+    def connects(self) -> "Question":
+        """The same, asked of the way there alone: who got through to the service has reached it, whatever it
+        answered. A name server's address is no alternative to another's."""
+        answered = [group for group in self.groups if not group.connecting]
+        if not answered or self.kind is Kind.DNS:
+            return self
+        reached = {*self.reached, *(name for group in answered for name in group.sources)}
+        return replace(
+            self,
+            reached=tuple(sorted(reached)),
+            groups=tuple(group for group in self.groups if group.connecting),
+            held=(*self.held, *(one for group in answered for one in group.seen)),
+        )
+
     @property
     def lookers(self) -> int:
         return len({*self.reached, *(name for group in self.groups for name in group.sources)})
@@ -142,10 +156,19 @@ def _question(kind: Kind, transport: str, port: int | None, rows: Iterable[Obser
             reached.append(source)
             held.extend(good)
         else:
-            for one in mine:
+            for one in _furthest(kind, mine):
                 failing[_group_key(one)].append(one)
     groups = tuple(_group(seen) for _, seen in sorted(failing.items()))
     return Question(kind, transport, () if port is None else (port,), tuple(reached), groups, tuple(held))
+
+
+def _furthest(kind: Kind, mine: Sequence[Observation]) -> Sequence[Observation]:
+    """The addresses of a name are alternatives: one that was not got through to, beside one that was, is that
+    address's fault and not the port's."""
+    if kind is Kind.DNS:
+        return mine
+    best = max(one.depth for one in mine)
+    return [one for one in mine if one.depth == best]
 
 
 def _group(seen: Sequence[Observation]) -> Group:

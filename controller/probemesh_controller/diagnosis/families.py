@@ -62,27 +62,43 @@ _Seen = tuple[_Dead, tuple[Observation, ...], tuple[Observation, ...]]
 def _families(transport: str, rows: Sequence[Observation]) -> Iterator[_Seen]:
     for family in (Family.IPV4, Family.IPV6):
         mine = [one for one in rows if one.family is family]
-        works = {one.source for one in mine if one.held}
-        other = {one.source for one in rows if one.family is not family and one.held}
-        broken = {one.source for one in mine} - works
-        dead = sorted(broken & other)
+        others = [one for one in rows if one.family is not family]
+        dead, works = _behind(mine, others)
         if dead:
             bad = tuple(one for one in mine if one.source in dead)
-            good = tuple(one for one in rows if one.held and (one.source in dead or one.family is family))
-            yield _Dead(transport, family, None, tuple(dead), tuple(sorted(works))), bad, good
+            good = tuple(one for one in others if one.depth and one.source in dead)
+            good += tuple(one for one in mine if one.depth and one.source in works)
+            yield _Dead(transport, family, None, dead, works), bad, good
 
 
 def _addresses(transport: str, rows: Sequence[Observation]) -> Iterator[_Seen]:
     for address in sorted({one.address for one in rows if one.address}):
         mine = [one for one in rows if one.address == address]
         family = mine[0].family
-        works = {one.source for one in mine if one.held}
-        siblings = [one for one in rows if one.address != address and one.family is family and one.held]
-        dead = sorted(({one.source for one in mine} - works) & {one.source for one in siblings})
+        siblings = [one for one in rows if one.address != address and one.family is family]
+        dead, works = _behind(mine, siblings)
         if dead and family is not None:
             bad = tuple(one for one in mine if one.source in dead)
-            good = tuple(one for one in siblings if one.source in dead)
-            yield _Dead(transport, family, address, tuple(dead), tuple(sorted(works))), bad, good
+            good = tuple(one for one in siblings if one.source in dead and one.depth)
+            yield _Dead(transport, family, address, dead, works), bad, good
+
+
+def _behind(
+    mine: Iterable[Observation], others: Iterable[Observation]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Who came less far by the ones than by the others, and who came further by the ones than any of them."""
+    here, there = _depths(mine), _depths(others)
+    dead = {source for source, depth in here.items() if depth < there.get(source, 0)}
+    best = max((here[source] for source in dead), default=0)
+    works = {source for source, depth in here.items() if depth > best and source not in dead}
+    return tuple(sorted(dead)), tuple(sorted(works))
+
+
+def _depths(rows: Iterable[Observation]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for one in rows:
+        found[one.source] = max(found.get(one.source, 0), one.depth)
+    return found
 
 
 def _finding(

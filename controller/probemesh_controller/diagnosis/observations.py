@@ -69,6 +69,7 @@ class Observation:
     port: int | None
     manner: Manner
     attempts: int = 0
+    wavers: bool = False  # some of its attempts were answered, and some were answered otherwise
     failure: FailureKind | None = None
     unmet: str | None = None  # what was expected and is not so, in words
     connecting: bool = True  # it broke before anything was asked of the service
@@ -97,6 +98,12 @@ class Observation:
         if self.manner in (Manner.NOT_LOOKED, Manner.OWN_FILTER, Manner.OWN_ROUTE):
             return None
         return self.manner is Manner.HELD
+
+    @property
+    def depth(self) -> int:
+        """How far it came: 0 nowhere, 1 to the service that then did not answer as it should, 2 all the
+        way."""
+        return 2 if self.held else 0 if self.connecting else 1
 
     @property
     def family(self) -> Family | None:
@@ -199,6 +206,12 @@ def _connecting(row: Measurement) -> bool:
     return row.failure is None or (row.failure.stage is Stage.CONNECT and not _is_unmet(row.failure))
 
 
+def _wavers(row: Measurement) -> bool:
+    """Silence of some attempts is loss, and no other answer."""
+    found = {sample.outcome for sample in row.samples if sample.outcome not in NOT_MEASURED}
+    return Outcome.OK in found and bool(found - {Outcome.OK, Outcome.TIMEOUT})
+
+
 def _by_hand(row: Measurement) -> bool:
     lookup = row.detail.lookup if isinstance(row.detail, DnsDetail) else None
     return lookup is not None and lookup.source is DnsSource.HOSTS_FILE
@@ -218,6 +231,7 @@ def _observe_row(vantage: Vantage, row: Measurement, own: frozenset[str], identi
         port=row.port,
         manner=manner,
         attempts=sum(sample.outcome not in NOT_MEASURED for sample in row.samples),
+        wavers=_wavers(row),
         failure=row.failure.kind if row.failure else None,
         unmet=row.failure.detail if row.failure and _is_unmet(row.failure) else None,
         connecting=_connecting(row),

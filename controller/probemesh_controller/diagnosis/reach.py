@@ -7,7 +7,7 @@ vantage points are several findings.
 from collections.abc import Iterator
 
 from probemesh_shared.icmpcodes import is_port_unreachable, is_time_exceeded
-from probemesh_shared.model import Finding, IcmpError, Place
+from probemesh_shared.model import Finding, IcmpError
 from probemesh_shared.words import Confidence, Direction, Family, Kind, PlaceKind, Verdict
 
 from probemesh_controller.diagnosis.drafts import (
@@ -16,20 +16,20 @@ from probemesh_controller.diagnosis.drafts import (
     confidence_of,
     look_on_host,
     other_port,
-    own_side,
+    place_of,
     rejectors,
     scope_of,
     silent_set,
 )
 from probemesh_controller.diagnosis.facts import Facts, Group, Question
 from probemesh_controller.diagnosis.observations import Manner, Observation
-from probemesh_controller.diagnosis.splits import divide
+from probemesh_controller.diagnosis.selective import how_it_fails, selective
 from probemesh_controller.diagnosis.wording import agree, evidence, icmp_text, in_its_place, names, what
 
 
 def reach_rule(facts: Facts) -> Iterator[Finding]:
     """All findings about questions that broke before the service was asked anything."""
-    for question in facts.questions:
+    for question in map(Question.connects, facts.questions):
         for group in question.groups:
             if not group.connecting:
                 continue
@@ -37,88 +37,6 @@ def reach_rule(facts: Facts) -> Iterator[Finding]:
                 yield selective(facts, question, group)
             else:
                 yield from _for_all(facts, question, group)
-
-
-# --- some reach it ------------------------------------------------------------
-
-
-def selective(facts: Facts, question: Question, group: Group) -> Finding:
-    """Some vantage points reach it, these do not: by what they divide, whether dropped or rejected, by
-    whom."""
-    split = divide(facts, question, group)
-    place = _place(facts, group)
-    others = names(question.reached)
-    summary = f"{names(group.sources)} cannot reach {what(facts, question)}, {others} can: {_how(group)}"
-    if split is not None:
-        summary += f"; they divide by {split.attribute.removesuffix('=')}: {split.text}"
-    return Finding(
-        verdict=Verdict.SOURCE_SELECTIVE,
-        scope=scope_of(facts, question, group.sources, group.seen),
-        confidence=confidence_of(question, group),
-        summary=summary,
-        direction=Direction.FORWARD if place else None,
-        place=place,
-        evidence=evidence((*group.seen, *question.held)),
-        alternatives=_selective_set(facts, question, group),
-        next_test=_split_test(facts, question, group),
-    )
-
-
-def _selective_set(facts: Facts, question: Question, group: Group) -> tuple[Verdict, ...]:
-    """Which mechanisms are left. Those who reach it prove that the target lives."""
-    elsewhere = not addresses_of(group.seen) & addresses_of(question.held)
-    other_address = (Verdict.ADDRESS_BROKEN,) if elsewhere else ()
-    match group.manner:
-        case Manner.LATE:
-            return (Verdict.VANTAGE_IMPAIRED,) if len(group.sources) == 1 else ()
-        case Manner.SILENT if not group.connecting:
-            return Verdict.SERVICE_UNRESPONSIVE, Verdict.FORWARD_DROP, Verdict.RETURN_DROP
-        case Manner.SILENT:
-            left = (Verdict.FORWARD_DROP, Verdict.RETURN_DROP, Verdict.TARGET_INPUT_DROP)
-            udp = (Verdict.SILENT_SERVICE,) if question.kind in (Kind.UDP, Kind.DNS) else ()
-            return (*left, *udp, *own_side(facts, question, group), *other_address)
-        case Manner.REFUSED:
-            closed = (Verdict.PORT_CLOSED,) if elsewhere else ()
-            return (Verdict.FORWARD_RESET, Verdict.TARGET_INPUT_REJECT, *closed, *other_address)
-        case Manner.REJECTED:
-            return (*rejectors(facts, group.seen), *other_address)
-        case Manner.RESET:
-            return Verdict.FORWARD_RESET, Verdict.ANSWER_UNEXPECTED
-    return other_address
-
-
-def _how(group: Group) -> str:
-    match group.manner:
-        case Manner.SILENT if group.connecting:
-            return f"dropped, no answer came back{in_its_place(group.seen)}"
-        case Manner.SILENT:
-            return "it connects, then nothing comes back"
-        case Manner.LATE:
-            return "late, not silent: it answers ping after the time-out"
-        case Manner.REFUSED:
-            return "refused by a RST"
-        case Manner.REJECTED if group.icmp is not None:
-            return f"rejected, {icmp_text(group.icmp)}"
-        case Manner.REJECTED:
-            return "rejected, by a sender that is not known"
-        case Manner.RESET:
-            return "reset after the connection stood"
-        case Manner.CLOSED:
-            return "closed where an answer was due"
-    return "the service answers them otherwise"
-
-
-def _split_test(facts: Facts, question: Question, group: Group) -> str:
-    missing = addresses_of(group.seen) - addresses_of(question.held)
-    if missing and not addresses_of(group.seen) & addresses_of(question.held):
-        address = min(missing)
-        host = f"[{address}]" if ":" in address else address
-        port = f":{question.ports[0]}" if question.ports else ""
-        return f"meshctl probe {host}{port} --from {question.reached[0]}  # not the address it was given"
-    return other_port(facts, question, group, question.reached[:1])
-
-
-# --- nobody reaches it ------------------------------------------------------------
 
 
 def _for_all(facts: Facts, question: Question, group: Group) -> Iterator[Finding]:
@@ -135,7 +53,7 @@ def _for_all(facts: Facts, question: Question, group: Group) -> Iterator[Finding
             yield _rejected(facts, question, group, group.icmp)
         case Manner.REJECTED | Manner.RESET:
             left = rejectors(facts, group.seen)
-            yield _write(facts, question, group, Verdict.UNDETERMINED, _how(group), left)
+            yield _write(facts, question, group, Verdict.UNDETERMINED, how_it_fails(group), left)
 
 
 def _write(
@@ -150,7 +68,7 @@ def _write(
     against: tuple[Observation, ...] = (),
     next_test: str | None = None,
 ) -> Finding:
-    place = _place(facts, group)
+    place = place_of(facts, group)
     alone = question.lookers == 1
     who = f"{group.sources[0]}, the only one to look, finds" if alone else names(group.sources)
     who += "" if alone else agree(group.sources, " finds", " find")
@@ -265,12 +183,3 @@ def _rejected(facts: Facts, question: Question, group: Group, icmp: IcmpError) -
     left = rejectors(facts, group.seen)[1:]
     sure = Confidence.LIKELY if question.lookers > 1 else Confidence.POSSIBLE
     return _write(facts, question, group, Verdict.TARGET_INPUT_REJECT, said, left, confidence=sure)
-
-
-def _place(facts: Facts, group: Group) -> Place | None:
-    """Only a sender can place a fault; the target's own error places it at the target's host."""
-    if group.sender is None or group.manner is not Manner.REJECTED:
-        return None
-    if facts.is_target(group.sender):
-        return Place(PlaceKind.TARGET_HOST, group.sender)
-    return Place(PlaceKind.HOP, group.sender)

@@ -10,7 +10,7 @@ from probemesh_shared.words import Confidence, Kind, PlaceKind, Verdict
 from probemesh_controller.diagnosis.drafts import confidence_of, scope_of
 from probemesh_controller.diagnosis.facts import Facts, Group, Question
 from probemesh_controller.diagnosis.observations import Manner, Observation
-from probemesh_controller.diagnosis.reach import selective
+from probemesh_controller.diagnosis.selective import answered_otherwise, selective
 from probemesh_controller.diagnosis.wording import (
     agree,
     asked_host,
@@ -29,7 +29,18 @@ def service_rule(facts: Facts) -> Iterator[Finding]:
         for group in question.groups:
             if group.connecting:
                 continue
-            yield selective(facts, question, group) if question.reached else _for_all(facts, question, group)
+            yield _judge(facts, question, group)
+
+
+def _judge(facts: Facts, question: Question, group: Group) -> Finding:
+    """Who is answered with something else has reached it; a handshake that some cannot complete has not come
+    about, like a request that is reset or lost."""
+    if not question.reached:
+        return _for_all(facts, question, group)
+    answered = group.manner is Manner.ANSWERED
+    if answered and (question.kind is not Kind.TLS or any(one.unmet is not None for one in group.seen)):
+        return answered_otherwise(facts, question, group)
+    return selective(facts, question, group)
 
 
 def _for_all(facts: Facts, question: Question, group: Group) -> Finding:
