@@ -55,13 +55,18 @@ class Resolution:
 class ProbeFailed(Exception):
     """Raised by :class:`Network` streams inside a kind; carries the failure that belongs into the sample.
 
-    ``at`` names the place where that is not the target: a proxy, the target of a redirect."""
+    ``at`` names the place where that is not the target: a proxy, the target of a redirect. ``late`` is what
+    did not come, where it is a time-out; ``more`` stands behind the words."""
 
-    def __init__(self, failure: Failure, at: str = "") -> None:
+    def __init__(self, failure: Failure, at: str = "", *, late: str = "no answer", more: str = "") -> None:
         super().__init__(failure.detail)
         self.failure = failure
-        self.at = at
+        self.at, self.late, self.more = at, late, more
         self.seen: TlsSeen | None = None  # where it was a handshake that failed
+
+    def told(self, failure: Failure, at: str) -> "ProbeFailed":
+        """The same, as ``failure`` and at another place."""
+        return ProbeFailed(failure, at, late=self.late, more=self.more)
 
 
 @dataclass(slots=True)

@@ -162,6 +162,33 @@ async def test_drip_fed_header_lines_end_with_the_attempt_s_time(bench: Bench) -
     assert row.samples[0].rtt_ms is None
 
 
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (b"", "no answer within 0.2 s"),
+        (b"HTTP/1.1 2", "the answer's head was not whole within 0.2 s: 10 bytes came"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"x" * 10,
+            "the answer was not whole within 0.2 s: 10 of 5000 bytes of its body came, with status 200",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}",
+            "the answer was not whole within 0.2 s: 2 bytes of its body came, with status 200",
+        ),
+    ],
+)
+async def test_time_that_runs_out_in_an_answer_is_no_silence(bench: Bench, said: bytes, words: str) -> None:
+    async def handler(reader, writer) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(said)
+        await reader.read()
+
+    async with serving(handler) as port:
+        row = await bench.one(HttpSpec(replace(QUICK, timeout_s=0.2)), at(port))
+    assert row.outcome is Outcome.TIMEOUT and row.failure is not None
+    assert row.failure.detail == words and row.log == (f"attempt 1: {words}",)
+
+
 async def test_reset_in_the_middle_of_an_answer(bench: Bench) -> None:
     async def handler(reader, writer) -> None:
         await reader.readuntil(b"\r\n\r\n")

@@ -301,3 +301,22 @@ def test_frames_hold_no_more_than_one_frame() -> None:
     list(frames.take(SETTINGS))
     with pytest.raises(TooMuch):
         list(frames.take(b"\x00\x40\x01\0\0\0\0\0\1"))
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ((), "no answer within 0.3 s"),
+        (
+            (head(), data(b"ten bytes!")),
+            "the answer was not whole within 0.3 s: 10 bytes of its body came, with status 200",
+        ),
+    ],
+)
+async def test_time_that_runs_out_in_an_answer_is_no_silence(
+    bench: Bench, parts: tuple[bytes, ...], words: str
+) -> None:
+    spec = HttpSpec(replace(QUICK, timeout_s=0.3), http_version="2")
+    async with serving(answering(*parts)) as port:
+        row = await bench.one(spec, at(port))
+    assert row.outcome is Outcome.TIMEOUT and row.failure is not None and row.failure.detail == words

@@ -14,7 +14,7 @@ from probemesh_shared.expectations import parse_expectations
 from probemesh_shared.model import Expectation, HttpDetail, HttpSpec, Measurement, Options, Target
 from probemesh_shared.words import FailureKind, Family, Origin, Outcome, Stage
 
-from tests.probes_rich.rich_bench import QUICK, Bench, at, saying, server_context, serving
+from tests.probes_rich.rich_bench import QUICK, Bench, at, reset, saying, server_context, serving, silent
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SECRET = "Bearer s3cr3t-token-of-ours"
@@ -431,6 +431,70 @@ async def test_what_a_proxy_refuses_is_the_proxy_s(
     assert row.failure is not None and row.failure.stage is Stage.PROXY, row
     assert row.failure.kind is kind and row.failure.origin is not Origin.TARGET
     assert f"proxy 127.0.0.1:{proxy}" in row.failure.detail and words in row.failure.detail, row.failure
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (b"SSH-2.0-x\r\n\r\n", FailureKind.BAD_ANSWER, "HTTP"),
+        (b"", FailureKind.CLOSED, "closed"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nmore", FailureKind.BAD_ANSWER, "4 of the 9 bytes"),
+        (None, FailureKind.RESET, "reset"),
+    ],
+)
+async def test_whether_a_proxy_or_its_target_failed_is_not_known_in_the_clear(
+    bench: Bench, answer: bytes | None, kind: FailureKind, words: str
+) -> None:
+    async def resetting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        reset(writer)
+
+    async with serving(resetting if answer is None else saying(answer)) as proxy:
+        row = await bench.one(HttpSpec(QUICK, proxy=f"127.0.0.1:{proxy}"), Target("a.example", "a.example"))
+    assert row.failure is not None and row.failure.kind is kind
+    assert (row.failure.stage, row.failure.origin) == (Stage.PROXY, Origin.UNKNOWN)
+    assert row.failure.detail.startswith(f"proxy 127.0.0.1:{proxy}: ") and words in row.failure.detail
+    assert row.failure.detail.endswith("whether the proxy failed or the target behind it cannot be told")
+
+
+async def test_a_silent_proxy_may_wait_for_its_target(bench: Bench) -> None:
+    quick = replace(QUICK, timeout_s=0.2)
+    async with serving(silent) as proxy:
+        row = await bench.one(HttpSpec(quick, proxy=f"127.0.0.1:{proxy}"), Target("a.example", "a.example"))
+    assert row.failure is not None and row.outcome is Outcome.TIMEOUT
+    assert (row.failure.stage, row.failure.origin) == (Stage.PROXY, Origin.UNKNOWN)
+    assert row.failure.detail == (
+        f"proxy 127.0.0.1:{proxy}: no answer within 0.2 s; whether the proxy failed or the target behind it "
+        "cannot be told"
+    )
+
+
+async def test_a_proxy_that_wants_credentials_in_the_clear(bench: Bench) -> None:
+    answer = b"HTTP/1.1 407 Auth\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n"
+    async with proxying(answer) as (proxy, _):
+        row = await bench.one(
+            HttpSpec(QUICK, proxy=f"127.0.0.1:{proxy}", follow=3), Target("a.example", "a.example")
+        )
+    assert row.failure is not None and row.failure.kind is FailureKind.STATUS_UNEXPECTED
+    assert (row.failure.stage, row.failure.origin) == (Stage.PROXY, Origin.PATH)
+    assert row.failure.detail == (
+        f"proxy 127.0.0.1:{proxy}: it answered GET http://a.example/ with 407 Auth: "
+        "it wants credentials, or others"
+    )
+    assert detail(row).status == 407
+
+
+@pytest.mark.parametrize(
+    ("status", "noted"), [(200, False), (404, False), (502, True), (503, True), (504, True)]
+)
+async def test_a_gateway_s_answer_may_be_the_proxy_s_own(bench: Bench, status: int, noted: bool) -> None:
+    answer = f"HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n".encode()
+    async with proxying(answer) as (proxy, _):
+        row = await bench.one(HttpSpec(QUICK, proxy=f"127.0.0.1:{proxy}"), Target("a.example", "a.example"))
+    note = f"status {status} may be the answer of the proxy 127.0.0.1:{proxy} and not of the target"
+    assert detail(row).notes == ((note,) if noted else ()) and detail(row).status == status
+    async with serving(saying(answer)) as port:
+        assert detail(await bench.one(HttpSpec(QUICK), at(port))).notes == ()
 
 
 async def test_a_proxy_that_is_not_there(bench: Bench) -> None:

@@ -220,7 +220,7 @@ class RichRun:
         try:
             told = await exchange.attempt(min(now + self.options.timeout_s, self.env.deadline))
         except ProbeFailed as failed:
-            told = Attempted(None, _at(failed.at, self._in_words(failed.failure, now)))
+            told = Attempted(None, self._in_words(failed, now))
         told = self._unless_starved(told, (self.env.lag_ns() - lag_ns) / 1e6, exchange.log)
         if told.failure is None:
             return Sample(
@@ -252,20 +252,17 @@ class RichRun:
         log.add(f"reached; its time is not told: {waited}")
         return replace(told, rtt_ms=None)
 
-    def _in_words(self, failure: Failure, began: float) -> Failure:
+    def _in_words(self, failed: ProbeFailed, began: float) -> Failure:
         """Silence is told by the time-out that was asked for: what was left of it when the last wait began is
         nobody's concern. Where the run's deadline cut it, that is said."""
-        if failure.kind is not FailureKind.TIMEOUT or failure.errno is not None:
-            return failure
-        left_s = self.env.deadline - began
-        if left_s >= self.options.timeout_s:
-            return replace(failure, detail=f"no answer within {self.options.timeout_s:g} s")
-        detail = f"no answer within the {round(left_s, 1):g} s that were left of the run"
-        return replace(failure, detail=detail)
-
-
-def _at(place: str, failure: Failure) -> Failure:
-    return replace(failure, detail=f"{place}: {failure.detail}") if place else failure
+        failure, place = failed.failure, f"{failed.at}: " if failed.at else ""
+        words = failure.detail
+        if failure.kind is FailureKind.TIMEOUT and failure.errno is None:
+            left_s = self.env.deadline - began
+            whole = left_s >= self.options.timeout_s
+            time = f"{self.options.timeout_s:g} s" if whole else f"the {round(left_s, 1):g} s"
+            words = f"{failed.late} within {time}{'' if whole else ' that were left of the run'}"
+        return replace(failure, detail=f"{place}{words}{failed.more}")
 
 
 def not_tried(

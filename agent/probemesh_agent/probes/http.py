@@ -29,7 +29,7 @@ from probemesh_agent.probes.contexts import Contexts
 from probemesh_agent.probes.httpanswer import BODY_KEPT, Answer
 from probemesh_agent.probes.httpchain import Chain, HttpContexts, Way
 from probemesh_agent.probes.httpjudge import judge, oddities
-from probemesh_agent.probes.httpproxy import plan_by_proxy
+from probemesh_agent.probes.httpproxy import perhaps_its_own, plan_by_proxy
 from probemesh_agent.probes.httpturn import ALPN, Turn
 from probemesh_agent.probes.kept import Kept
 from probemesh_agent.probes.redaction import Redaction, redacting
@@ -135,7 +135,8 @@ class _HttpExchange:
     def _of_turn(self, detail: HttpDetail, way: Way, turn: Turn) -> HttpDetail:
         answer, clean = self._heard(turn.answer), self._clean
         told = answer.status is not None
-        notes = (*detail.notes, *(oddities(self._spec, answer) if answer.complete else ()))
+        own = perhaps_its_own(answer, self._spec, turn.request.place)
+        notes = (*detail.notes, *own, *(oddities(self._spec, answer) if answer.complete else ()))
         return replace(
             detail,
             tls=turn.handshaker.detail if turn.handshaker is not None else None,

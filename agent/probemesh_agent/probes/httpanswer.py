@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from probemesh_shared.model import Failure
 from probemesh_shared.words import FailureKind, Origin, Stage
 
+from probemesh_agent.env import ProbeFailed
+
 HEADERS_MOST = 16 * 1024
 BODY_MOST = 1024 * 1024
 BODY_KEPT = 4096
@@ -99,3 +101,16 @@ def closed(answer: Answer) -> Failure:
     when = "in the middle of its answer's head" if answer.received else "without an answer"
     detail = f"the server closed the connection {when}"
     return Failure(Stage.HTTP, FailureKind.CLOSED, Origin.TARGET, detail)
+
+
+def not_whole(failed: ProbeFailed, answer: Answer) -> ProbeFailed:
+    """The same; where time ran out in the middle of an answer, it says how much had come."""
+    if failed.failure.kind is not FailureKind.TIMEOUT or answer.first_byte_ns is None:
+        return failed
+    if answer.status is None:
+        came = f": {answer.received} bytes came"
+        return ProbeFailed(failed.failure, failed.at, late="the answer's head was not whole", more=came)
+    declared = answer.content_length
+    size = f" of {declared}" if declared is not None else ""
+    came = f": {len(answer.body)}{size} bytes of its body came, with status {answer.status}"
+    return ProbeFailed(failed.failure, failed.at, late="the answer was not whole", more=came)

@@ -109,7 +109,7 @@ class Chain:
         try:
             request = self._next(turn)
         except ProbeFailed as failed:
-            raise ProbeFailed(failed.failure, f"redirect {number}") from None
+            raise failed.told(failed.failure, f"redirect {number}") from None
         place = request.place
         at = f"redirect {number} to {shown(self._clean.text(place.url))}"
         way.notes += _changes(self._spec, number, turn.request, request, self.first)
@@ -123,7 +123,7 @@ class Chain:
             await self._ask(way, way.turn, deadline)
         except ProbeFailed as failed:
             where = f"{at}, {failed.at}" if failed.at else at
-            raise ProbeFailed(_of_a_redirect(failed.failure), where) from None
+            raise failed.told(_of_a_redirect(failed.failure), where) from None
 
     def _next(self, turn: Turn) -> Request:
         answer = turn.answer

@@ -18,11 +18,13 @@ from probemesh_agent.net.literals import parse_literal
 from probemesh_agent.probes.attempts import Plan, Unit, not_tried
 from probemesh_agent.probes.http1 import Reader, written
 from probemesh_agent.probes.httpanswer import HEADERS_MOST, Answer
-from probemesh_agent.probes.httprequest import Place, Request
+from probemesh_agent.probes.httprequest import Place, Request, shown
 from probemesh_agent.probes.redaction import Redaction
 from probemesh_agent.version import version
 
 AUTHENTICATION_REQUIRED = 407
+#: What proxies say where the target does not answer them, as targets do of their own.
+GATEWAY = frozenset({502, 503, 504})
 
 
 def proxy_place(text: str) -> tuple[str, int]:
@@ -115,7 +117,7 @@ async def tunnel(
             await reader.step()
     except ProbeFailed as failed:
         raise ProbeFailed(proxied(failed.failure), f"proxy {spec.proxy}, asked for {where}") from None
-    failure = _refusal(answer, where, clean) or (_EARLY if connection.trailing_data[0] else None)
+    failure = _refusal(answer, f"CONNECT {where}", clean) or (_EARLY if connection.trailing_data[0] else None)
     if failure is not None:
         raise ProbeFailed(failure, f"proxy {spec.proxy}")
 
@@ -125,11 +127,39 @@ _EARLY = Failure(
 )
 
 
-def _refusal(answer: Answer, where: str, clean: Redaction) -> Failure | None:
+def _refusal(answer: Answer, asked: str, clean: Redaction) -> Failure | None:
     status = answer.status or 0
     if 200 <= status <= 299:
         return None
-    detail = f"it answered CONNECT {where} with {status} {clean.text(answer.reason or '')[:60]}".rstrip()
+    detail = f"it answered {asked} with {status} {clean.text(answer.reason or '')[:60]}".rstrip()
     if status == AUTHENTICATION_REQUIRED:
         detail += ": it wants credentials, or others"
     return Failure(Stage.PROXY, FailureKind.STATUS_UNEXPECTED, Origin.PATH, detail)
+
+
+def by_a_proxy(failed: ProbeFailed, spec: HttpSpec) -> ProbeFailed:
+    """No whole answer came to what a proxy was to forward: who of the two did not give one cannot be seen."""
+    if failed.failure.kind is FailureKind.UNSUPPORTED:
+        return failed
+    failure = elsewhere(failed.failure, Stage.PROXY, Origin.UNKNOWN)
+    told = failed.told(failure, f"proxy {spec.proxy}")
+    if failure.origin is Origin.UNKNOWN:
+        told.more += "; whether the proxy failed or the target behind it cannot be told"
+    return told
+
+
+def check_forwarded(answer: Answer, request: Request, spec: HttpSpec, clean: Redaction) -> None:
+    """An answer that only a proxy gives. Raises ProbeFailed."""
+    if answer.status != AUTHENTICATION_REQUIRED:
+        return
+    asked = f"{request.method} {shown(clean.text(request.place.url))}"
+    failure = _refusal(answer, asked, clean)
+    if failure is not None:
+        raise ProbeFailed(failure, f"proxy {spec.proxy}")
+
+
+def perhaps_its_own(answer: Answer, spec: HttpSpec, place: Place) -> list[str]:
+    """A word on answers that a proxy gives where the target gave none."""
+    if spec.proxy is None or place.secure or answer.status not in GATEWAY:
+        return []
+    return [f"status {answer.status} may be the answer of the proxy {spec.proxy} and not of the target"]

@@ -13,8 +13,8 @@ from probemesh_shared.words import Stage
 from probemesh_agent.env import Address, ProbeEnv, ProbeFailed, Stream
 from probemesh_agent.probes import http1
 from probemesh_agent.probes.handshake import Handshaker
-from probemesh_agent.probes.httpanswer import Answer, bad
-from probemesh_agent.probes.httpproxy import proxy_headers, reach_proxy, tunnel
+from probemesh_agent.probes.httpanswer import Answer, bad, not_whole
+from probemesh_agent.probes.httpproxy import by_a_proxy, check_forwarded, proxy_headers, reach_proxy, tunnel
 from probemesh_agent.probes.httprequest import Request
 from probemesh_agent.probes.redaction import Redaction
 
@@ -160,18 +160,17 @@ class Asker:
         return stream
 
     async def _exchange(self, turn: Turn, stream: Stream, version: str, deadline: float) -> None:
-        clock = self.env.clock
-        if version == "2":
-            module = await http2()
-            turn.asked_ns = clock.perf_ns()
-            await module.exchange(stream, turn.request, turn.answer, clock, deadline)
-            return
-        absolute = self.spec.proxy is not None and not turn.request.place.secure
-        extra = proxy_headers(self.spec) if absolute else ()
-        turn.asked_ns = clock.perf_ns()
-        await http1.exchange(
-            stream, turn.request, turn.answer, clock, deadline, absolute=absolute, extra=extra
-        )
+        forwarded = self.spec.proxy is not None and not turn.request.place.secure
+        module = await http2() if version == "2" else http1
+        more = {"absolute": True, "extra": proxy_headers(self.spec)} if forwarded else {}
+        turn.asked_ns = self.env.clock.perf_ns()
+        try:
+            await module.exchange(stream, turn.request, turn.answer, self.env.clock, deadline, **more)
+        except ProbeFailed as failed:
+            in_words = not_whole(failed, turn.answer)
+            raise (by_a_proxy(in_words, self.spec) if forwarded else in_words) from None
+        if forwarded:
+            check_forwarded(turn.answer, turn.request, self.spec, self.clean)
 
 
 __all__ = ["ALPN", "VERSIONS", "Asker", "Turn", "http2"]
