@@ -8,13 +8,16 @@ from probemesh_shared.portstate import OPEN_FILTERED, tcp_state, udp_state
 from probemesh_shared.targets import count_ports, merge_ports
 from probemesh_shared.words import Kind, Outcome
 
-from probemesh_controller.render.text import Cell, counted
+from probemesh_controller.render.text import Cell, columns, counted, pad, paint, width_of, wrap
 
 #: Columns of a scan, in their order.
 COLUMNS = ("OPEN", "CLOSED", "FILTERED", "OTHER")
 _STATES = ("open", "closed", "filtered", "other")
 _STYLES = ("good", "", "bad", "warn")
 _MOST_REASONS = 4
+_UNCUT = 100_000
+#: Where the ports of a state begin, under a row.
+_STATES_AT = 12
 _MOST_SPANS = 8
 _FILTERED = frozenset({Outcome.TIMEOUT, Outcome.PROHIBITED, Outcome.UNREACHABLE})
 
@@ -33,6 +36,34 @@ def scan_cells(vantage: Vantage) -> list[Cell]:
         text = _named(held) if state == "open" else _by_reason(held)
         cells.append(Cell(text, style if held else ""))
     return cells
+
+
+def fitted(
+    header: Sequence[str], rows: Sequence[Sequence[Cell]], first: int, width: int, color: bool
+) -> list[str]:
+    """The table of a scan, whose states begin at column ``first``. Where they do not fit beside each other,
+    they stand under each row, wrapped and never cut."""
+    whole = columns(header, rows, _UNCUT, color)
+    if max(map(width_of, columns(header, rows, _UNCUT, False)), default=0) <= width:
+        return whole
+    end = first + len(COLUMNS)
+    narrow = [[*row[:first], *row[end:]] for row in rows]
+    head, *shown = columns([*header[:first], *header[end:]], narrow, width, color)
+    lines = [head]
+    for line, row in zip(shown, rows, strict=True):
+        lines += [line, *_states(row[first:end], width, color)]
+    return lines
+
+
+def _states(cells: Sequence[Cell], width: int, color: bool) -> list[str]:
+    lines: list[str] = []
+    for name, cell in zip(COLUMNS, cells, strict=True):
+        first, *rest = wrap(cell.text, width, " " * _STATES_AT) or [""]
+        if cell.text:
+            label = pad(f"  {name.lower()}", _STATES_AT)
+            lines += [label + paint(first.lstrip(), cell.style, color)]
+            lines += [paint(line, cell.style, color) for line in rest]
+    return lines
 
 
 def port_state(row: Measurement) -> str:
@@ -103,4 +134,4 @@ def _ports_or_count(ports: Sequence[int]) -> str:
     return counted(len(set(ports)), "port") if len(spans) > _MOST_SPANS else ports_text(ports)
 
 
-__all__ = ["COLUMNS", "port_rows", "port_state", "ports_text", "scan_cells"]
+__all__ = ["COLUMNS", "fitted", "port_rows", "port_state", "ports_text", "scan_cells"]

@@ -45,6 +45,8 @@ class Row:
     detail: str | None = None
     status: str | int | None = None
     answer: str | None = None
+    close: str | None = None  # what became of our FIN
+    dnssec: str | None = None
 
 
 def rows(results: Sequence[TargetResult]) -> Iterator[Row]:
@@ -95,6 +97,8 @@ def _row(vantage: Vantage, row: Measurement) -> Row:
         detail=why_text(row) or _notes(row.detail),
         status=_status(row.detail),
         answer=_answer(row.detail),
+        close=row.detail.close if isinstance(row.detail, TcpDetail) else None,
+        dnssec=row.detail.dnssec if isinstance(row.detail, DnsDetail) else None,
     )
 
 

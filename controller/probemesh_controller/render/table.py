@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from probemesh_shared import stats
-from probemesh_shared.escape import escape, escape_bytes
+from probemesh_shared.escape import escape
 from probemesh_shared.model import (
     DnsDetail,
     HttpDetail,
@@ -22,13 +22,15 @@ from probemesh_shared.words import NOT_MEASURED, FailureKind, Kind, Outcome
 
 from probemesh_controller.render.compared import differing_lines
 from probemesh_controller.render.findings import findings_lines
-from probemesh_controller.render.ports import COLUMNS, port_rows, port_state, scan_cells
+from probemesh_controller.render.ports import COLUMNS, fitted, port_rows, port_state, scan_cells
 from probemesh_controller.render.rows import SILENT, why_text
+from probemesh_controller.render.said import dnssec_text, said_lines, said_text
 from probemesh_controller.render.text import Cell, columns, counted, ms_text, paint
 from probemesh_controller.render.tls import tls_lines
 from probemesh_controller.render.zone import zone_lines
 
-_LONGEST_SAID = 60
+#: Columns before the rungs.
+_BEFORE = 3
 
 
 def render(results: Sequence[TargetResult], width: int, color: bool = False, strict: bool = False) -> str:
@@ -39,6 +41,8 @@ def render(results: Sequence[TargetResult], width: int, color: bool = False, str
 def _result(result: TargetResult, width: int, color: bool, strict: bool) -> str:
     lines = [paint(escape(result.target.text), "bold", color), ""]
     lines += table_lines(result, width, color, strict)
+    if count_ports(result.target.ports) > 1 and (said := said_lines(result, width, color)):
+        lines += ["", *said]
     if seen := tls_lines(result, width, color):
         lines += ["", *seen]
     if servers := zone_lines(result, width, color):
@@ -66,6 +70,8 @@ def table_lines(result: TargetResult, width: int, color: bool, strict: bool = Fa
     heads = {Kind.DNS: "NAME", Kind.ICMP: "PING"}
     header = ["FROM", "SITE", "RESULT", *(heads.get(kind, kind.upper()) for kind in kinds), *extra, "WHY"]
     rows = [_row(vantage, kinds, scan, strict) for vantage in result.vantages]
+    if scan:
+        return fitted(header, rows, len(kinds) + _BEFORE, width, color)
     return columns(header, rows, width, color)
 
 
@@ -197,11 +203,11 @@ def _good_text(row: Measurement) -> str:
         case TcpDetail(state=state) if state in (CLOSED, FILTERED):
             parts.insert(0, state)
         case TcpDetail():
-            parts.append(_said(row.detail))
+            parts.append(said_text(row.detail))
         case DnsDetail(rcode=rcode) if rcode not in (None, "NOERROR"):
             parts.insert(0, str(rcode))
         case DnsDetail() as detail:
-            parts += [_answers(_values(detail) or detail.system_addresses), _signed(detail)]
+            parts += [_answers(_values(detail) or detail.system_addresses), dnssec_text(detail)]
     if counts.lost:
         parts.append(f"({counts.lost}/{counts.sent} lost)")
     return " ".join(part for part in parts if part)
@@ -211,19 +217,6 @@ def _values(detail: DnsDetail) -> list[str]:
     """Of the type asked for, without the aliases and signatures around them; else of every type."""
     asked = [one.value for one in detail.answers if one.type == detail.record_type]
     return asked or [one.value for one in detail.answers]
-
-
-def _signed(detail: DnsDetail) -> str:
-    """What signatures are, where they were asked for and came."""
-    return detail.dnssec if detail.dnssec and detail.signatures else ""
-
-
-def _said(detail: TcpDetail) -> str:
-    """What the server said where it was asked to, and what it made of our FIN."""
-    said = detail.answer if detail.answer is not None else detail.banner if detail.banner_protocol else None
-    words = {"fin": "then FIN", "reset": "then RST", "open": "stays open"}
-    line = escape_bytes(said.strip().split(b"\n")[0].strip(), _LONGEST_SAID) if said else ""
-    return " ".join(part for part in (line, words.get(detail.close or "", "")) if part)
 
 
 def _answers(values: Sequence[str]) -> str:

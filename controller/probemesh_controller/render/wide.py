@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from probemesh_shared.escape import escape
 from probemesh_shared.model import TargetResult
-from probemesh_shared.words import NOT_MEASURED, Outcome
+from probemesh_shared.words import NOT_MEASURED, DnssecStatus, Outcome
 
 from probemesh_controller.render.compared import consistency_table
 from probemesh_controller.render.findings import findings_lines
 from probemesh_controller.render.rows import SILENT, Row, rows
+from probemesh_controller.render.said import CLOSES
 from probemesh_controller.render.table import summary_line
 from probemesh_controller.render.text import Cell, columns, ms_text, paint
 from probemesh_controller.render.tls import tls_lines
@@ -27,6 +28,7 @@ _HEADER = [
     "MIN",
     "MAX",
     "JITTER",
+    "ANSWER",
     "WHY",
 ]
 
@@ -63,8 +65,21 @@ def _cells(row: Row) -> list[Cell]:
         _outcome(row.outcome or "", row.answer == SILENT),
         *(Cell("" if count is None else str(count), right=True) for count in (row.sent, row.lost)),
         *(Cell(ms_text(time), right=True) for time in times),
+        Cell(_answer(row)),
         Cell(row.detail or "", "dim"),
     ]
+
+
+def _answer(row: Row) -> str:
+    said = row.answer if row.answer != SILENT else None
+    status = str(row.status) if row.status not in (None, "NOERROR") else None
+    words = (
+        status,
+        said,
+        CLOSES.get(row.close or ""),
+        row.dnssec if row.dnssec != DnssecStatus.UNKNOWN else None,
+    )
+    return " ".join(part for part in words if part)
 
 
 def _outcome(word: str, silent: bool) -> Cell:
