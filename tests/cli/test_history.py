@@ -12,8 +12,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 from probemesh_controller import config, reference
-from probemesh_controller.cli.keeping import SECRET, _folder_name, without_secrets
+from probemesh_controller.cli.keeping import SAID, SECRET, _folder_name, without_secrets
+from probemesh_controller.render import queries
 from probemesh_controller.schema import schema_of
+from probemesh_shared.expectations import KEYS
+from probemesh_shared.expectations.values import HEADER, JSON, NEEDLE
 from probemesh_shared.session.frames import JobStatus
 from probemesh_shared.words import Kind, Outcome
 
@@ -214,6 +217,14 @@ def test_no_secret_reaches_the_file_or_the_screen(meshctl, config_file, split, h
         (["--send", "AUTH me:pw"], ["--send", "…"]),
         (["--payload=hex:0102", "-c", "1"], ["--payload=…", "-c", "1"]),
         (["--send", "@login"], ["--send", "@login"]),
+        (["--expect", "body=s3cret", "--expect=json=a.b=s"], ["--expect", "body=…", "--expect=json=…"]),
+        (
+            ["--expect", " Header =A: b", "--expect", "status=200"],
+            ["--expect", "header=…", "--expect", "status=200"],
+        ),
+        (["--expect", "AUTH=pw", "--expect", "pong"], ["--expect", "…", "--expect", "…"]),
+        (["--expect-body", "@x", "--expect-body=y"], ["--expect-body", "…", "--expect-body=…"]),
+        (["--expect-status", "200"], ["--expect-status", "200"]),
         (["http://me:pw@h/"], ["http://…@h/"]),
         (["--proxy=http://me:pw@h:1"], ["--proxy=http://…@h:1"]),
         (["agent:a@b", "dns:x/A@1.1.1.1"], ["agent:a@b", "dns:x/A@1.1.1.1"]),
@@ -240,6 +251,12 @@ def test_options_that_sound_like_secrets_are_read_from_files_or_not_kept():
             "user",
         }:
             assert set(option.opts) & set(SECRET) or "FILE" in (option.metavar or ""), option.opts
+
+
+def test_no_expectation_of_a_text_of_the_answer_is_kept():
+    """Whoever adds a key that takes such a text sees this fail, and puts it into ``keeping.SAID``."""
+    assert set(KEYS) >= SAID
+    assert {key.name for key in KEYS.values() if key.value in (NEEDLE, HEADER, JSON)} == SAID
 
 
 # --- @last, failed
@@ -319,6 +336,51 @@ def test_share_cannot_steer_a_terminal_nor_end_a_fence(meshctl, config_file, mes
     text += meshctl("probe", "db:5432", "--share").out
     assert "```" not in text and "~~~" not in text
     assert all(line.isprintable() for line in text.split("\n"))
+
+
+URL = "https://web/login?token=s3cret-1&next=/home"
+
+
+def test_share_hides_queries_wherever_they_are_and_history_keeps_the_target(meshctl, config_file, mesh, home):
+    def failing(detail):
+        row = http_row(302, Outcome.ANSWER_UNEXPECTED)
+        return (replace(row, target=URL, failure=replace(row.failure, detail=detail)),)
+
+    echo = f"it was asked for {URL.partition('?')[2]}"  # too long for a line
+    mesh.script = {"berlin-1": failing("to (https://sso/?code=s3cret-2)"), "tokyo-1": failing(echo)}
+    text = meshctl("probe", URL, "--kind", "http", "--expect", "body=s3cret-3", "--share").out
+    assert "s3cret" not in text and "?next" not in text
+    assert "$ meshctl probe 'https://web/login?…' --kind http --expect 'body=…' --share\n" in text
+    assert (
+        "\nhttps://web/login?…\n" in text and "to (https://sso/?…)" in text and "it was asked for …" in text
+    )
+    assert meshctl("history", "show", "--share").out == text
+    assert URL in meshctl("history", "show").out
+    (path,) = folder_of(home).iterdir()
+    kept = gzip.decompress(path.read_bytes())
+    assert URL.encode() in kept and b"s3cret-3" not in kept
+    meshctl("probe", "@last", "--kind", "http")
+    assert mesh.requests[-1].targets[0].text == URL
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("to https://h/?a=b&c=d, then", "to https://h/?…, then"),
+        ("/p?x", "/p?…"),
+        ("'http://h/?a='\"'\"'s'\"'\"''", "'http://h/?…'\"'\"''"),
+        ("https://h/?a=cut…", "https://h/?…"),
+        ("https://h/?… again", "https://h/?… again"),
+        ("is it up? yes (is it?)", "is it up? yes (is it?)"),
+        ("two\nhttps://h/?a=b\nlines", "two\nhttps://h/?…\nlines"),
+        ("the body says token=abc", "the body says …"),
+        ("the body says (token=a…", "the body says (…"),
+        ("token=b… stays", "token=b… stays"),
+        ("a=1 stays", "a=1 stays"),
+    ],
+)
+def test_queries_are_hidden_in_any_text(text, shown):
+    assert queries.hidden(text, ["token=abc", "a=1", ""]) == shown
 
 
 # --- completion

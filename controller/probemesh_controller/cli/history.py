@@ -17,7 +17,8 @@ EXAMPLES = [
 ]
 MORE = """Every meshctl probe is kept on this machine, by context: the newest 500 runs, 64 MiB at most, in
 history/ beside a configuration that --config or MESHCTL_CONFIG names, else in
-$XDG_STATE_HOME/meshctl/history. MESHCTL_HISTORY=DIR puts them elsewhere, MESHCTL_HISTORY=off keeps none."""
+$XDG_STATE_HOME/meshctl/history. MESHCTL_HISTORY=DIR puts them elsewhere, MESHCTL_HISTORY=off keeps none.
+TARGETs are kept whole, with the query of a URL; --share shows it as ?…."""
 Output = Annotated[
     Format, typer.Option("--output", "-o", metavar="FORMAT", help="table, wide, json, jsonl, csv or yaml")
 ]

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from probemesh_shared.errors import MeshError, NotFound
 from probemesh_shared.escape import escape
+from probemesh_shared.expectations import KEYS
 from probemesh_shared.model import TargetResult
 from probemesh_shared.selectors import LastRun
 
@@ -19,8 +20,10 @@ from probemesh_controller.history import record
 from probemesh_controller.history.record import Header
 from probemesh_controller.history.store import History
 
-#: Options whose value is, or may hold, a secret. Of a header the name stays.
-SECRET = ("--header", "--data", "--send", "--payload")
+#: Options whose value is, or may hold, a secret. Of a header the name stays, of an expectation its key.
+SECRET = ("--header", "--data", "--send", "--payload", "--expect", "--expect-body")
+#: Expectations about what an answer says: their values are a piece of it.
+SAID = frozenset({"answer", "answer-not", "banner", "body", "body-not", "header", "json"})
 HIDDEN = "…"
 _USER = re.compile(r"(://)[^/@\s]+@")
 NO_MESH = "_no-mesh"
@@ -110,8 +113,8 @@ def keep(header: Header, results: Sequence[TargetResult]) -> None:
 
 
 def without_secrets(arguments: Sequence[str]) -> tuple[str, ...]:
-    """The command line as it may be kept and shown: no value of a header, nothing that was sent, no
-    password in a URL."""
+    """The command line as it may be kept and shown: no value of a header, nothing that was sent or is to come
+    back, no password in a URL. What a URL asks for stays: without it no run could be made again."""
     out: list[str] = []
     secret = ""
     for word in arguments:
@@ -127,8 +130,20 @@ def without_secrets(arguments: Sequence[str]) -> tuple[str, ...]:
 
 
 def _hidden(option: str, value: str) -> str:
-    """Of a header the name is kept, of what was sent the file it came from."""
+    """Of a header the name is kept, of an expectation the key, of what was sent the file it came from."""
+    if option == "--expect":
+        return _expected(value)
+    if option == "--expect-body":
+        return HIDDEN
     if option != "--header":
         return value if value.startswith("@") else HIDDEN
     name, colon, _ = value.partition(":")
     return f"{name}: {HIDDEN}" if colon else HIDDEN
+
+
+def _expected(text: str) -> str:
+    """Text without a known key is what a datagram must contain."""
+    key = text.partition("=")[0].strip().lower()
+    if key not in KEYS:
+        return HIDDEN
+    return f"{key}={HIDDEN}" if key in SAID else text

@@ -1,11 +1,12 @@
 """``--share``: one run as plain text that explains itself in a ticket or a chat. Pure.
 
 No colour, nothing that steers a terminal, and no fence: it stands in a code block of any service as it is,
-because no line of it can end one.
+because no line of it can end one. What a URL asks for (``?token=…``) is left out.
 """
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 
 from probemesh_shared.escape import escape
 from probemesh_shared.jsonout import time_text
@@ -13,7 +14,7 @@ from probemesh_shared.model import TargetResult
 from probemesh_shared.outcomes import exit_code
 
 from probemesh_controller.history.record import Header
-from probemesh_controller.render import table
+from probemesh_controller.render import queries, table
 from probemesh_controller.render.findings import findings_lines
 from probemesh_controller.render.text import wrap
 
@@ -28,6 +29,7 @@ _MEANS = {
 
 
 def render(header: Header, results: Sequence[TargetResult]) -> str:
+    header = replace(header, command=tuple(map(queries.hidden, header.command)))
     lines = [*_head(header, results), ""]
     for result in results:
         lines += [escape(result.target.text, WIDTH), ""]
@@ -35,7 +37,9 @@ def render(header: Header, results: Sequence[TargetResult]) -> str:
         found = findings_lines(result.findings, WIDTH)
         lines += [*found, ""] if found else []
         lines += [table.summary_line(result, False, header.strict), ""]
-    return "\n".join(lines).rstrip("\n").replace("```", "'''").replace("~~~", "'''") + "\n"
+    asked = [result.target.path.partition("?")[2] for result in results]
+    text = queries.hidden("\n".join(lines), asked)
+    return text.rstrip("\n").replace("```", "'''").replace("~~~", "'''") + "\n"
 
 
 def command_text(command: Sequence[str]) -> str:
