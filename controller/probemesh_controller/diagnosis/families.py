@@ -112,7 +112,8 @@ def _finding(
     target = facts.target.host
     what = f"{dead.address} of {target}" if dead.address else f"{target} over {_WORDS[dead.family]}"
     rival = "its other addresses answer" if dead.address else f"{_other(dead.family)} works"
-    fails = "fails" if bad[0].kind in (Kind.TLS, Kind.HTTP) else "is dead"
+    above = any(one.depth or one.kind in (Kind.TLS, Kind.HTTP) for one in bad)
+    fails = "fails" if above else "is dead"
     everybody = len(dead.sources) > 1 and not dead.works
     who = f"all who tried it, {names(dead.sources)}" if everybody else names(dead.sources)
     summary = f"{what}{label} {fails} from {who} ({saw(bad[0])}) where {rival}"
@@ -127,7 +128,7 @@ def _finding(
             at_ports[0] if len(at_ports) == 1 else None,
             dead.family,
         ),
-        confidence=_confidence(dead, bad),
+        confidence=_confidence(dead, bad, good),
         summary=summary,
         place=_place(facts, bad),
         evidence=evidence((*bad, *good)),
@@ -140,12 +141,16 @@ def _other(family: Family) -> str:
     return _WORDS[Family.IPV4 if family is Family.IPV6 else Family.IPV6]
 
 
-def _confidence(dead: _Dead, bad: Iterable[Observation]) -> Confidence:
+def _confidence(dead: _Dead, bad: Iterable[Observation], good: Iterable[Observation]) -> Confidence:
+    """Silence may be chance, and so may what a service answers: of few attempts, or where it was seen to."""
     rows = list(bad)
+    answered = any(one.depth for one in rows)
+    if answered and any(one.wavers for one in good):
+        return Confidence.POSSIBLE
     silent = any(one.manner is Manner.SILENT for one in rows)
     if not silent and all(one.sender for one in rows):
         return Confidence.CERTAIN
-    enough = not silent or all(one.attempts >= ENOUGH_ATTEMPTS for one in rows)
+    enough = not (silent or answered) or all(one.attempts >= ENOUGH_ATTEMPTS for one in rows)
     return Confidence.LIKELY if enough and (len(dead.sources) > 1 or dead.works) else Confidence.POSSIBLE
 
 
@@ -161,6 +166,8 @@ def _alternatives(facts: Facts, dead: _Dead, bad: Iterable[Observation]) -> tupl
     if any(one.manner is Manner.REJECTED for one in rows):
         rejected = [one for one in rows if one.manner is Manner.REJECTED]
         left += [one for one in rejectors(facts, rejected) if one not in left]
+    if any(one.depth for one in rows):
+        left.append(Verdict.SEVERAL_BACKENDS)
     if dead.address is None and len({one.address for one in rows}) == 1:
         left.append(Verdict.ADDRESS_BROKEN)
     return tuple(left)
