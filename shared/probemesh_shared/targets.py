@@ -192,7 +192,7 @@ def _parse_url(scheme: str, rest: str) -> Target:
     if "@" in authority:
         raise InvalidRequest(
             "a URL with a user name or password is not a target: it would end up in logs and histories",
-            "leave out what stands before the @; --header takes an Authorization header from a file",
+            "write what stands before the @ into a file, and name it: --auth-basic FILE",
         )
     host, ports = _host_and_ports(re.sub(r"^(\[[^\]%]*)%25", r"\1%", authority))
     if count_ports(ports) > 1:

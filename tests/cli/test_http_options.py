@@ -87,6 +87,8 @@ def test_what_they_ask_for(asked, made) -> None:
         ({"auth_bearer": "/dev/null"}, "is empty"),
         ({"auth_basic": "/no/such"}, "--auth-basic /no/such cannot be read: No such file"),
         ({"auth_basic": "/dev/zero"}, "larger than"),
+        ({"headers": ["authorization: @token.txt"]}, "--auth-bearer FILE or --auth-basic FILE"),
+        ({"headers": ["Proxy-Authorization:@x"]}, "--proxy-auth FILE"),
         ({"headers": ["Content-Length: 5"]}, "Content-Length cannot be given"),
         ({"headers": ["Transfer-Encoding: chunked"]}, "Transfer-Encoding cannot be given"),
     ],
@@ -95,6 +97,12 @@ def test_what_they_refuse(asked, words) -> None:
     with pytest.raises(InvalidRequest) as refused:
         spec(**asked)
     assert words in f"{refused.value} {refused.value.hint}" and SECRET not in str(refused.value)
+
+
+def test_a_url_with_a_password_is_told_where_it_belongs() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        parse_target(f"https://ada:{SECRET}@h/")
+    assert "--auth-basic FILE" in str(refused.value.hint) and SECRET not in str(refused.value)
 
 
 def test_credentials_come_from_a_file_and_are_in_no_text(secret_file: Path) -> None:

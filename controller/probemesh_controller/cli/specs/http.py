@@ -19,6 +19,11 @@ FOLLOW_MOST = 20
 _VERSIONS = {"auto": None, "1.1": "1.1", "2": "2"}
 #: Header lines that are credentials: kept out of everything that is shown, sent to the target alone.
 _SECRET = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
+#: Headers whose value people expect to be read from ``@FILE``, and what does so.
+_FROM_FILES = {
+    "authorization": "--auth-bearer FILE or --auth-basic FILE",
+    "proxy-authorization": "--proxy-auth FILE",
+}
 _OURS = {
     "content-length": "it is counted here",
     "transfer-encoding": "the body is sent as it is, with its length",
@@ -193,4 +198,6 @@ def _header(text: str) -> tuple[str, str]:
         raise InvalidRequest(f"the header {name} has control characters in its value")
     if name.lower() in _OURS:
         raise InvalidRequest(f"the header {name} cannot be given", _OURS[name.lower()])
+    if name.lower() in _FROM_FILES and value.strip().startswith("@"):
+        raise InvalidRequest(f"the header {name} is sent as it is typed, not read", _FROM_FILES[name.lower()])
     return name, value.strip()
