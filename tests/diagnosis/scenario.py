@@ -4,7 +4,8 @@ would give.
 KEY: ``rtt`` (ms), ``resolves``, ``by`` and ``lookup`` (addresses by the host's own resolver, which asks whom,
 or has them from its ``hosts-file``), ``answers`` and ``type`` (records of the server asked; TTLs differ on
 purpose), ``cert`` (any word: its DER), ``body``, ``location``, ``server`` (HTTP; the Date differs on
-purpose), ``banner``, ``datagram``, ``late`` (answers to ping), ``answered`` (by whom in its place),
+purpose), ``banner``, ``datagram``, ``proxy``, ``cut`` (HTTP; an answer that
+broke off), ``late`` (answers to ping), ``answered`` (by whom in its place),
 ``wavers`` (how its first attempt failed, where the others held). ``_`` is a blank. HOW may be
 ``unmet:WORDS``: it answered, and not as expected."""
 
@@ -25,6 +26,7 @@ from probemesh_shared.model import (
     DnsRecord,
     Failure,
     HttpDetail,
+    HttpPhases,
     IcmpDetail,
     IcmpError,
     Measurement,
@@ -66,6 +68,8 @@ FAILURES: dict[str, tuple[Stage, FailureKind, Origin]] = {
     "hello-reset": (Stage.TLS, _K.RESET, _O.UNKNOWN),
     "answer-silent": (Stage.HTTP, _K.TIMEOUT, _O.UNKNOWN),
     "answer-reset": (Stage.HTTP, _K.RESET, _O.UNKNOWN),
+    "proxy-silent": (Stage.PROXY, _K.TIMEOUT, _O.UNKNOWN),
+    "proxy-refuses": (Stage.PROXY, _K.STATUS_UNEXPECTED, _O.PATH),
     "answer-closed": (Stage.HTTP, _K.CLOSED, _O.TARGET),
     "too-big": (Stage.SEND, _K.TOO_BIG, _O.PATH),
 }
@@ -124,7 +128,9 @@ def detail_of(kind: Kind, how: str, more: dict[str, str], failure: Failure | Non
     tls = TlsDetail(chain=chain, verified=False, verify_code=int(number)) if word == "unverified" else None
     tls = TlsDetail(chain=chain, verified=True) if word == "verified" else tls
     if kind is Kind.HTTP:
-        return http_detail(int(number) if word == "status" else int(more.get("status", 200)), tls, more)
+        made = http_detail(int(number) if word == "status" else int(more.get("status", 200)), tls, more)
+        phases = HttpPhases(total_ms=None if "cut" in more else 1.5)
+        return replace(made, proxy=more.get("proxy"), phases=phases)
     if kind is Kind.DNS:
         return dns_detail(how, more, failure)
     if kind is Kind.ICMP:

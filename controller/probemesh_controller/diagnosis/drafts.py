@@ -108,6 +108,11 @@ def at(facts: Facts, question: Question) -> str:
     return f"udp://{host}:{listed}" if question.transport == "udp" else f"{host}:{listed}"
 
 
+def service_of(one: Observation) -> Place | None:
+    """The target's service; by a proxy nobody saw where it is, or that the proxy did not answer itself."""
+    return None if one.proxy else Place(PlaceKind.TARGET_SERVICE, one.address)
+
+
 def place_of(facts: Facts, group: Group) -> Place | None:
     """Only a sender can place a fault; the target's own error places it at the target's host."""
     if group.sender is None or group.manner is not Manner.REJECTED:

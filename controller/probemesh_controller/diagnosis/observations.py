@@ -75,6 +75,8 @@ class Observation:
     connecting: bool = True  # it broke before anything was asked of the service
     icmp: IcmpError | None = None
     status: int | None = None  # HTTP
+    broke_off: bool = False  # the answer began, and did not come whole
+    proxy: str | None = None  # that it went by: ``address`` is the proxy's, and what is reached is the proxy
     alert: str | None = None  # TLS
     verified: bool | None = None
     verify_code: int | None = None
@@ -212,6 +214,11 @@ def _wavers(row: Measurement) -> bool:
     return Outcome.OK in found and bool(found - {Outcome.OK, Outcome.TIMEOUT})
 
 
+def _broke_off(row: Measurement) -> bool:
+    detail = row.detail
+    return isinstance(detail, HttpDetail) and detail.status is not None and detail.phases.total_ms is None
+
+
 def _by_hand(row: Measurement) -> bool:
     lookup = row.detail.lookup if isinstance(row.detail, DnsDetail) else None
     return lookup is not None and lookup.source is DnsSource.HOSTS_FILE
@@ -237,6 +244,8 @@ def _observe_row(vantage: Vantage, row: Measurement, own: frozenset[str], identi
         connecting=_connecting(row),
         icmp=icmp,
         status=row.detail.status if isinstance(row.detail, HttpDetail) else None,
+        broke_off=_broke_off(row),
+        proxy=row.detail.proxy if isinstance(row.detail, HttpDetail) else None,
         alert=tls.alert if tls else None,
         verified=tls.verified and tls.ocsp_staple != REVOKED if tls else None,
         staple=tls.ocsp_staple if tls else None,

@@ -3,8 +3,8 @@ answer that is as expected (``answer-unexpected``, of those for whom it is not).
 
 from collections import defaultdict
 
-from probemesh_shared.model import Finding, Place
-from probemesh_shared.words import Confidence, Direction, Kind, PlaceKind, Verdict
+from probemesh_shared.model import Finding
+from probemesh_shared.words import Confidence, Direction, Kind, Verdict
 
 from probemesh_controller.diagnosis.drafts import (
     ENOUGH_ATTEMPTS,
@@ -16,6 +16,7 @@ from probemesh_controller.diagnosis.drafts import (
     place_of,
     rejectors,
     scope_of,
+    service_of,
 )
 from probemesh_controller.diagnosis.facts import Facts, Group, Question
 from probemesh_controller.diagnosis.observations import Manner
@@ -55,7 +56,7 @@ def answered_otherwise(facts: Facts, question: Question, group: Group) -> Findin
         confidence=sure,
         summary=f"{what(facts, question)} is reached, and its answer is not as expected: {told}"
         f"{_divided(facts, question, group, sure)}",
-        place=Place(PlaceKind.TARGET_SERVICE, group.seen[0].address),
+        place=service_of(group.seen[0]),
         evidence=evidence((*group.seen, *question.held)),
         alternatives=(Verdict.SEVERAL_BACKENDS,),
         next_test=once_more(facts, question, group),
@@ -144,6 +145,8 @@ def how_it_fails(group: Group) -> str:
     match group.manner:
         case Manner.SILENT if group.connecting:
             return f"dropped, no answer came back{in_its_place(group.seen)}"
+        case Manner.SILENT if group.seen[0].broke_off:
+            return saw(group.seen[0])
         case Manner.SILENT:
             return "it connects, then nothing comes back"
         case Manner.LATE:

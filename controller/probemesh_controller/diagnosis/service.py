@@ -4,10 +4,10 @@ wrongly."""
 from collections import defaultdict
 from collections.abc import Iterator
 
-from probemesh_shared.model import Evidence, Finding, Place, Scope
-from probemesh_shared.words import Confidence, Kind, PlaceKind, Verdict
+from probemesh_shared.model import Evidence, Finding, Scope
+from probemesh_shared.words import Confidence, Kind, Verdict
 
-from probemesh_controller.diagnosis.drafts import confidence_of, scope_of
+from probemesh_controller.diagnosis.drafts import confidence_of, scope_of, service_of
 from probemesh_controller.diagnosis.facts import Facts, Group, Question
 from probemesh_controller.diagnosis.observations import Manner, Observation
 from probemesh_controller.diagnosis.selective import answered_otherwise, selective
@@ -49,7 +49,7 @@ def _for_all(facts: Facts, question: Question, group: Group) -> Finding:
     who = f"{group.sources[0]} (the only one to look)" if alone else names(group.sources)
     sure = Confidence.POSSIBLE if alone or rivals else confidence_of(question, group)
     if group.manner in (Manner.ANSWERED, Manner.CLOSED) and not alone and not rivals:
-        sure = Confidence.CERTAIN  # the service was heard to say so
+        sure = Confidence.LIKELY if group.seen[0].proxy else Confidence.CERTAIN  # it was heard to say so
     said = saw(group.seen[0])
     others = tuple(one for other in rivals for one in other.seen)
     return Finding(
@@ -57,7 +57,7 @@ def _for_all(facts: Facts, question: Question, group: Group) -> Finding:
         scope=scope_of(facts, question, group.sources, group.seen),
         confidence=sure,
         summary=f"{what(facts, question)} is reached, but {question.kind} fails for {who}: {said}",
-        place=Place(PlaceKind.TARGET_SERVICE, group.seen[0].address),
+        place=service_of(group.seen[0]),
         evidence=evidence((*group.seen, *_beneath(facts, question, group)), others),
         alternatives=alternatives,
         next_test=_next(facts, question, group),
@@ -152,7 +152,7 @@ def _certificate(
         scope=Scope(sources, (facts.target.text,), "tcp", port or None),
         confidence=Confidence.CERTAIN,
         summary=summary,
-        place=None if whose else Place(PlaceKind.TARGET_SERVICE, rows[0].address),
+        place=None if whose else service_of(rows[0]),
         evidence=_certificate_evidence(rows, good, why),
         next_test=look_at_certificate(facts, port, rows[0], whose),
     )

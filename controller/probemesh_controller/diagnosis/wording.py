@@ -46,13 +46,20 @@ def ports(numbers: Iterable[int]) -> str:
 
 def what(facts: Facts, question: Question) -> str:
     """``tcp port 5432 of db.internal``, ``db.internal`` (ping), ``the name server 192.0.2.53 (udp port
-    53)``."""
+    53)``. By a proxy it is the proxy that is reached."""
     host = asked_host(facts, question)
+    if proxies := _proxies(question):
+        return f"the proxy {names(proxies)} (for {host})"
     if not question.ports:
         return host
     noun = "port" if len(question.ports) == 1 else "ports"
     where = f"{question.transport} {noun} {ports(question.ports)}"
     return f"the name server {host} ({where})" if question.kind is Kind.DNS else f"{where} of {host}"
+
+
+def _proxies(question: Question) -> list[str]:
+    seen = (*question.held, *(one for group in question.groups for one in group.seen))
+    return sorted({one.proxy for one in seen if one.proxy is not None})
 
 
 def asked_host(facts: Facts, question: Question) -> str:
@@ -106,7 +113,7 @@ def saw(one: Observation) -> str:
         case Manner.HELD:
             return "reached"
         case Manner.SILENT:
-            return f"no answer{times}{in_its_place((one,))}"
+            return _silence(one, times)
         case Manner.LATE:
             came = "1 answer came" if one.late == 1 else f"{one.late} answers came"
             return f"no answer{times} in time, {came} late{in_its_place((one,))}"
@@ -126,10 +133,19 @@ def saw(one: Observation) -> str:
             return "its own host has no route there"
     if one.unmet is not None:
         return one.unmet
-    status = f" (HTTP {one.status})" if one.status is not None else ""
     alert = f" ({one.alert})" if one.alert else ""
     words = _FAILURES.get(one.failure, "an unexpected answer") if one.failure else "not measured"
-    return f"{words}{status}{alert}"
+    return f"{words}{_status(one)}{alert}"
+
+
+def _silence(one: Observation, times: str) -> str:
+    if one.broke_off:
+        return f"the answer began{_status(one)} and was not whole in time"
+    return f"no answer{times}{in_its_place((one,))}"
+
+
+def _status(one: Observation) -> str:
+    return f" (HTTP {one.status})" if one.status is not None else ""
 
 
 def in_its_place(seen: Iterable[Observation]) -> str:
