@@ -88,8 +88,9 @@ def _is_unwanted(measurement: Measurement) -> bool:
 
 
 def _together(alternatives: Sequence[Measurement]) -> Outcome:
-    def rank(row: Measurement) -> tuple[bool, bool, int]:
-        return row.outcome in NOT_MEASURED, is_own_fault(row), _TELLING.index(row.outcome)
+    def rank(row: Measurement) -> tuple[bool, bool, bool, int]:
+        telling = row.outcome is Outcome.ANSWER_UNEXPECTED or _denies(row)
+        return row.outcome in NOT_MEASURED, is_own_fault(row), not telling, _TELLING.index(row.outcome)
 
     others = [row for row in alternatives if not is_own_address(row)] or list(alternatives)
     not_ok = [row for row in others if row.outcome is not Outcome.OK]
@@ -98,6 +99,13 @@ def _together(alternatives: Sequence[Measurement]) -> Outcome:
     if len(not_ok) < len(others) and not broken:
         return Outcome.OK
     return min(not_ok, key=rank).outcome
+
+
+def _denies(row: Measurement) -> bool:
+    """A server of the zone says that the name is not there: that holds, whatever its other servers do."""
+    of_zone = isinstance(row.detail, DnsDetail) and row.detail.zone is not None
+    said = row.failure is not None and row.failure.kind in (FailureKind.NO_SUCH_NAME, FailureKind.NO_ADDRESS)
+    return of_zone and said and row.outcome is Outcome.NAME_FAILS and row.address is not None
 
 
 def _demand(row: Measurement) -> int | None:

@@ -21,6 +21,7 @@ from probemesh_controller.diagnosis.own import lost_rule, not_addressable_rule, 
 from probemesh_controller.diagnosis.reach import reach_rule
 from probemesh_controller.diagnosis.service import certificate_rule, service_rule
 from probemesh_controller.diagnosis.slow import quick_sources, slow_rule
+from probemesh_controller.diagnosis.zone_servers import zone_servers_rule
 
 Rule = Callable[[Facts], Iterable[Finding]]
 
@@ -34,6 +35,7 @@ RULES: tuple[Rule, ...] = (
     names_differ_rule,
     certificates_differ_rule,
     answers_differ_rule,
+    zone_servers_rule,
     slow_rule,
     own_host_rule,
     not_addressable_rule,

@@ -234,7 +234,7 @@ def _names(target: Target, observations: Sequence[Observation]) -> NameFacts:
     good = {one.source for one in resolved}
     failed: defaultdict[FailureKind | None, list[Observation]] = defaultdict(list)
     for one in observations:
-        if one.manner is Manner.NO_NAME and one.source not in good:
+        if one.manner is Manner.NO_NAME and one.unasked_server is None and one.source not in good:
             failed[one.failure].append(one)
     return NameFacts(True, resolved, {kind: tuple(rows) for kind, rows in failed.items()})
 

@@ -1,6 +1,7 @@
 """Rule for names that come to no address: everywhere or from whom, and whether the name or the resolver is
 at fault."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
@@ -8,7 +9,7 @@ from probemesh_shared.model import Finding, Scope
 from probemesh_shared.words import Confidence, FailureKind, Kind, Verdict
 
 from probemesh_controller.diagnosis.facts import Facts
-from probemesh_controller.diagnosis.observations import Observation
+from probemesh_controller.diagnosis.observations import Manner, Observation
 from probemesh_controller.diagnosis.wording import agree, evidence, evidence_with, names, saw
 
 _WHY: Mapping[FailureKind | None, str] = MappingProxyType(
@@ -30,6 +31,28 @@ def name_rule(facts: Facts) -> Iterator[Finding]:
             yield _name_fails(facts, kind, tuple(one for one in rows if not one.system))
         if known:
             yield _not_in_dns(facts, kind, known)
+    yield from _name_servers(facts)
+
+
+def _name_servers(facts: Facts) -> Iterator[Finding]:
+    """Name servers that could not be asked, as their own names came to nothing. Those of a zone, of which
+    others may well answer, are another rule's."""
+    lost: defaultdict[str, list[Observation]] = defaultdict(list)
+    for one in facts.observations:
+        server = one.unasked_server if one.manner is Manner.NO_NAME else None
+        if server is not None and one.dns is not None and one.dns.zone is None:
+            lost[server].append(one)
+    for server, rows in sorted(lost.items()):
+        sources = tuple(sorted({one.source for one in rows}))
+        yield Finding(
+            verdict=Verdict.NAME_FAILS,
+            scope=Scope(sources, (server,)),
+            confidence=Confidence.LIKELY if len(sources) > 1 else Confidence.POSSIBLE,
+            summary=f"the name server {server} does not resolve from {names(sources)}: nobody was asked for"
+            f" {facts.target.host}",
+            evidence=evidence(rows),
+            next_test=f"meshctl probe dns:{server} --from {','.join(sources[:3])}  # the server's own name",
+        )
 
 
 def _name_fails(facts: Facts, kind: FailureKind | None, rows: tuple[Observation, ...]) -> Finding:
@@ -39,7 +62,7 @@ def _name_fails(facts: Facts, kind: FailureKind | None, rows: tuple[Observation,
     where = f"for {names(good)} it resolves" if good else "" if others else "the same everywhere"
     if not good and len(sources) == 1 and not others:
         where = f"{sources[0]} is the only one to look"
-    summary = f"{facts.target.host} does not resolve from {names(sources)}: {_WHY.get(kind, 'it failed')}"
+    summary = f"{facts.target.host} does not resolve from {names(sources)}: {_why(kind, rows)}"
     host = facts.target.host
     return Finding(
         verdict=Verdict.NAME_FAILS,
@@ -65,12 +88,16 @@ def _not_in_dns(facts: Facts, kind: FailureKind | None, rows: tuple[Observation,
         verdict=Verdict.NAME_FAILS,
         scope=Scope(sources, (facts.target.text,)),
         confidence=_confidence(kind, len({one.source for one in rows})),
-        summary=f"{asked} {names(sources)} no address of {host}: {_WHY.get(kind, 'it failed')};"
+        summary=f"{asked} {names(sources)} no address of {host}: {_why(kind, rows)};"
         f" {own} {addresses}{by_hand}",
         evidence=evidence_with((one, True, _beside(one)) for one in rows),
         alternatives=(),
         next_test=f"on {sources[0]}: getent ahosts {host}; grep hosts: /etc/nsswitch.conf",
     )
+
+
+def _why(kind: FailureKind | None, rows: tuple[Observation, ...]) -> str:
+    return rows[0].lacks or _WHY.get(kind, "it failed")
 
 
 def _beside(one: Observation) -> str:

@@ -92,6 +92,8 @@ class Observation:
     rtts: tuple[float, ...] = ()  # ms, of samples that were answered
     system: tuple[str, ...] = ()  # what the host's own resolver has for the name, beside a server's answer
     by_hand: bool = False  # it has that from its hosts file
+    errno: str | None = None
+    dns: DnsDetail | None = None
     at_ns: int = 0  # by the clock of the vantage point
 
     @property
@@ -112,6 +114,21 @@ class Observation:
         if self.address is None:
             return None
         return Family.IPV6 if ":" in self.address else Family.IPV4
+
+    @property
+    def unasked_server(self) -> str | None:
+        """The name server that was to be asked and whose own name came to nothing."""
+        return self.dns.server_name if self.dns is not None and self.address is None else None
+
+    @property
+    def lacks(self) -> str | None:
+        """What a name server's answer is without, in words."""
+        if self.dns is None or self.address is None or self.failure is not FailureKind.NO_ADDRESS:
+            return None
+        if self.errno == "REFERRAL":
+            return "the name server refers to others instead of answering"
+        types = dict.fromkeys(one.record_type for one in self.dns.tried)
+        return f"the name has no {' or '.join(types) or self.dns.record_type} record"
 
     @property
     def sender(self) -> str | None:
@@ -203,6 +220,8 @@ def _transport(row: Measurement) -> str:
 
 
 def _connecting(row: Measurement) -> bool:
+    if row.kind is Kind.DNS and _transport(row) != "udp" and row.failure is not None:
+        return row.failure.stage in (Stage.CONNECT, Stage.RESOLVE) and not _is_unmet(row.failure)
     if row.kind in (Kind.ICMP, Kind.UDP, Kind.DNS):
         return row.outcome is not Outcome.ANSWER_UNEXPECTED
     return row.failure is None or (row.failure.stage is Stage.CONNECT and not _is_unmet(row.failure))
@@ -261,6 +280,8 @@ def _observe_row(vantage: Vantage, row: Measurement, own: frozenset[str], identi
         rtts=tuple(one.rtt_ms for one in row.samples if one.outcome is Outcome.OK and one.rtt_ms is not None),
         system=row.detail.system_addresses if isinstance(row.detail, DnsDetail) else (),
         by_hand=_by_hand(row),
+        errno=row.failure.errno if row.failure else None,
+        dns=row.detail if isinstance(row.detail, DnsDetail) else None,
         at_ns=row.started_ns,
     )
 

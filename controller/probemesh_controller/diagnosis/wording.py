@@ -131,8 +131,16 @@ def saw(one: Observation) -> str:
             return "its own host refused to send"
         case Manner.OWN_ROUTE:
             return "its own host has no route there"
-    if one.unmet is not None:
-        return one.unmet
+    return one.unmet or _of_a_name(one) or _failed(one)
+
+
+def _of_a_name(one: Observation) -> str | None:
+    if one.unasked_server is not None:
+        return f"the name server {one.unasked_server} does not resolve"
+    return one.lacks
+
+
+def _failed(one: Observation) -> str:
     alert = f" ({one.alert})" if one.alert else ""
     words = _FAILURES.get(one.failure, "an unexpected answer") if one.failure else "not measured"
     return f"{words}{_status(one)}{alert}"
@@ -141,7 +149,8 @@ def saw(one: Observation) -> str:
 def _silence(one: Observation, times: str) -> str:
     if one.broke_off:
         return f"the answer began{_status(one)} and was not whole in time"
-    return f"no answer{times}{in_its_place((one,))}"
+    stood = "the connection stood, and then " if one.kind is Kind.DNS and not one.connecting else ""
+    return f"{stood}no answer{times}{in_its_place((one,))}"
 
 
 def _status(one: Observation) -> str:
