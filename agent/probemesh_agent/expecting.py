@@ -6,6 +6,7 @@ answered ``unsupported``: an expectation that nobody judges must not look like o
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import cast
 
 from probemesh_shared import failures
@@ -58,4 +59,4 @@ def unjudged(expectation: Expectation) -> tuple[Kind, Failure]:
         f"the climb came to nothing that {expectation.key}={expectation.value} could be judged on:"
         f" name the kind, --kind {kind}"
     )
-    return kind, failures.unsupported(Stage.SEND, detail)
+    return kind, replace(failures.unsupported(Stage.SEND, detail), errno=failures.UNJUDGED)

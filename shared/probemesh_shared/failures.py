@@ -205,10 +205,13 @@ _SAYS_LITTLE = frozenset(
 
 #: ``Failure.errno`` of what an expectation says must not be there: no other address makes up for it.
 UNWANTED = "UNWANTED"
+#: ``Failure.errno`` of the row that stands for an expectation which no rung of a climb could be judged by.
+UNJUDGED = "UNJUDGED"
 
 __all__ = [
     "OUTCOME_OF",
     "RESOURCE_ERRNOS",
+    "UNJUDGED",
     "UNWANTED",
     "errno_name",
     "from_errno",

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from probemesh_shared.failures import UNWANTED
+from probemesh_shared.failures import UNJUDGED, UNWANTED
 from probemesh_shared.model import DnsDetail, HttpDetail, Measurement, TargetResult, TlsDetail, Vantage
 from probemesh_shared.words import NOT_MEASURED, FailureKind, Kind, Outcome
 
@@ -87,6 +87,11 @@ def _is_unwanted(measurement: Measurement) -> bool:
     return measurement.failure is not None and measurement.failure.errno == UNWANTED
 
 
+def _is_unjudged(measurement: Measurement) -> bool:
+    """True for the row of an expectation that no rung could be judged by: it is no alternative to any."""
+    return measurement.failure is not None and measurement.failure.errno == UNJUDGED
+
+
 def _together(alternatives: Sequence[Measurement]) -> Outcome:
     def rank(row: Measurement) -> tuple[bool, bool, bool, int]:
         telling = row.outcome is Outcome.ANSWER_UNEXPECTED or _denies(row)
@@ -153,13 +158,15 @@ def vantage_outcome(
     if _is_target(measurements):
         return Outcome.UNMEASURED, None, True
     above = ported if ported is not None else any(rung_order(row.kind) > 1 for row in measurements)
-    states = [s for s in rungs(measurements) if not (ladder and above and _is_silent_ping(s))]
-    if not states:
-        return Outcome.UNMEASURED, None, False
+    unjudged = [RungState(row.kind, None, row.outcome) for row in measurements if _is_unjudged(row)]
+    rows = [row for row in measurements if not _is_unjudged(row)]
+    states = [s for s in rungs(rows) if not (ladder and above and _is_silent_ping(s))]
     not_ok = [state for state in states if state.outcome is not Outcome.OK]
     broken = [state for state in not_ok if state.outcome not in NOT_MEASURED]
-    for state in broken or not_ok:
+    for state in (*broken, *unjudged, *not_ok):
         return state.outcome, state.kind, False
+    if not states:
+        return Outcome.UNMEASURED, None, False
     if ladder and above and all(state.kind is Kind.DNS for state in states):
         return Outcome.UNMEASURED, None, False
     return Outcome.OK, None, False
@@ -195,10 +202,10 @@ def reached_any_port(vantage: Vantage, strict: bool = False) -> bool:
         return False
     if vantage.outcome is Outcome.OK:
         return True
+    if any(map(_is_unjudged, vantage.measurements)):
+        return False
     holds: dict[int, bool] = {}
     for state in rungs(vantage.measurements):
-        if state.port is None and state.kind not in (Kind.DNS, Kind.ICMP) and state.outcome is not Outcome.OK:
-            return False
         if state.port is not None:
             holds[state.port] = holds.get(state.port, True) and state.outcome is Outcome.OK
     return any(holds.values())

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from probemesh_shared.failures import UNJUDGED
 from probemesh_shared.model import (
     Failure,
     HttpDetail,
@@ -95,6 +96,11 @@ def test_ports_are_demands() -> None:
     assert climb(row(K.TCP, R.OK, port=22), row(K.TCP, R.REFUSED, port=80)) == (R.REFUSED, K.TCP)
 
 
+def unjudged(kind: Kind) -> Measurement:
+    failure = Failure(Stage.SEND, FailureKind.UNSUPPORTED, Origin.AGENT, "why", UNJUDGED)
+    return replace(row(kind, R.UNSUPPORTED, None), failure=failure)
+
+
 def wall(address: str, outcome: Outcome, sample: Outcome | None = None) -> Measurement:
     samples = (Sample(0, 0.0, None, sample or outcome),)
     return replace(row(K.TCP, outcome, address, 80), samples=samples)
@@ -118,9 +124,17 @@ def test_an_address_that_could_not_be_tried_breaks_no_wall() -> None:
 
 
 def test_an_expectation_that_nothing_was_judged_by_leaves_no_port_reached() -> None:
-    unjudged = row(K.TLS, R.UNSUPPORTED, None, None)
-    told = at(R.UNSUPPORTED, row(K.TCP, R.OK, port=22), row(K.TCP, R.OK, port=80), unjudged)
+    told = at(R.UNSUPPORTED, row(K.TCP, R.OK, port=22), row(K.TCP, R.OK, port=80), unjudged(K.TLS))
     assert exit_code([result(told)]) == 4
+    beside = at(R.UNSUPPORTED, row(K.TCP, R.OK, port=22), row(K.HTTP, R.UNSUPPORTED, None, None))
+    assert exit_code([result(beside)]) == 3, "the port was asked for by itself, and reached"
+
+
+@pytest.mark.parametrize("kind", [K.DNS, K.ICMP, K.TLS])
+def test_what_could_not_be_judged_is_hidden_by_nothing_that_held(kind: Kind) -> None:
+    held = row(K.DNS, R.OK), row(K.ICMP, R.OK), row(K.TCP, R.OK, port=443)
+    assert climb(*held, unjudged(kind)) == (R.UNSUPPORTED, kind)
+    assert climb(held[0], row(K.TCP, R.REFUSED, port=443), unjudged(kind)) == (R.REFUSED, K.TCP)
 
 
 def test_what_was_measured_weighs_more_than_what_was_not() -> None:
