@@ -12,6 +12,7 @@ from probemesh_shared.words import Aspect, Confidence, PlaceKind, Verdict
 from probemesh_controller.diagnosis.differ import (
     Told,
     address_in_common,
+    at_server,
     evidence_of,
     has_majority,
     listed,
@@ -115,6 +116,10 @@ def _next(facts: Facts, aspect: Aspect, port: int, groups: _Groups) -> str:
     """The same once more by those who differ, from one address: a pool shows itself by repetition."""
     chosen = ",".join(dict.fromkeys([groups[-1][0].source, groups[0][0].source]))
     address = groups[0][0].seen.address
+    if aspect is Aspect.RECORDS and _server_in_common(groups) and address is not None:
+        question = facts.target.text.partition("@")[0]
+        at = at_server(address, groups[0][0].seen)
+        return f"meshctl probe {question}{at} --from {chosen} --count 10"
     if aspect is Aspect.RECORDS or address is None:
         return f"meshctl probe {facts.target.text} --from {chosen} --count 10"
     if aspect in _HTTP:

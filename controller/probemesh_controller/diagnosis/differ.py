@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from probemesh_shared.consistency import parts_by, pools
 from probemesh_shared.model import Evidence
 from probemesh_shared.said import Said
+from probemesh_shared.targets import DNS_PORT, server_text
 from probemesh_shared.words import Aspect
 
 from probemesh_controller.diagnosis.facts import Facts
@@ -93,6 +94,13 @@ def evidence_of(groups: Iterable[Iterable[Told]], value: Callable[[Told], str]) 
             Evidence(identifier, True, f"{one.source}: {one.kind}{at}: {'; '.join(texts[identifier])}")
         )
     return bounded(found)
+
+
+def at_server(address: str, asked: Observation | None = None) -> str:
+    """A name server as it ends a target of dns, at the port at which it was ``asked``; that of dot or doh is
+    another protocol's."""
+    plain = asked is not None and asked.transport in ("udp", "tcp")
+    return f"@{server_text(address, (asked.port if asked and plain else None) or DNS_PORT)}"
 
 
 def address_in_common(groups: Sequence[Sequence[Told]]) -> bool:

@@ -10,6 +10,7 @@ from probemesh_shared.words import Aspect, Confidence, Family, Verdict
 
 from probemesh_controller.diagnosis.differ import (
     Told,
+    at_server,
     evidence_of,
     has_majority,
     listed,
@@ -164,8 +165,8 @@ def _next(facts: Facts, groups: _Groups) -> str:
         return f"meshctl probe dns:{host}/{kind} --all-servers --from {asked.source} -o json  # their serials"
     if not server or not others or _is_loopback(server):
         return f"meshctl probe dns:{host}/{kind} --from {','.join(minority(groups)[:3])}"
-    at = f"[{server}]" if ":" in server else server
-    return f"meshctl probe dns:{host}/{kind}@{at} --from {others[0]}  # the resolver of {asked.source}"
+    at = at_server(server, asked.seen if kind_of == "server" else None)
+    return f"meshctl probe dns:{host}/{kind}{at} --from {others[0]}  # the resolver of {asked.source}"
 
 
 def _is_loopback(server: str) -> bool:
