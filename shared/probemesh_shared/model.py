@@ -139,6 +139,7 @@ class DnsSpec:
     no_recurse: bool = False  # RD=0
     checking_disabled: bool = False  # CD
     all_servers: bool = False
+    ca: bytes | None = None  # dot, doh: PEM, as in TlsSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,6 +250,17 @@ def test_a_client_certificate_is_read_with_its_key_and_shown_to_nobody(tmp_path)
             of(*files)
 
 
+def test_authorities_judge_a_name_server_too(tmp_path):
+    path = tmp_path / "ca.pem"
+    path.write_bytes(make("ours").pem)
+    (dot,) = build("dns:a", transport="dot", ca=str(path))
+    assert dot.ca == path.read_bytes() and "CERTIFICATE" in dot.ca.decode()
+    plain, tls = build("h:443", kinds=["dns", "tls"], ca=str(path))
+    assert (plain.ca, tls.ca) == (None, path.read_bytes()), "no certificate comes by udp"
+    with pytest.raises(InvalidRequest, match="--ca judges a certificate, and there is none"):
+        build("dns:a", ca=str(path))
+
+
 def test_files_are_bounded(tmp_path):
     (tmp_path / "big").write_bytes(b"x" * 300_000)
     with pytest.raises(InvalidRequest, match="larger than 256 KiB"):

@@ -194,6 +194,19 @@ async def test_certificate_that_does_not_verify_is_told_and_the_answer_too(
     assert any("does not verify" in line for line in row.log)
 
 
+@pytest.mark.parametrize("transport", [DnsTransport.DOT, DnsTransport.DOH])
+async def test_authorities_given_judge_alone(
+    bench: Bench, lab: DnsLab, authority: trustme.CA, transport: DnsTransport
+) -> None:
+    for ca, verified in ((authority, True), (trustme.CA(), False)):
+        trusting = spec(transport, ca=ca.cert_pem.bytes())
+        row = await asked(bench, lab.authority, "www.plain.example", "A", trusting)
+        told = detail(row)
+        assert row.outcome is Outcome.OK and told.tls is not None and told.tls.verified is verified
+    row = await asked(bench, lab.authority, "www.plain.example", "A", spec(transport, ca=b"nothing"))
+    assert row.failure is not None and row.failure.kind is FailureKind.UNSUPPORTED
+
+
 async def test_name_of_the_server_is_verified(bench: Bench, lab: DnsLab, trusted: trustme.CA) -> None:
     good = spec(DnsTransport.DOT, server_name="dns.lab.example")
     row = await asked(bench, lab.resolver, "www.plain.example", "A", good)

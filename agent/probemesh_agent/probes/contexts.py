@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from probemesh_shared import failures
-from probemesh_shared.model import Failure, HttpSpec, TlsSpec
+from probemesh_shared.model import DnsSpec, Failure, HttpSpec, TlsSpec
 from probemesh_shared.words import Stage
 
 import probemesh_agent.wire.tlsflight  # noqa: F401 - here, and not within a handshake that is timed
@@ -35,7 +35,9 @@ class TlsSettings:
     client_key: bytes | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, spec: TlsSpec | HttpSpec) -> "TlsSettings":
+    def of(cls, spec: TlsSpec | HttpSpec | DnsSpec) -> "TlsSettings":
+        if isinstance(spec, DnsSpec):
+            return cls(ca=spec.ca)
         if isinstance(spec, HttpSpec):
             return cls(ca=spec.ca, client_cert=spec.client_cert, client_key=spec.client_key)
         return cls(

@@ -19,7 +19,7 @@ from probemesh_agent.env import Address, ProbeEnv, ProbeFailed, Resolution
 from probemesh_agent.probes.attempts import Exchange, Plan, RichRun, Unit, not_tried
 from probemesh_agent.probes.dnsasker import Asker, Servers
 from probemesh_agent.probes.dnsexchange import Asked, DnsExchange, ServerUnit, asked_of, asking
-from probemesh_agent.probes.dnsways import PORTS, warm
+from probemesh_agent.probes.dnsways import PORTS, refused, warm
 from probemesh_agent.probes.dnswire import question
 from probemesh_agent.probes.dnszone import Zone, find_zone
 
@@ -65,6 +65,8 @@ class _Planner:
         asked = asked_of(self._spec, self._target)
         if isinstance(first := question(asked.names[0], asked.types[0], asking(self._spec)), Failure):
             return Plan((self._row(None, None, first),))
+        if (untaken := refused(self._spec)) is not None:
+            return Plan((self._row(None, None, untaken),))
         if self._spec.all_servers:
             return await self._of_zone(asked)
         servers = await self._servers(self._spec.options)

@@ -14,7 +14,7 @@ from probemesh_shared.words import DnsTransport, FailureKind, Origin, Stage
 
 from probemesh_agent.env import ProbeEnv, ProbeFailed, ProbeLog, Stream
 from probemesh_agent.probes.attempts import Unit
-from probemesh_agent.probes.contexts import Contexts
+from probemesh_agent.probes.contexts import Contexts, TlsSettings
 from probemesh_agent.probes.dnsdoh import ALPN, HttpReply, post
 from probemesh_agent.probes.dnswire import Answer, Question, read_answer
 from probemesh_agent.probes.handshake import Handshaker
@@ -34,6 +34,15 @@ def warm() -> None:
         Contexts(alpn).get(True)
     for module in ("h11", "h2.connection"):
         import_module(module)
+
+
+def refused(spec: DnsSpec) -> Failure | None:
+    """Why this host's OpenSSL does not take what the spec trusts."""
+    return _contexts(spec).refused() if spec.ca is not None and spec.transport in _ALPN else None
+
+
+def _contexts(spec: DnsSpec) -> Contexts:
+    return Contexts(_ALPN[spec.transport], TlsSettings.of(spec))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +65,7 @@ class Ways:
         self._spec, self._unit, self._env, self._log, self._name = spec, unit, env, log, name
         self._handshaker: Handshaker | None = None
         if spec.transport in _ALPN:
-            contexts = Contexts(_ALPN[spec.transport])
+            contexts = _contexts(spec)
             contexts.get(True)  # made before any time is taken
             self._handshaker = Handshaker(unit, spec.options, env, contexts, log, name)
 

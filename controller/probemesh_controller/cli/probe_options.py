@@ -112,7 +112,8 @@ Ciphers = Annotated[
 ]
 Alpn = Annotated[str | None, typer.Option(metavar="P,P", help="tls: protocols to offer  [h2,http/1.1]")]
 Ca = Annotated[
-    str | None, typer.Option("--ca", metavar="FILE", help="tls, http: judge by these authorities (PEM) alone")
+    str | None,
+    typer.Option("--ca", metavar="FILE", help="tls, http, dot, doh: judge by these authorities (PEM) alone"),
 ]
 ClientCert = Annotated[
     str | None, typer.Option("--client-cert", metavar="FILE", help="tls, http: certificate to show (PEM)")

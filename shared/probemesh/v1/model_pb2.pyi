@@ -720,6 +720,7 @@ class DnsSpec(_message.Message):
     NO_RECURSE_FIELD_NUMBER: _builtins.int
     CHECKING_DISABLED_FIELD_NUMBER: _builtins.int
     ALL_SERVERS_FIELD_NUMBER: _builtins.int
+    CA_FIELD_NUMBER: _builtins.int
     record_type: _builtins.str
     server: _builtins.str
     transport: Global___DnsTransport.ValueType
@@ -730,6 +731,7 @@ class DnsSpec(_message.Message):
     no_recurse: _builtins.bool
     checking_disabled: _builtins.bool
     all_servers: _builtins.bool
+    ca: _builtins.bytes
     @_builtins.property
     def options(self) -> Global___Options: ...
     def __init__(
@@ -746,11 +748,14 @@ class DnsSpec(_message.Message):
         no_recurse: _builtins.bool = ...,
         checking_disabled: _builtins.bool = ...,
         all_servers: _builtins.bool = ...,
+        ca: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_doh_path", b"_doh_path", "_edns_size", b"_edns_size", "_record_type", b"_record_type", "_server", b"_server", "_server_name", b"_server_name", "doh_path", b"doh_path", "edns_size", b"edns_size", "options", b"options", "record_type", b"record_type", "server", b"server", "server_name", b"server_name"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ca", b"_ca", "_doh_path", b"_doh_path", "_edns_size", b"_edns_size", "_record_type", b"_record_type", "_server", b"_server", "_server_name", b"_server_name", "ca", b"ca", "doh_path", b"doh_path", "edns_size", b"edns_size", "options", b"options", "record_type", b"record_type", "server", b"server", "server_name", b"server_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_doh_path", b"_doh_path", "_edns_size", b"_edns_size", "_record_type", b"_record_type", "_server", b"_server", "_server_name", b"_server_name", "all_servers", b"all_servers", "checking_disabled", b"checking_disabled", "dnssec", b"dnssec", "doh_path", b"doh_path", "edns_size", b"edns_size", "no_recurse", b"no_recurse", "options", b"options", "record_type", b"record_type", "server", b"server", "server_name", b"server_name", "transport", b"transport"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ca", b"_ca", "_doh_path", b"_doh_path", "_edns_size", b"_edns_size", "_record_type", b"_record_type", "_server", b"_server", "_server_name", b"_server_name", "all_servers", b"all_servers", "ca", b"ca", "checking_disabled", b"checking_disabled", "dnssec", b"dnssec", "doh_path", b"doh_path", "edns_size", b"edns_size", "no_recurse", b"no_recurse", "options", b"options", "record_type", b"record_type", "server", b"server", "server_name", b"server_name", "transport", b"transport"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__ca: _TypeAlias = _typing.Literal["ca"]  # noqa: Y015
+    _WhichOneofArgType__ca: _TypeAlias = _typing.Literal["_ca", b"_ca"]  # noqa: Y015
     _WhichOneofReturnType__doh_path: _TypeAlias = _typing.Literal["doh_path"]  # noqa: Y015
     _WhichOneofArgType__doh_path: _TypeAlias = _typing.Literal["_doh_path", b"_doh_path"]  # noqa: Y015
     _WhichOneofReturnType__edns_size: _TypeAlias = _typing.Literal["edns_size"]  # noqa: Y015
@@ -761,6 +766,8 @@ class DnsSpec(_message.Message):
     _WhichOneofArgType__server: _TypeAlias = _typing.Literal["_server", b"_server"]  # noqa: Y015
     _WhichOneofReturnType__server_name: _TypeAlias = _typing.Literal["server_name"]  # noqa: Y015
     _WhichOneofArgType__server_name: _TypeAlias = _typing.Literal["_server_name", b"_server_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ca) -> _WhichOneofReturnType__ca | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__doh_path) -> _WhichOneofReturnType__doh_path | None: ...
     @_typing.overload

@@ -61,7 +61,7 @@ _BELONGS = {
     "--tls-max": (Kind.TLS,),
     "--ciphers": (Kind.TLS,),
     "--alpn": (Kind.TLS,),
-    "--ca": (Kind.TLS, Kind.HTTP),
+    "--ca": (Kind.TLS, Kind.HTTP, Kind.DNS),
     "--client-cert": (Kind.TLS, Kind.HTTP),
     "--client-key": (Kind.TLS, Kind.HTTP),
     "--enumerate": (Kind.TLS,),
@@ -133,6 +133,8 @@ def build_specs(asked: Asked, targets: Sequence[Target]) -> tuple[Spec, ...]:
             raise InvalidRequest(f"{name} belongs to the kind {belongs}", f"add --kind {_BELONGS[name][0]}")
     if not kinds:
         return (LadderSpec(options),)
+    if kinds == (Kind.DNS,) and asked.tls.ca is not None:
+        asked.dns.check_certified("--ca judges")
     if asked.size is not None and "," in asked.size.replace("-", ",") and Kind.UDP in kinds:
         several = f"several sizes ({escape(asked.size, 40)})"
         raise InvalidRequest(f"{several} belong to the kind icmp", "give udp one")
@@ -227,7 +229,7 @@ def _spec(kind: Kind, asked: Asked, options: Options) -> Spec:
         case Kind.ICMP:
             return asked.icmp.spec(options, () if asked.size is None else parse_sizes(asked.size))
         case Kind.DNS:
-            return asked.dns.spec(options)
+            return asked.dns.trusting(asked.dns.spec(options), asked.tls.ca)
         case Kind.TCP:
             return asked.tcp.spec(options)
         case Kind.UDP:

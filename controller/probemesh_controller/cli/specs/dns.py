@@ -1,6 +1,6 @@
-"""Options of the kind ``dns``. Pure."""
+"""Options of the kind ``dns``. Reads the file that ``--ca`` names; else pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from probemesh_shared.errors import InvalidRequest
@@ -9,6 +9,7 @@ from probemesh_shared.model import DnsSpec, Options, Target
 from probemesh_shared.targets import check_record_type, check_server_family, parse_server, server_text
 from probemesh_shared.words import DnsTransport, Family
 
+from probemesh_controller.cli.specs.tls import authorities
 from probemesh_controller.cli.specs.values import within
 
 _SECURE = (DnsTransport.DOT, DnsTransport.DOH)
@@ -50,9 +51,8 @@ class DnsAsked:
             raise InvalidRequest(
                 f"the servers of a zone are not asked by {transport}", "--all-servers goes by udp or tcp"
             )
-        if self.server_name and transport not in _SECURE:
-            hint = "add --transport dot or --transport doh"
-            raise InvalidRequest("--server-name is the name in a certificate, and there is none", hint)
+        if self.server_name:
+            self.check_certified("--server-name is the name in")
         server, path = _server(self.server)
         return DnsSpec(
             options,
@@ -77,6 +77,16 @@ class DnsAsked:
         _check_same(target, "--server", target.server, server)
         if not self.all_servers:  # there it only says which these are, in either family
             check_server_family(family, target.server or server)
+
+    def check_certified(self, what: str) -> None:
+        """Refuses what belongs to a certificate where none comes."""
+        if self._transport() not in _SECURE:
+            hint = "add --transport dot or --transport doh"
+            raise InvalidRequest(f"{what} a certificate, and there is none", hint)
+
+    def trusting(self, spec: DnsSpec, ca: str | None) -> DnsSpec:
+        """``spec`` with whom it trusts, where it comes to that. Reads the file."""
+        return spec if ca is None or spec.transport not in _SECURE else replace(spec, ca=authorities(ca))
 
     def _transport(self) -> DnsTransport:
         """A server that is a URL asks for doh."""

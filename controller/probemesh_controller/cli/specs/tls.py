@@ -72,9 +72,9 @@ class TlsAsked:
 
     def trusting(self, spec: _S) -> _S:
         """``spec`` with whom it trusts, and as whom it goes. Reads files."""
-        authorities = _authorities(self.ca) if self.ca is not None else None
+        trusted = authorities(self.ca) if self.ca is not None else None
         certificate, key = _client(self.client_cert, self.client_key)
-        return replace(spec, ca=authorities, client_cert=certificate, client_key=key)
+        return replace(spec, ca=trusted, client_cert=certificate, client_key=key)
 
 
 def _version(option: str, text: str | None) -> str | None:
@@ -113,7 +113,7 @@ def _protocols(text: str) -> tuple[str, ...]:
     return names
 
 
-def _authorities(path: str) -> bytes:
+def authorities(path: str) -> bytes:
     pem = read_file("--ca", path, _CA_MOST)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem.decode("ascii"))
