@@ -45,12 +45,13 @@ def row(
     serial: int | None = None,
     rcode: str | None = None,
     aa: bool = True,
+    record_type: str = "A",
     **more: object,
 ) -> Measurement:
     settings: dict[str, object] = {"zone": "a.example", "transport": DnsTransport.UDP, **more}
     detail = DnsDetail(
         "www.a.example",
-        "A",
+        record_type,
         server=address,
         server_name=server,
         serial=serial,
@@ -116,6 +117,11 @@ def test_no_server_of_the_zone_answers_with_authority() -> None:
     assert [one.verdict for one in findings([lame])] == [Verdict.NAME_FAILS]
 
 
+def test_no_server_of_the_zone_has_an_address() -> None:
+    (told,) = findings([row("ns1.a.example", None, failed("EAI_NONAME"))])
+    assert told.summary.startswith("the name server ns1.a.example does not resolve from self")
+
+
 def test_name_server_without_address_is_no_finding_about_the_name() -> None:
     (told,) = findings([row("nosuch.a.example", None, failed("EAI_NONAME"), zone=None)])
     assert (told.verdict, told.scope.targets) == (Verdict.NAME_FAILS, ("nosuch.a.example",))
@@ -137,6 +143,8 @@ def test_answers_that_lack_a_record_say_which(errno: str, types: list[str], word
     (told,) = findings([row(None, "192.0.2.1", failure, rcode="NOERROR", zone=None, tried=tried)])
     assert words in told.summary and "family" not in told.summary
     assert words in told.evidence[0].text
+    (mx,) = findings([row(None, "192.0.2.1", failure, rcode="NOERROR", zone=None, record_type="MX")])
+    assert "dns:www.a.example/MX --from self" in (mx.next_test or "")
 
 
 @pytest.mark.parametrize("transport", [DnsTransport.TCP, DnsTransport.DOT])

@@ -11,6 +11,7 @@ from probemesh_shared.words import Confidence, FailureKind, Kind, Verdict
 from probemesh_controller.diagnosis.facts import Facts
 from probemesh_controller.diagnosis.observations import Manner, Observation
 from probemesh_controller.diagnosis.wording import agree, evidence, evidence_with, names, saw
+from probemesh_controller.diagnosis.zone_servers import serves
 
 _WHY: Mapping[FailureKind | None, str] = MappingProxyType(
     {
@@ -35,12 +36,13 @@ def name_rule(facts: Facts) -> Iterator[Finding]:
 
 
 def _name_servers(facts: Facts) -> Iterator[Finding]:
-    """Name servers that could not be asked, as their own names came to nothing. Those of a zone, of which
-    others may well answer, are another rule's."""
+    """Name servers that could not be asked, as their own names came to nothing. Those of a zone that others
+    serve are another rule's."""
+    served = any(map(serves, facts.observations))
     lost: defaultdict[str, list[Observation]] = defaultdict(list)
     for one in facts.observations:
         server = one.unasked_server if one.manner is Manner.NO_NAME else None
-        if server is not None and one.dns is not None and one.dns.zone is None:
+        if server is not None and one.dns is not None and not (one.dns.zone and served):
             lost[server].append(one)
     for server, rows in sorted(lost.items()):
         sources = tuple(sorted({one.source for one in rows}))
@@ -48,7 +50,7 @@ def _name_servers(facts: Facts) -> Iterator[Finding]:
             verdict=Verdict.NAME_FAILS,
             scope=Scope(sources, (server,)),
             confidence=Confidence.LIKELY if len(sources) > 1 else Confidence.POSSIBLE,
-            summary=f"the name server {server} does not resolve from {names(sources)}: nobody was asked for"
+            summary=f"the name server {server} does not resolve from {names(sources)}: it was not asked for"
             f" {facts.target.host}",
             evidence=evidence(rows),
             next_test=f"meshctl probe dns:{server} --from {','.join(sources[:3])}  # the server's own name",
@@ -63,7 +65,6 @@ def _name_fails(facts: Facts, kind: FailureKind | None, rows: tuple[Observation,
     if not good and len(sources) == 1 and not others:
         where = f"{sources[0]} is the only one to look"
     summary = f"{facts.target.host} does not resolve from {names(sources)}: {_why(kind, rows)}"
-    host = facts.target.host
     return Finding(
         verdict=Verdict.NAME_FAILS,
         scope=Scope(sources, (facts.target.text,)),
@@ -71,7 +72,7 @@ def _name_fails(facts: Facts, kind: FailureKind | None, rows: tuple[Observation,
         summary=f"{summary}; {where}" if where else summary,
         evidence=evidence((*rows, *facts.names.resolved)),
         alternatives=(),
-        next_test=_next(host, kind, sources, facts.target.kind is Kind.DNS),
+        next_test=_next(_question(facts, rows), kind, sources, facts.target.kind is Kind.DNS),
     )
 
 
@@ -98,6 +99,15 @@ def _not_in_dns(facts: Facts, kind: FailureKind | None, rows: tuple[Observation,
 
 def _why(kind: FailureKind | None, rows: tuple[Observation, ...]) -> str:
     return rows[0].lacks or _WHY.get(kind, "it failed")
+
+
+def _question(facts: Facts, rows: tuple[Observation, ...]) -> str:
+    """As the command line takes it, with the type where it is not an address that was asked for."""
+    host = facts.target.host
+    if facts.target.kind is not Kind.DNS:
+        return host
+    asked = rows[0].dns.record_type if rows[0].lacks and rows[0].dns is not None else "A"
+    return host if asked in ("A", "AAAA") else f"{host}/{asked}"
 
 
 def _beside(one: Observation) -> str:

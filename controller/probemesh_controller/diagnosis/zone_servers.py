@@ -18,12 +18,12 @@ _TOLD = 4
 def zone_servers_rule(facts: Facts) -> Iterator[Finding]:
     """Nothing where no server answers for the zone: then the name fails, or nobody was reached."""
     rows = tuple(one for one in facts.observations if _zone(one))
-    good = tuple(one for one in rows if _serves(one))
+    good = tuple(one for one in rows if serves(one))
     if not good:
         return
     if len({_serial(one) for one in good} - {None}) > 1:
         yield _serials(facts, [one for one in good if _serial(one) is not None])
-    bad = [one for one in rows if one.held is False and not _serves(one)]
+    bad = [one for one in rows if one.held is False and not serves(one)]
     for spoke in (True, False):
         if mine := [one for one in bad if _spoke(one) is spoke]:
             yield _not_serving(facts, mine, good, spoke)
@@ -41,7 +41,7 @@ def _spoke(one: Observation) -> bool:
     return one.dns is not None and one.dns.rcode is not None
 
 
-def _serves(one: Observation) -> bool:
+def serves(one: Observation) -> bool:
     """It answered with authority, be it that there is no such name."""
     dns = one.dns
     return dns is not None and dns.rcode in ("NOERROR", "NXDOMAIN") and "aa" in dns.flags
