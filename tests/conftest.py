@@ -35,8 +35,13 @@ def _missing(item: pytest.Item) -> str | None:
     return None
 
 
+def wanting(reason: str) -> None:
+    """Ends a test that this machine cannot run: skipped, or failed where all must run."""
+    if REQUIRE_ALL:
+        pytest.fail(f"PROBEMESH_REQUIRE_ALL is set, and this test {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if reason := _missing(item):
-        if REQUIRE_ALL:
-            pytest.fail(f"PROBEMESH_REQUIRE_ALL is set, and this test {reason}", pytrace=False)
-        pytest.skip(reason)
+        wanting(reason)

@@ -34,6 +34,7 @@ from probemesh_shared.outcomes import exit_code, vantage_outcome
 from probemesh_shared.targets import parse_target
 from probemesh_shared.words import FailureKind, Kind, Origin, Outcome
 
+from tests.conftest import wanting
 from tests.probes_rich.rich_bench import QUICK, Bench, at, authority, bench, server_context, serving, trusted
 
 __all__ = ["authority", "bench", "trusted"]
@@ -182,7 +183,7 @@ async def test_what_is_expected_holds_and_what_is_not_is_told(
     bench: Bench, servers: Servers, kind: Kind, met: str, unmet: str
 ) -> None:
     if kind is Kind.ICMP and ping_method() is None:
-        pytest.skip("wants a ping socket, a raw socket or the program ping")
+        wanting("wants a ping socket, a raw socket or the program ping")
     spec, target = asked_of(kind, servers, QUICK)
     (good,) = await expecting(bench, spec, target, met)
     assert (good.outcome, good.failure) == (Outcome.OK, None), good.failure
