@@ -156,6 +156,7 @@ def _expected(asked: Asked) -> list[str]:
 
 
 def _options(asked: Asked) -> Options:
+    sizes = _sizes(asked)
     within("--count", asked.count, 1, 1000)
     within("--interval", asked.interval, 0.01, 60)
     within("--timeout", asked.timeout, 0.05, 60)
@@ -171,16 +172,15 @@ def _options(asked: Asked) -> Options:
         source=asked.source,
         dscp=asked.dscp,
         ttl=asked.ttl,
-        size=_size(asked),
+        size=sizes[0] if len(sizes) == 1 else None,
         dont_fragment=asked.dont_fragment,
         source_ports=None if asked.source_port is None else parse_span(asked.source_port, "--source-port"),
     )
 
 
-def _size(asked: Asked) -> int | None:
-    """The one size; several are a matter of the kind icmp."""
-    sizes = () if asked.size is None else parse_sizes(asked.size)
-    return sizes[0] if len(sizes) == 1 else None
+def _sizes(asked: Asked) -> tuple[int, ...]:
+    """Several are a matter of the kind icmp."""
+    return () if asked.size is None else parse_sizes(asked.size)
 
 
 def _given(asked: Asked) -> list[str]:
@@ -227,7 +227,7 @@ def _spec(kind: Kind, asked: Asked, options: Options) -> Spec:
     options = replace(options, expect=of_kind(options.expect, kind))
     match kind:
         case Kind.ICMP:
-            return asked.icmp.spec(options, () if asked.size is None else parse_sizes(asked.size))
+            return asked.icmp.spec(options, _sizes(asked))
         case Kind.DNS:
             return asked.dns.trusting(asked.dns.spec(options), asked.tls.ca)
         case Kind.TCP:
