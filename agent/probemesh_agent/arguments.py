@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from probemesh_shared.words import Kind
+from probemesh_shared.words import OF_DIAGNOSIS, Kind
 
 _WRONG_USE = 2
 
@@ -156,7 +156,7 @@ def _run(commands: "argparse._SubParsersAction[Parser]") -> None:
 def _probe(commands: "argparse._SubParsersAction[Parser]") -> None:
     probe = _command(commands, "probe", "Measure targets from here, alone.", _PROBE)
     probe.add_argument("targets", nargs="*", metavar="TARGET")
-    kinds = [kind.value for kind in Kind]
+    kinds = [kind.value for kind in Kind if kind not in OF_DIAGNOSIS]
     probe.add_argument(
         "--kind", action="append", default=[], choices=kinds, metavar="K", help=f"one of {', '.join(kinds)}"
     )

@@ -14,16 +14,20 @@ from typing import Protocol
 
 from probemesh_shared.model import (
     DnsSpec,
+    FlowSpec,
     HttpSpec,
     IcmpSpec,
     Job,
     LadderSpec,
     Measurement,
+    MtuSpec,
     Spec,
     Target,
     TcpSpec,
     TlsSpec,
+    TraceSpec,
     UdpSpec,
+    WatchSpec,
 )
 from probemesh_shared.session.frames import JobStatus
 from probemesh_shared.targets import count_ports
@@ -43,6 +47,10 @@ KINDS: Mapping[type[Spec], Kind] = {
     TlsSpec: Kind.TLS,
     HttpSpec: Kind.HTTP,
     LadderSpec: Kind.LADDER,
+    TraceSpec: Kind.TRACE,
+    MtuSpec: Kind.MTU,
+    FlowSpec: Kind.FLOW,
+    WatchSpec: Kind.WATCH,
 }
 
 

@@ -12,18 +12,22 @@ from dataclasses import dataclass, field
 
 from probemesh_shared.model import (
     DnsSpec,
+    FlowSpec,
     HttpSpec,
     IcmpSpec,
     LadderSpec,
+    MtuSpec,
     Options,
     Pacing,
     Spec,
     Target,
     TcpSpec,
     TlsSpec,
+    TraceSpec,
     UdpSpec,
+    WatchSpec,
 )
-from probemesh_shared.words import DnsTransport
+from probemesh_shared.words import DnsTransport, Transport
 
 PACKETS_PER_S = 500.0
 CONNECTS_PER_S = 100.0
@@ -31,6 +35,8 @@ CONNECTS_PER_S = 100.0
 _FLOOR = 0.05
 #: Connections of one enumeration of versions and ciphers, most of the time.
 _ENUMERATED = 80
+#: Sizes that a search for a path's MTU tries.
+_HALVINGS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,15 @@ def demand(spec: Spec, target: Target) -> Demand:
             return Demand(connects=count * ports)
         case LadderSpec():
             return Demand(packets=count, connects=count * ports + 2 if target.ports else 0)
+        case TraceSpec(max_hops=hops):
+            return Demand(packets=count * hops)
+        case MtuSpec():
+            return Demand(packets=count * _HALVINGS)
+        case FlowSpec(transport=transport, shots=shots):
+            several = len(shots)
+            return Demand(connects=several) if transport is Transport.TCP else Demand(packets=several)
+        case WatchSpec():
+            return Demand()
 
 
 def _natural_s(options: Options) -> float:

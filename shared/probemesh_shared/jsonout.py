@@ -46,12 +46,14 @@ from probemesh_shared.model import (
     DnsRecord,
     Failure,
     Finding,
+    FlowDetail,
     HttpDetail,
     HttpHop,
     HttpPhases,
     IcmpDetail,
     IcmpError,
     Measurement,
+    MtuDetail,
     Sample,
     SystemLookup,
     TargetResult,
@@ -59,8 +61,10 @@ from probemesh_shared.model import (
     TlsDetail,
     TlsEnumeration,
     TlsVersionTaken,
+    TraceDetail,
     UdpDetail,
     Vantage,
+    WatchDetail,
 )
 from probemesh_shared.outcomes import summarise
 
@@ -315,6 +319,8 @@ def _detail(detail: Detail | None, parse: ParseCertificate, at: str) -> DetailJs
             return _tls(detail, parse, at)
         case HttpDetail():
             return _http(detail, parse, at)
+        case TraceDetail() | MtuDetail() | FlowDetail() | WatchDetail():
+            return None
 
 
 def _dns(detail: DnsDetail, parse: ParseCertificate, at: str) -> DnsDetailJson:

@@ -17,6 +17,22 @@ class Kind(StrEnum):
     TLS = "tls"
     HTTP = "http"
     LADDER = "ladder"
+    TRACE = "trace"
+    MTU = "mtu"
+    FLOW = "flow"  # single shots, for diagnosis
+    WATCH = "watch"  # the far end's account, for diagnosis
+
+
+#: Kinds that no person asks for by name: what diagnosis is made of.
+OF_DIAGNOSIS = frozenset({Kind.FLOW, Kind.WATCH})
+
+
+class Transport(StrEnum):
+    """What a flow is made of."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    ICMP = "icmp"
 
 
 class Family(StrEnum):
@@ -267,6 +283,42 @@ class Verdict(StrEnum):
     DNS_INTERCEPT = "dns-intercept"
     TLS_INTERCEPT = "tls-intercept"
     SEVERAL_BACKENDS = "several-backends"
+    # of a pair: both ends looked
+    REACHABLE = "reachable"
+    LISTENING_ELSEWHERE = "listening-elsewhere"
+    RETURN_REJECT = "return-reject"
+    RETURN_RESET = "return-reset"
+    TARGET_OUTPUT_FILTER = "target-output-filter"
+    TARGET_REVERSE_PATH_FILTER = "target-reverse-path-filter"
+    ROUTING_LOOP = "routing-loop"
+    BLACKHOLE = "blackhole"
+    ASYMMETRIC_STATEFUL = "asymmetric-stateful"
+    ONE_WAY_INITIATION = "one-way-initiation"
+    SYN_FILTER = "syn-filter"
+    SOURCE_NAT = "source-nat"
+    DESTINATION_NAT = "destination-nat"
+    DESTINATION_NAT_WRONG_HOST = "destination-nat-wrong-host"
+    DOUBLE_NAT = "double-nat"
+    HAIRPIN_FAILS = "hairpin-fails"
+    TCP_SPLITTER = "tcp-splitter"
+    SYN_PROXY = "syn-proxy"
+    MTU_BLACK_HOLE = "mtu-black-hole"
+    SIZE_FILTER = "size-filter"
+    FRAGMENT_DROP = "fragment-drop"
+    ICMP_ERRORS_FILTERED = "icmp-errors-filtered"
+    UDP_STATE_TIMEOUT = "udp-state-timeout"
+    STATE_LOST = "state-lost"
+    RATE_LIMIT = "rate-limit"
+    LOSS = "loss"
+    CONNECTION_LIMIT = "connection-limit"
+    PAYLOAD_RESET = "payload-reset"
+    HEADER_REWRITE = "header-rewrite"
+    REPLY_FROM_OTHER_ADDRESS = "reply-from-other-address"
+    ACCEPT_OVERLOAD = "accept-overload"
+    TARGET_HOST_FORWARDS = "target-host-forwards"
+    FLOW_SELECTIVE = "flow-selective"
+    CONNTRACK_FULL = "conntrack-full"
+    DUPLICATE_ADDRESS = "duplicate-address"
 
 
 class Aspect(StrEnum):

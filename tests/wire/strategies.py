@@ -14,6 +14,7 @@ _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "port": st.integers(1, 65535),
     "first": st.integers(1, 1000),
     "last": st.integers(1000, 65535),
+    "source_port": st.integers(0, 65535),
     "local_port": st.integers(0, 65535),
     "dscp": st.integers(0, 63),
     "ttl": st.integers(0, 255),

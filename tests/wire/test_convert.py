@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from probemesh.v1 import model_pb2, session_pb2
-from probemesh_shared import convert, model, words
+from probemesh_shared import convert, details, model, seen, specs, twoends, words
 from probemesh_shared.convert import BadMessage
 from probemesh_shared.session import frames
 from probemesh_shared.wire import compiler
@@ -24,6 +24,9 @@ AT_HOME = {
     model.Place,
     model.Evidence,
     model.Finding,
+    model.DirectionVerdict,
+    model.PathHop,
+    model.Diagnosis,
     model.Vantage,
     model.TargetResult,
     frames.UnknownFrame,
@@ -39,7 +42,8 @@ def _classes(module: Any) -> list[type]:
     ]
 
 
-TRAVELLERS = [cls for cls in _classes(model) + _classes(frames) if cls not in AT_HOME]
+MODULES = (specs, seen, details, twoends, model, frames)
+TRAVELLERS = [cls for module in MODULES for cls in _classes(module) if cls not in AT_HOME]
 AGENT_FRAMES = list(convert._AGENT)
 CONTROLLER_FRAMES = list(convert._CONTROLLER)
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

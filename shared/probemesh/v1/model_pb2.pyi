@@ -36,6 +36,10 @@ class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Kind.ValueType],
     KIND_TLS: _Kind.ValueType  # 5
     KIND_HTTP: _Kind.ValueType  # 6
     KIND_LADDER: _Kind.ValueType  # 7
+    KIND_TRACE: _Kind.ValueType  # 8
+    KIND_MTU: _Kind.ValueType  # 9
+    KIND_FLOW: _Kind.ValueType  # 10
+    KIND_WATCH: _Kind.ValueType  # 11
 
 class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
 
@@ -47,7 +51,30 @@ KIND_UDP: Kind.ValueType  # 4
 KIND_TLS: Kind.ValueType  # 5
 KIND_HTTP: Kind.ValueType  # 6
 KIND_LADDER: Kind.ValueType  # 7
+KIND_TRACE: Kind.ValueType  # 8
+KIND_MTU: Kind.ValueType  # 9
+KIND_FLOW: Kind.ValueType  # 10
+KIND_WATCH: Kind.ValueType  # 11
 Global___Kind: _TypeAlias = Kind  # noqa: Y015
+
+class _Transport:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TransportEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Transport.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRANSPORT_UNSPECIFIED: _Transport.ValueType  # 0
+    TRANSPORT_TCP: _Transport.ValueType  # 1
+    TRANSPORT_UDP: _Transport.ValueType  # 2
+    TRANSPORT_ICMP: _Transport.ValueType  # 3
+
+class Transport(_Transport, metaclass=_TransportEnumTypeWrapper): ...
+
+TRANSPORT_UNSPECIFIED: Transport.ValueType  # 0
+TRANSPORT_TCP: Transport.ValueType  # 1
+TRANSPORT_UDP: Transport.ValueType  # 2
+TRANSPORT_ICMP: Transport.ValueType  # 3
+Global___Transport: _TypeAlias = Transport  # noqa: Y015
 
 class _Family:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -973,6 +1000,228 @@ class LadderSpec(_message.Message):
 Global___LadderSpec: _TypeAlias = LadderSpec  # noqa: Y015
 
 @_typing.final
+class TraceSpec(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    TRANSPORT_FIELD_NUMBER: _builtins.int
+    FIRST_HOP_FIELD_NUMBER: _builtins.int
+    MAX_HOPS_FIELD_NUMBER: _builtins.int
+    transport: Global___Transport.ValueType
+    first_hop: _builtins.int
+    max_hops: _builtins.int
+    @_builtins.property
+    def options(self) -> Global___Options: ...
+    def __init__(
+        self,
+        *,
+        options: Global___Options | None = ...,
+        transport: Global___Transport.ValueType | None = ...,
+        first_hop: _builtins.int = ...,
+        max_hops: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_transport", b"_transport", "options", b"options", "transport", b"transport"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_transport", b"_transport", "first_hop", b"first_hop", "max_hops", b"max_hops", "options", b"options", "transport", b"transport"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__transport: _TypeAlias = _typing.Literal["transport"]  # noqa: Y015
+    _WhichOneofArgType__transport: _TypeAlias = _typing.Literal["_transport", b"_transport"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__transport) -> _WhichOneofReturnType__transport | None: ...
+
+Global___TraceSpec: _TypeAlias = TraceSpec  # noqa: Y015
+
+@_typing.final
+class MtuSpec(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    TRANSPORT_FIELD_NUMBER: _builtins.int
+    SMALLEST_FIELD_NUMBER: _builtins.int
+    LARGEST_FIELD_NUMBER: _builtins.int
+    transport: Global___Transport.ValueType
+    smallest: _builtins.int
+    largest: _builtins.int
+    @_builtins.property
+    def options(self) -> Global___Options: ...
+    def __init__(
+        self,
+        *,
+        options: Global___Options | None = ...,
+        transport: Global___Transport.ValueType | None = ...,
+        smallest: _builtins.int = ...,
+        largest: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_largest", b"_largest", "_transport", b"_transport", "largest", b"largest", "options", b"options", "transport", b"transport"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_largest", b"_largest", "_transport", b"_transport", "largest", b"largest", "options", b"options", "smallest", b"smallest", "transport", b"transport"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__largest: _TypeAlias = _typing.Literal["largest"]  # noqa: Y015
+    _WhichOneofArgType__largest: _TypeAlias = _typing.Literal["_largest", b"_largest"]  # noqa: Y015
+    _WhichOneofReturnType__transport: _TypeAlias = _typing.Literal["transport"]  # noqa: Y015
+    _WhichOneofArgType__transport: _TypeAlias = _typing.Literal["_transport", b"_transport"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__largest) -> _WhichOneofReturnType__largest | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__transport) -> _WhichOneofReturnType__transport | None: ...
+
+Global___MtuSpec: _TypeAlias = MtuSpec  # noqa: Y015
+
+@_typing.final
+class Shot(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_MS_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    SOURCE_PORT_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    DONT_FRAGMENT_FIELD_NUMBER: _builtins.int
+    MSS_FIELD_NUMBER: _builtins.int
+    HOLD_MS_FIELD_NUMBER: _builtins.int
+    SEND_FIELD_NUMBER: _builtins.int
+    SOCKET_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    at_ms: _builtins.float
+    port: _builtins.int
+    source_port: _builtins.int
+    ttl: _builtins.int
+    size: _builtins.int
+    dont_fragment: _builtins.bool
+    mss: _builtins.int
+    hold_ms: _builtins.float
+    send: _builtins.bytes
+    socket: _builtins.int
+    address: _builtins.str
+    def __init__(
+        self,
+        *,
+        at_ms: _builtins.float = ...,
+        port: _builtins.int = ...,
+        source_port: _builtins.int = ...,
+        ttl: _builtins.int | None = ...,
+        size: _builtins.int | None = ...,
+        dont_fragment: _builtins.bool = ...,
+        mss: _builtins.int | None = ...,
+        hold_ms: _builtins.float | None = ...,
+        send: _builtins.bytes | None = ...,
+        socket: _builtins.int | None = ...,
+        address: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_hold_ms", b"_hold_ms", "_mss", b"_mss", "_send", b"_send", "_size", b"_size", "_socket", b"_socket", "_ttl", b"_ttl", "address", b"address", "hold_ms", b"hold_ms", "mss", b"mss", "send", b"send", "size", b"size", "socket", b"socket", "ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_hold_ms", b"_hold_ms", "_mss", b"_mss", "_send", b"_send", "_size", b"_size", "_socket", b"_socket", "_ttl", b"_ttl", "address", b"address", "at_ms", b"at_ms", "dont_fragment", b"dont_fragment", "hold_ms", b"hold_ms", "mss", b"mss", "port", b"port", "send", b"send", "size", b"size", "socket", b"socket", "source_port", b"source_port", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__address: _TypeAlias = _typing.Literal["address"]  # noqa: Y015
+    _WhichOneofArgType__address: _TypeAlias = _typing.Literal["_address", b"_address"]  # noqa: Y015
+    _WhichOneofReturnType__hold_ms: _TypeAlias = _typing.Literal["hold_ms"]  # noqa: Y015
+    _WhichOneofArgType__hold_ms: _TypeAlias = _typing.Literal["_hold_ms", b"_hold_ms"]  # noqa: Y015
+    _WhichOneofReturnType__mss: _TypeAlias = _typing.Literal["mss"]  # noqa: Y015
+    _WhichOneofArgType__mss: _TypeAlias = _typing.Literal["_mss", b"_mss"]  # noqa: Y015
+    _WhichOneofReturnType__send: _TypeAlias = _typing.Literal["send"]  # noqa: Y015
+    _WhichOneofArgType__send: _TypeAlias = _typing.Literal["_send", b"_send"]  # noqa: Y015
+    _WhichOneofReturnType__size: _TypeAlias = _typing.Literal["size"]  # noqa: Y015
+    _WhichOneofArgType__size: _TypeAlias = _typing.Literal["_size", b"_size"]  # noqa: Y015
+    _WhichOneofReturnType__socket: _TypeAlias = _typing.Literal["socket"]  # noqa: Y015
+    _WhichOneofArgType__socket: _TypeAlias = _typing.Literal["_socket", b"_socket"]  # noqa: Y015
+    _WhichOneofReturnType__ttl: _TypeAlias = _typing.Literal["ttl"]  # noqa: Y015
+    _WhichOneofArgType__ttl: _TypeAlias = _typing.Literal["_ttl", b"_ttl"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__address) -> _WhichOneofReturnType__address | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hold_ms) -> _WhichOneofReturnType__hold_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mss) -> _WhichOneofReturnType__mss | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__send) -> _WhichOneofReturnType__send | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size) -> _WhichOneofReturnType__size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__socket) -> _WhichOneofReturnType__socket | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ttl) -> _WhichOneofReturnType__ttl | None: ...
+
+Global___Shot: _TypeAlias = Shot  # noqa: Y015
+
+@_typing.final
+class FlowSpec(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    TRANSPORT_FIELD_NUMBER: _builtins.int
+    SHOTS_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    LISTEN_MS_FIELD_NUMBER: _builtins.int
+    transport: Global___Transport.ValueType
+    token: _builtins.bytes
+    listen_ms: _builtins.float
+    @_builtins.property
+    def options(self) -> Global___Options: ...
+    @_builtins.property
+    def shots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Shot]: ...
+    def __init__(
+        self,
+        *,
+        options: Global___Options | None = ...,
+        transport: Global___Transport.ValueType = ...,
+        shots: _abc.Iterable[Global___Shot] | None = ...,
+        token: _builtins.bytes | None = ...,
+        listen_ms: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_token", b"_token", "options", b"options", "token", b"token"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_token", b"_token", "listen_ms", b"listen_ms", "options", b"options", "shots", b"shots", "token", b"token", "transport", b"transport"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__token: _TypeAlias = _typing.Literal["token"]  # noqa: Y015
+    _WhichOneofArgType__token: _TypeAlias = _typing.Literal["_token", b"_token"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__token) -> _WhichOneofReturnType__token | None: ...
+
+Global___FlowSpec: _TypeAlias = FlowSpec  # noqa: Y015
+
+@_typing.final
+class WatchSpec(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    LOOK_FIELD_NUMBER: _builtins.int
+    TRANSPORT_FIELD_NUMBER: _builtins.int
+    PEERS_FIELD_NUMBER: _builtins.int
+    MSS_FIELD_NUMBER: _builtins.int
+    LISTEN_FIELD_NUMBER: _builtins.int
+    SURROGATE_FIELD_NUMBER: _builtins.int
+    token: _builtins.bytes
+    look: _builtins.bool
+    transport: Global___Transport.ValueType
+    mss: _builtins.int
+    listen: _builtins.bool
+    surrogate: _builtins.bool
+    @_builtins.property
+    def options(self) -> Global___Options: ...
+    @_builtins.property
+    def peers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        options: Global___Options | None = ...,
+        token: _builtins.bytes = ...,
+        look: _builtins.bool = ...,
+        transport: Global___Transport.ValueType = ...,
+        peers: _abc.Iterable[_builtins.str] | None = ...,
+        mss: _builtins.int | None = ...,
+        listen: _builtins.bool = ...,
+        surrogate: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_mss", b"_mss", "mss", b"mss", "options", b"options"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mss", b"_mss", "listen", b"listen", "look", b"look", "mss", b"mss", "options", b"options", "peers", b"peers", "surrogate", b"surrogate", "token", b"token", "transport", b"transport"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__mss: _TypeAlias = _typing.Literal["mss"]  # noqa: Y015
+    _WhichOneofArgType__mss: _TypeAlias = _typing.Literal["_mss", b"_mss"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mss) -> _WhichOneofReturnType__mss | None: ...
+
+Global___WatchSpec: _TypeAlias = WatchSpec  # noqa: Y015
+
+@_typing.final
 class Spec(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -983,6 +1232,10 @@ class Spec(_message.Message):
     TLS_FIELD_NUMBER: _builtins.int
     HTTP_FIELD_NUMBER: _builtins.int
     LADDER_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
+    MTU_FIELD_NUMBER: _builtins.int
+    FLOW_FIELD_NUMBER: _builtins.int
+    WATCH_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def icmp(self) -> Global___IcmpSpec: ...
     @_builtins.property
@@ -997,6 +1250,14 @@ class Spec(_message.Message):
     def http(self) -> Global___HttpSpec: ...
     @_builtins.property
     def ladder(self) -> Global___LadderSpec: ...
+    @_builtins.property
+    def trace(self) -> Global___TraceSpec: ...
+    @_builtins.property
+    def mtu(self) -> Global___MtuSpec: ...
+    @_builtins.property
+    def flow(self) -> Global___FlowSpec: ...
+    @_builtins.property
+    def watch(self) -> Global___WatchSpec: ...
     def __init__(
         self,
         *,
@@ -1007,12 +1268,16 @@ class Spec(_message.Message):
         tls: Global___TlsSpec | None = ...,
         http: Global___HttpSpec | None = ...,
         ladder: Global___LadderSpec | None = ...,
+        trace: Global___TraceSpec | None = ...,
+        mtu: Global___MtuSpec | None = ...,
+        flow: Global___FlowSpec | None = ...,
+        watch: Global___WatchSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["dns", b"dns", "http", b"http", "icmp", b"icmp", "ladder", b"ladder", "spec", b"spec", "tcp", b"tcp", "tls", b"tls", "udp", b"udp"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dns", b"dns", "flow", b"flow", "http", b"http", "icmp", b"icmp", "ladder", b"ladder", "mtu", b"mtu", "spec", b"spec", "tcp", b"tcp", "tls", b"tls", "trace", b"trace", "udp", b"udp", "watch", b"watch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dns", b"dns", "http", b"http", "icmp", b"icmp", "ladder", b"ladder", "spec", b"spec", "tcp", b"tcp", "tls", b"tls", "udp", b"udp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dns", b"dns", "flow", b"flow", "http", b"http", "icmp", b"icmp", "ladder", b"ladder", "mtu", b"mtu", "spec", b"spec", "tcp", b"tcp", "tls", b"tls", "trace", b"trace", "udp", b"udp", "watch", b"watch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["icmp", "tcp", "udp", "dns", "tls", "http", "ladder"]  # noqa: Y015
+    _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["icmp", "tcp", "udp", "dns", "tls", "http", "ladder", "trace", "mtu", "flow", "watch"]  # noqa: Y015
     _WhichOneofArgType_spec: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_spec) -> _WhichOneofReturnType_spec | None: ...
 
@@ -2277,6 +2542,974 @@ class HttpDetail(_message.Message):
 Global___HttpDetail: _TypeAlias = HttpDetail  # noqa: Y015
 
 @_typing.final
+class Reply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_MS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    SOURCE_PORT_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    VALID_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    SEEN_ADDRESS_FIELD_NUMBER: _builtins.int
+    SEEN_PORT_FIELD_NUMBER: _builtins.int
+    at_ms: _builtins.float
+    source: _builtins.str
+    source_port: _builtins.int
+    size: _builtins.int
+    ttl: _builtins.int
+    valid: _builtins.bool
+    agent: _builtins.str
+    seen_address: _builtins.str
+    seen_port: _builtins.int
+    def __init__(
+        self,
+        *,
+        at_ms: _builtins.float = ...,
+        source: _builtins.str | None = ...,
+        source_port: _builtins.int = ...,
+        size: _builtins.int | None = ...,
+        ttl: _builtins.int | None = ...,
+        valid: _builtins.bool = ...,
+        agent: _builtins.str | None = ...,
+        seen_address: _builtins.str | None = ...,
+        seen_port: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent", b"_agent", "_seen_address", b"_seen_address", "_seen_port", b"_seen_port", "_size", b"_size", "_source", b"_source", "_ttl", b"_ttl", "agent", b"agent", "seen_address", b"seen_address", "seen_port", b"seen_port", "size", b"size", "source", b"source", "ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent", b"_agent", "_seen_address", b"_seen_address", "_seen_port", b"_seen_port", "_size", b"_size", "_source", b"_source", "_ttl", b"_ttl", "agent", b"agent", "at_ms", b"at_ms", "seen_address", b"seen_address", "seen_port", b"seen_port", "size", b"size", "source", b"source", "source_port", b"source_port", "ttl", b"ttl", "valid", b"valid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__agent: _TypeAlias = _typing.Literal["agent"]  # noqa: Y015
+    _WhichOneofArgType__agent: _TypeAlias = _typing.Literal["_agent", b"_agent"]  # noqa: Y015
+    _WhichOneofReturnType__seen_address: _TypeAlias = _typing.Literal["seen_address"]  # noqa: Y015
+    _WhichOneofArgType__seen_address: _TypeAlias = _typing.Literal["_seen_address", b"_seen_address"]  # noqa: Y015
+    _WhichOneofReturnType__seen_port: _TypeAlias = _typing.Literal["seen_port"]  # noqa: Y015
+    _WhichOneofArgType__seen_port: _TypeAlias = _typing.Literal["_seen_port", b"_seen_port"]  # noqa: Y015
+    _WhichOneofReturnType__size: _TypeAlias = _typing.Literal["size"]  # noqa: Y015
+    _WhichOneofArgType__size: _TypeAlias = _typing.Literal["_size", b"_size"]  # noqa: Y015
+    _WhichOneofReturnType__source: _TypeAlias = _typing.Literal["source"]  # noqa: Y015
+    _WhichOneofArgType__source: _TypeAlias = _typing.Literal["_source", b"_source"]  # noqa: Y015
+    _WhichOneofReturnType__ttl: _TypeAlias = _typing.Literal["ttl"]  # noqa: Y015
+    _WhichOneofArgType__ttl: _TypeAlias = _typing.Literal["_ttl", b"_ttl"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__agent) -> _WhichOneofReturnType__agent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seen_address) -> _WhichOneofReturnType__seen_address | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seen_port) -> _WhichOneofReturnType__seen_port | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size) -> _WhichOneofReturnType__size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__source) -> _WhichOneofReturnType__source | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ttl) -> _WhichOneofReturnType__ttl | None: ...
+
+Global___Reply: _TypeAlias = Reply  # noqa: Y015
+
+@_typing.final
+class ShotSeen(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHOT_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    RTT_MS_FIELD_NUMBER: _builtins.int
+    LOCAL_ADDRESS_FIELD_NUMBER: _builtins.int
+    LOCAL_PORT_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    SO_ERROR_FIELD_NUMBER: _builtins.int
+    SCHEDULED_FIELD_NUMBER: _builtins.int
+    SENT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    RETRANSMITS_FIELD_NUMBER: _builtins.int
+    MSS_FIELD_NUMBER: _builtins.int
+    PMTU_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    REPLIES_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    END_MS_FIELD_NUMBER: _builtins.int
+    shot: _builtins.int
+    outcome: Global___Outcome.ValueType
+    at_ms: _builtins.float
+    rtt_ms: _builtins.float
+    local_address: _builtins.str
+    local_port: _builtins.int
+    so_error: _builtins.str
+    scheduled: _builtins.bool
+    sent: _builtins.bool
+    state: _builtins.int
+    retransmits: _builtins.int
+    mss: _builtins.int
+    pmtu: _builtins.int
+    ttl: _builtins.int
+    answer: _builtins.bytes
+    end: _builtins.str
+    end_ms: _builtins.float
+    @_builtins.property
+    def failure(self) -> Global___Failure: ...
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___IcmpError]: ...
+    @_builtins.property
+    def replies(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reply]: ...
+    def __init__(
+        self,
+        *,
+        shot: _builtins.int = ...,
+        outcome: Global___Outcome.ValueType = ...,
+        at_ms: _builtins.float = ...,
+        rtt_ms: _builtins.float | None = ...,
+        local_address: _builtins.str | None = ...,
+        local_port: _builtins.int | None = ...,
+        failure: Global___Failure | None = ...,
+        errors: _abc.Iterable[Global___IcmpError] | None = ...,
+        so_error: _builtins.str | None = ...,
+        scheduled: _builtins.bool | None = ...,
+        sent: _builtins.bool | None = ...,
+        state: _builtins.int | None = ...,
+        retransmits: _builtins.int | None = ...,
+        mss: _builtins.int | None = ...,
+        pmtu: _builtins.int | None = ...,
+        ttl: _builtins.int | None = ...,
+        replies: _abc.Iterable[Global___Reply] | None = ...,
+        answer: _builtins.bytes | None = ...,
+        end: _builtins.str | None = ...,
+        end_ms: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_end", b"_end", "_end_ms", b"_end_ms", "_local_address", b"_local_address", "_local_port", b"_local_port", "_mss", b"_mss", "_pmtu", b"_pmtu", "_retransmits", b"_retransmits", "_rtt_ms", b"_rtt_ms", "_scheduled", b"_scheduled", "_sent", b"_sent", "_so_error", b"_so_error", "_state", b"_state", "_ttl", b"_ttl", "answer", b"answer", "end", b"end", "end_ms", b"end_ms", "failure", b"failure", "local_address", b"local_address", "local_port", b"local_port", "mss", b"mss", "pmtu", b"pmtu", "retransmits", b"retransmits", "rtt_ms", b"rtt_ms", "scheduled", b"scheduled", "sent", b"sent", "so_error", b"so_error", "state", b"state", "ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_end", b"_end", "_end_ms", b"_end_ms", "_local_address", b"_local_address", "_local_port", b"_local_port", "_mss", b"_mss", "_pmtu", b"_pmtu", "_retransmits", b"_retransmits", "_rtt_ms", b"_rtt_ms", "_scheduled", b"_scheduled", "_sent", b"_sent", "_so_error", b"_so_error", "_state", b"_state", "_ttl", b"_ttl", "answer", b"answer", "at_ms", b"at_ms", "end", b"end", "end_ms", b"end_ms", "errors", b"errors", "failure", b"failure", "local_address", b"local_address", "local_port", b"local_port", "mss", b"mss", "outcome", b"outcome", "pmtu", b"pmtu", "replies", b"replies", "retransmits", b"retransmits", "rtt_ms", b"rtt_ms", "scheduled", b"scheduled", "sent", b"sent", "shot", b"shot", "so_error", b"so_error", "state", b"state", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__answer: _TypeAlias = _typing.Literal["answer"]  # noqa: Y015
+    _WhichOneofArgType__answer: _TypeAlias = _typing.Literal["_answer", b"_answer"]  # noqa: Y015
+    _WhichOneofReturnType__end: _TypeAlias = _typing.Literal["end"]  # noqa: Y015
+    _WhichOneofArgType__end: _TypeAlias = _typing.Literal["_end", b"_end"]  # noqa: Y015
+    _WhichOneofReturnType__end_ms: _TypeAlias = _typing.Literal["end_ms"]  # noqa: Y015
+    _WhichOneofArgType__end_ms: _TypeAlias = _typing.Literal["_end_ms", b"_end_ms"]  # noqa: Y015
+    _WhichOneofReturnType__local_address: _TypeAlias = _typing.Literal["local_address"]  # noqa: Y015
+    _WhichOneofArgType__local_address: _TypeAlias = _typing.Literal["_local_address", b"_local_address"]  # noqa: Y015
+    _WhichOneofReturnType__local_port: _TypeAlias = _typing.Literal["local_port"]  # noqa: Y015
+    _WhichOneofArgType__local_port: _TypeAlias = _typing.Literal["_local_port", b"_local_port"]  # noqa: Y015
+    _WhichOneofReturnType__mss: _TypeAlias = _typing.Literal["mss"]  # noqa: Y015
+    _WhichOneofArgType__mss: _TypeAlias = _typing.Literal["_mss", b"_mss"]  # noqa: Y015
+    _WhichOneofReturnType__pmtu: _TypeAlias = _typing.Literal["pmtu"]  # noqa: Y015
+    _WhichOneofArgType__pmtu: _TypeAlias = _typing.Literal["_pmtu", b"_pmtu"]  # noqa: Y015
+    _WhichOneofReturnType__retransmits: _TypeAlias = _typing.Literal["retransmits"]  # noqa: Y015
+    _WhichOneofArgType__retransmits: _TypeAlias = _typing.Literal["_retransmits", b"_retransmits"]  # noqa: Y015
+    _WhichOneofReturnType__rtt_ms: _TypeAlias = _typing.Literal["rtt_ms"]  # noqa: Y015
+    _WhichOneofArgType__rtt_ms: _TypeAlias = _typing.Literal["_rtt_ms", b"_rtt_ms"]  # noqa: Y015
+    _WhichOneofReturnType__scheduled: _TypeAlias = _typing.Literal["scheduled"]  # noqa: Y015
+    _WhichOneofArgType__scheduled: _TypeAlias = _typing.Literal["_scheduled", b"_scheduled"]  # noqa: Y015
+    _WhichOneofReturnType__sent: _TypeAlias = _typing.Literal["sent"]  # noqa: Y015
+    _WhichOneofArgType__sent: _TypeAlias = _typing.Literal["_sent", b"_sent"]  # noqa: Y015
+    _WhichOneofReturnType__so_error: _TypeAlias = _typing.Literal["so_error"]  # noqa: Y015
+    _WhichOneofArgType__so_error: _TypeAlias = _typing.Literal["_so_error", b"_so_error"]  # noqa: Y015
+    _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
+    _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
+    _WhichOneofReturnType__ttl: _TypeAlias = _typing.Literal["ttl"]  # noqa: Y015
+    _WhichOneofArgType__ttl: _TypeAlias = _typing.Literal["_ttl", b"_ttl"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__answer) -> _WhichOneofReturnType__answer | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__end) -> _WhichOneofReturnType__end | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__end_ms) -> _WhichOneofReturnType__end_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__local_address) -> _WhichOneofReturnType__local_address | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__local_port) -> _WhichOneofReturnType__local_port | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mss) -> _WhichOneofReturnType__mss | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pmtu) -> _WhichOneofReturnType__pmtu | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retransmits) -> _WhichOneofReturnType__retransmits | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rtt_ms) -> _WhichOneofReturnType__rtt_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__scheduled) -> _WhichOneofReturnType__scheduled | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sent) -> _WhichOneofReturnType__sent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__so_error) -> _WhichOneofReturnType__so_error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ttl) -> _WhichOneofReturnType__ttl | None: ...
+
+Global___ShotSeen: _TypeAlias = ShotSeen  # noqa: Y015
+
+@_typing.final
+class Counter(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DELTA_FIELD_NUMBER: _builtins.int
+    QUIET_MEAN_FIELD_NUMBER: _builtins.int
+    QUIET_DEVIATION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    delta: _builtins.int
+    quiet_mean: _builtins.float
+    quiet_deviation: _builtins.float
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        delta: _builtins.int = ...,
+        quiet_mean: _builtins.float | None = ...,
+        quiet_deviation: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_quiet_deviation", b"_quiet_deviation", "_quiet_mean", b"_quiet_mean", "quiet_deviation", b"quiet_deviation", "quiet_mean", b"quiet_mean"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quiet_deviation", b"_quiet_deviation", "_quiet_mean", b"_quiet_mean", "delta", b"delta", "name", b"name", "quiet_deviation", b"quiet_deviation", "quiet_mean", b"quiet_mean"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__quiet_deviation: _TypeAlias = _typing.Literal["quiet_deviation"]  # noqa: Y015
+    _WhichOneofArgType__quiet_deviation: _TypeAlias = _typing.Literal["_quiet_deviation", b"_quiet_deviation"]  # noqa: Y015
+    _WhichOneofReturnType__quiet_mean: _TypeAlias = _typing.Literal["quiet_mean"]  # noqa: Y015
+    _WhichOneofArgType__quiet_mean: _TypeAlias = _typing.Literal["_quiet_mean", b"_quiet_mean"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quiet_deviation) -> _WhichOneofReturnType__quiet_deviation | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quiet_mean) -> _WhichOneofReturnType__quiet_mean | None: ...
+
+Global___Counter: _TypeAlias = Counter  # noqa: Y015
+
+@_typing.final
+class FlowDetail(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHOTS_FIELD_NUMBER: _builtins.int
+    COUNTERS_FIELD_NUMBER: _builtins.int
+    ELAPSED_MS_FIELD_NUMBER: _builtins.int
+    elapsed_ms: _builtins.float
+    @_builtins.property
+    def shots(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShotSeen]: ...
+    @_builtins.property
+    def counters(self) -> _containers.RepeatedCompositeFieldContainer[Global___Counter]: ...
+    def __init__(
+        self,
+        *,
+        shots: _abc.Iterable[Global___ShotSeen] | None = ...,
+        counters: _abc.Iterable[Global___Counter] | None = ...,
+        elapsed_ms: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "elapsed_ms", b"elapsed_ms", "shots", b"shots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FlowDetail: _TypeAlias = FlowDetail  # noqa: Y015
+
+@_typing.final
+class Listener(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    BACKLOG_FIELD_NUMBER: _builtins.int
+    DROPS_FIELD_NUMBER: _builtins.int
+    OURS_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    port: _builtins.int
+    queue: _builtins.int
+    backlog: _builtins.int
+    drops: _builtins.int
+    ours: _builtins.bool
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        port: _builtins.int = ...,
+        queue: _builtins.int | None = ...,
+        backlog: _builtins.int | None = ...,
+        drops: _builtins.int | None = ...,
+        ours: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_backlog", b"_backlog", "_drops", b"_drops", "_queue", b"_queue", "backlog", b"backlog", "drops", b"drops", "queue", b"queue"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_backlog", b"_backlog", "_drops", b"_drops", "_queue", b"_queue", "address", b"address", "backlog", b"backlog", "drops", b"drops", "ours", b"ours", "port", b"port", "queue", b"queue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__backlog: _TypeAlias = _typing.Literal["backlog"]  # noqa: Y015
+    _WhichOneofArgType__backlog: _TypeAlias = _typing.Literal["_backlog", b"_backlog"]  # noqa: Y015
+    _WhichOneofReturnType__drops: _TypeAlias = _typing.Literal["drops"]  # noqa: Y015
+    _WhichOneofArgType__drops: _TypeAlias = _typing.Literal["_drops", b"_drops"]  # noqa: Y015
+    _WhichOneofReturnType__queue: _TypeAlias = _typing.Literal["queue"]  # noqa: Y015
+    _WhichOneofArgType__queue: _TypeAlias = _typing.Literal["_queue", b"_queue"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__backlog) -> _WhichOneofReturnType__backlog | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__drops) -> _WhichOneofReturnType__drops | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__queue) -> _WhichOneofReturnType__queue | None: ...
+
+Global___Listener: _TypeAlias = Listener  # noqa: Y015
+
+@_typing.final
+class HalfOpen(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    LOCAL_ADDRESS_FIELD_NUMBER: _builtins.int
+    LOCAL_PORT_FIELD_NUMBER: _builtins.int
+    FIRST_MS_FIELD_NUMBER: _builtins.int
+    LAST_MS_FIELD_NUMBER: _builtins.int
+    RETRANSMITS_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    port: _builtins.int
+    local_address: _builtins.str
+    local_port: _builtins.int
+    first_ms: _builtins.float
+    last_ms: _builtins.float
+    retransmits: _builtins.int
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        port: _builtins.int = ...,
+        local_address: _builtins.str = ...,
+        local_port: _builtins.int = ...,
+        first_ms: _builtins.float = ...,
+        last_ms: _builtins.float = ...,
+        retransmits: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retransmits", b"_retransmits", "retransmits", b"retransmits"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retransmits", b"_retransmits", "address", b"address", "first_ms", b"first_ms", "last_ms", b"last_ms", "local_address", b"local_address", "local_port", b"local_port", "port", b"port", "retransmits", b"retransmits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__retransmits: _TypeAlias = _typing.Literal["retransmits"]  # noqa: Y015
+    _WhichOneofArgType__retransmits: _TypeAlias = _typing.Literal["_retransmits", b"_retransmits"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retransmits) -> _WhichOneofReturnType__retransmits | None: ...
+
+Global___HalfOpen: _TypeAlias = HalfOpen  # noqa: Y015
+
+@_typing.final
+class Connection(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    LOCAL_ADDRESS_FIELD_NUMBER: _builtins.int
+    LOCAL_PORT_FIELD_NUMBER: _builtins.int
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    RECEIVE_QUEUE_FIELD_NUMBER: _builtins.int
+    SEND_QUEUE_FIELD_NUMBER: _builtins.int
+    MSS_FIELD_NUMBER: _builtins.int
+    RETRANSMITS_FIELD_NUMBER: _builtins.int
+    BYTES_RECEIVED_FIELD_NUMBER: _builtins.int
+    state: _builtins.int
+    address: _builtins.str
+    port: _builtins.int
+    local_address: _builtins.str
+    local_port: _builtins.int
+    accepted: _builtins.bool
+    receive_queue: _builtins.int
+    send_queue: _builtins.int
+    mss: _builtins.int
+    retransmits: _builtins.int
+    bytes_received: _builtins.int
+    def __init__(
+        self,
+        *,
+        state: _builtins.int = ...,
+        address: _builtins.str = ...,
+        port: _builtins.int = ...,
+        local_address: _builtins.str = ...,
+        local_port: _builtins.int = ...,
+        accepted: _builtins.bool | None = ...,
+        receive_queue: _builtins.int | None = ...,
+        send_queue: _builtins.int | None = ...,
+        mss: _builtins.int | None = ...,
+        retransmits: _builtins.int | None = ...,
+        bytes_received: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accepted", b"_accepted", "_bytes_received", b"_bytes_received", "_mss", b"_mss", "_receive_queue", b"_receive_queue", "_retransmits", b"_retransmits", "_send_queue", b"_send_queue", "accepted", b"accepted", "bytes_received", b"bytes_received", "mss", b"mss", "receive_queue", b"receive_queue", "retransmits", b"retransmits", "send_queue", b"send_queue"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accepted", b"_accepted", "_bytes_received", b"_bytes_received", "_mss", b"_mss", "_receive_queue", b"_receive_queue", "_retransmits", b"_retransmits", "_send_queue", b"_send_queue", "accepted", b"accepted", "address", b"address", "bytes_received", b"bytes_received", "local_address", b"local_address", "local_port", b"local_port", "mss", b"mss", "port", b"port", "receive_queue", b"receive_queue", "retransmits", b"retransmits", "send_queue", b"send_queue", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__accepted: _TypeAlias = _typing.Literal["accepted"]  # noqa: Y015
+    _WhichOneofArgType__accepted: _TypeAlias = _typing.Literal["_accepted", b"_accepted"]  # noqa: Y015
+    _WhichOneofReturnType__bytes_received: _TypeAlias = _typing.Literal["bytes_received"]  # noqa: Y015
+    _WhichOneofArgType__bytes_received: _TypeAlias = _typing.Literal["_bytes_received", b"_bytes_received"]  # noqa: Y015
+    _WhichOneofReturnType__mss: _TypeAlias = _typing.Literal["mss"]  # noqa: Y015
+    _WhichOneofArgType__mss: _TypeAlias = _typing.Literal["_mss", b"_mss"]  # noqa: Y015
+    _WhichOneofReturnType__receive_queue: _TypeAlias = _typing.Literal["receive_queue"]  # noqa: Y015
+    _WhichOneofArgType__receive_queue: _TypeAlias = _typing.Literal["_receive_queue", b"_receive_queue"]  # noqa: Y015
+    _WhichOneofReturnType__retransmits: _TypeAlias = _typing.Literal["retransmits"]  # noqa: Y015
+    _WhichOneofArgType__retransmits: _TypeAlias = _typing.Literal["_retransmits", b"_retransmits"]  # noqa: Y015
+    _WhichOneofReturnType__send_queue: _TypeAlias = _typing.Literal["send_queue"]  # noqa: Y015
+    _WhichOneofArgType__send_queue: _TypeAlias = _typing.Literal["_send_queue", b"_send_queue"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__accepted) -> _WhichOneofReturnType__accepted | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bytes_received) -> _WhichOneofReturnType__bytes_received | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mss) -> _WhichOneofReturnType__mss | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__receive_queue) -> _WhichOneofReturnType__receive_queue | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retransmits) -> _WhichOneofReturnType__retransmits | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__send_queue) -> _WhichOneofReturnType__send_queue | None: ...
+
+Global___Connection: _TypeAlias = Connection  # noqa: Y015
+
+@_typing.final
+class Accepted(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_MS_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    LOCAL_ADDRESS_FIELD_NUMBER: _builtins.int
+    LOCAL_PORT_FIELD_NUMBER: _builtins.int
+    SYN_SOURCE_FIELD_NUMBER: _builtins.int
+    SYN_TTL_FIELD_NUMBER: _builtins.int
+    SYN_ID_FIELD_NUMBER: _builtins.int
+    SYN_DSCP_FIELD_NUMBER: _builtins.int
+    SYN_WINDOW_FIELD_NUMBER: _builtins.int
+    SYN_MSS_FIELD_NUMBER: _builtins.int
+    SYN_OPTIONS_FIELD_NUMBER: _builtins.int
+    ACK_TTL_FIELD_NUMBER: _builtins.int
+    VALID_FIELD_NUMBER: _builtins.int
+    RECEIVED_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    at_ms: _builtins.float
+    address: _builtins.str
+    port: _builtins.int
+    local_address: _builtins.str
+    local_port: _builtins.int
+    syn_source: _builtins.str
+    syn_ttl: _builtins.int
+    syn_id: _builtins.int
+    syn_dscp: _builtins.int
+    syn_window: _builtins.int
+    syn_mss: _builtins.int
+    ack_ttl: _builtins.int
+    valid: _builtins.bool
+    received: _builtins.int
+    end: _builtins.str
+    @_builtins.property
+    def syn_options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        at_ms: _builtins.float = ...,
+        address: _builtins.str = ...,
+        port: _builtins.int = ...,
+        local_address: _builtins.str = ...,
+        local_port: _builtins.int = ...,
+        syn_source: _builtins.str | None = ...,
+        syn_ttl: _builtins.int | None = ...,
+        syn_id: _builtins.int | None = ...,
+        syn_dscp: _builtins.int | None = ...,
+        syn_window: _builtins.int | None = ...,
+        syn_mss: _builtins.int | None = ...,
+        syn_options: _abc.Iterable[_builtins.str] | None = ...,
+        ack_ttl: _builtins.int | None = ...,
+        valid: _builtins.bool | None = ...,
+        received: _builtins.int = ...,
+        end: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ack_ttl", b"_ack_ttl", "_end", b"_end", "_syn_dscp", b"_syn_dscp", "_syn_id", b"_syn_id", "_syn_mss", b"_syn_mss", "_syn_source", b"_syn_source", "_syn_ttl", b"_syn_ttl", "_syn_window", b"_syn_window", "_valid", b"_valid", "ack_ttl", b"ack_ttl", "end", b"end", "syn_dscp", b"syn_dscp", "syn_id", b"syn_id", "syn_mss", b"syn_mss", "syn_source", b"syn_source", "syn_ttl", b"syn_ttl", "syn_window", b"syn_window", "valid", b"valid"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ack_ttl", b"_ack_ttl", "_end", b"_end", "_syn_dscp", b"_syn_dscp", "_syn_id", b"_syn_id", "_syn_mss", b"_syn_mss", "_syn_source", b"_syn_source", "_syn_ttl", b"_syn_ttl", "_syn_window", b"_syn_window", "_valid", b"_valid", "ack_ttl", b"ack_ttl", "address", b"address", "at_ms", b"at_ms", "end", b"end", "local_address", b"local_address", "local_port", b"local_port", "port", b"port", "received", b"received", "syn_dscp", b"syn_dscp", "syn_id", b"syn_id", "syn_mss", b"syn_mss", "syn_options", b"syn_options", "syn_source", b"syn_source", "syn_ttl", b"syn_ttl", "syn_window", b"syn_window", "valid", b"valid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__ack_ttl: _TypeAlias = _typing.Literal["ack_ttl"]  # noqa: Y015
+    _WhichOneofArgType__ack_ttl: _TypeAlias = _typing.Literal["_ack_ttl", b"_ack_ttl"]  # noqa: Y015
+    _WhichOneofReturnType__end: _TypeAlias = _typing.Literal["end"]  # noqa: Y015
+    _WhichOneofArgType__end: _TypeAlias = _typing.Literal["_end", b"_end"]  # noqa: Y015
+    _WhichOneofReturnType__syn_dscp: _TypeAlias = _typing.Literal["syn_dscp"]  # noqa: Y015
+    _WhichOneofArgType__syn_dscp: _TypeAlias = _typing.Literal["_syn_dscp", b"_syn_dscp"]  # noqa: Y015
+    _WhichOneofReturnType__syn_id: _TypeAlias = _typing.Literal["syn_id"]  # noqa: Y015
+    _WhichOneofArgType__syn_id: _TypeAlias = _typing.Literal["_syn_id", b"_syn_id"]  # noqa: Y015
+    _WhichOneofReturnType__syn_mss: _TypeAlias = _typing.Literal["syn_mss"]  # noqa: Y015
+    _WhichOneofArgType__syn_mss: _TypeAlias = _typing.Literal["_syn_mss", b"_syn_mss"]  # noqa: Y015
+    _WhichOneofReturnType__syn_source: _TypeAlias = _typing.Literal["syn_source"]  # noqa: Y015
+    _WhichOneofArgType__syn_source: _TypeAlias = _typing.Literal["_syn_source", b"_syn_source"]  # noqa: Y015
+    _WhichOneofReturnType__syn_ttl: _TypeAlias = _typing.Literal["syn_ttl"]  # noqa: Y015
+    _WhichOneofArgType__syn_ttl: _TypeAlias = _typing.Literal["_syn_ttl", b"_syn_ttl"]  # noqa: Y015
+    _WhichOneofReturnType__syn_window: _TypeAlias = _typing.Literal["syn_window"]  # noqa: Y015
+    _WhichOneofArgType__syn_window: _TypeAlias = _typing.Literal["_syn_window", b"_syn_window"]  # noqa: Y015
+    _WhichOneofReturnType__valid: _TypeAlias = _typing.Literal["valid"]  # noqa: Y015
+    _WhichOneofArgType__valid: _TypeAlias = _typing.Literal["_valid", b"_valid"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ack_ttl) -> _WhichOneofReturnType__ack_ttl | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__end) -> _WhichOneofReturnType__end | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__syn_dscp) -> _WhichOneofReturnType__syn_dscp | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__syn_id) -> _WhichOneofReturnType__syn_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__syn_mss) -> _WhichOneofReturnType__syn_mss | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__syn_source) -> _WhichOneofReturnType__syn_source | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__syn_ttl) -> _WhichOneofReturnType__syn_ttl | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__syn_window) -> _WhichOneofReturnType__syn_window | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__valid) -> _WhichOneofReturnType__valid | None: ...
+
+Global___Accepted: _TypeAlias = Accepted  # noqa: Y015
+
+@_typing.final
+class Datagram(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_MS_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    LOCAL_ADDRESS_FIELD_NUMBER: _builtins.int
+    LOCAL_PORT_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    DSCP_FIELD_NUMBER: _builtins.int
+    VALID_FIELD_NUMBER: _builtins.int
+    SHOT_FIELD_NUMBER: _builtins.int
+    REPLIED_FIELD_NUMBER: _builtins.int
+    SENT_FIELD_NUMBER: _builtins.int
+    ERRNO_FIELD_NUMBER: _builtins.int
+    at_ms: _builtins.float
+    address: _builtins.str
+    port: _builtins.int
+    local_address: _builtins.str
+    local_port: _builtins.int
+    size: _builtins.int
+    ttl: _builtins.int
+    dscp: _builtins.int
+    valid: _builtins.bool
+    shot: _builtins.int
+    replied: _builtins.bool
+    sent: _builtins.bool
+    errno: _builtins.str
+    def __init__(
+        self,
+        *,
+        at_ms: _builtins.float = ...,
+        address: _builtins.str = ...,
+        port: _builtins.int = ...,
+        local_address: _builtins.str | None = ...,
+        local_port: _builtins.int = ...,
+        size: _builtins.int | None = ...,
+        ttl: _builtins.int | None = ...,
+        dscp: _builtins.int | None = ...,
+        valid: _builtins.bool = ...,
+        shot: _builtins.int | None = ...,
+        replied: _builtins.bool | None = ...,
+        sent: _builtins.bool | None = ...,
+        errno: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dscp", b"_dscp", "_errno", b"_errno", "_local_address", b"_local_address", "_replied", b"_replied", "_sent", b"_sent", "_shot", b"_shot", "_size", b"_size", "_ttl", b"_ttl", "dscp", b"dscp", "errno", b"errno", "local_address", b"local_address", "replied", b"replied", "sent", b"sent", "shot", b"shot", "size", b"size", "ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dscp", b"_dscp", "_errno", b"_errno", "_local_address", b"_local_address", "_replied", b"_replied", "_sent", b"_sent", "_shot", b"_shot", "_size", b"_size", "_ttl", b"_ttl", "address", b"address", "at_ms", b"at_ms", "dscp", b"dscp", "errno", b"errno", "local_address", b"local_address", "local_port", b"local_port", "port", b"port", "replied", b"replied", "sent", b"sent", "shot", b"shot", "size", b"size", "ttl", b"ttl", "valid", b"valid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__dscp: _TypeAlias = _typing.Literal["dscp"]  # noqa: Y015
+    _WhichOneofArgType__dscp: _TypeAlias = _typing.Literal["_dscp", b"_dscp"]  # noqa: Y015
+    _WhichOneofReturnType__errno: _TypeAlias = _typing.Literal["errno"]  # noqa: Y015
+    _WhichOneofArgType__errno: _TypeAlias = _typing.Literal["_errno", b"_errno"]  # noqa: Y015
+    _WhichOneofReturnType__local_address: _TypeAlias = _typing.Literal["local_address"]  # noqa: Y015
+    _WhichOneofArgType__local_address: _TypeAlias = _typing.Literal["_local_address", b"_local_address"]  # noqa: Y015
+    _WhichOneofReturnType__replied: _TypeAlias = _typing.Literal["replied"]  # noqa: Y015
+    _WhichOneofArgType__replied: _TypeAlias = _typing.Literal["_replied", b"_replied"]  # noqa: Y015
+    _WhichOneofReturnType__sent: _TypeAlias = _typing.Literal["sent"]  # noqa: Y015
+    _WhichOneofArgType__sent: _TypeAlias = _typing.Literal["_sent", b"_sent"]  # noqa: Y015
+    _WhichOneofReturnType__shot: _TypeAlias = _typing.Literal["shot"]  # noqa: Y015
+    _WhichOneofArgType__shot: _TypeAlias = _typing.Literal["_shot", b"_shot"]  # noqa: Y015
+    _WhichOneofReturnType__size: _TypeAlias = _typing.Literal["size"]  # noqa: Y015
+    _WhichOneofArgType__size: _TypeAlias = _typing.Literal["_size", b"_size"]  # noqa: Y015
+    _WhichOneofReturnType__ttl: _TypeAlias = _typing.Literal["ttl"]  # noqa: Y015
+    _WhichOneofArgType__ttl: _TypeAlias = _typing.Literal["_ttl", b"_ttl"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dscp) -> _WhichOneofReturnType__dscp | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__errno) -> _WhichOneofReturnType__errno | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__local_address) -> _WhichOneofReturnType__local_address | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replied) -> _WhichOneofReturnType__replied | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sent) -> _WhichOneofReturnType__sent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__shot) -> _WhichOneofReturnType__shot | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size) -> _WhichOneofReturnType__size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ttl) -> _WhichOneofReturnType__ttl | None: ...
+
+Global___Datagram: _TypeAlias = Datagram  # noqa: Y015
+
+@_typing.final
+class PacketSeen(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSPORT_FIELD_NUMBER: _builtins.int
+    OUTGOING_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    LOCAL_ADDRESS_FIELD_NUMBER: _builtins.int
+    LOCAL_PORT_FIELD_NUMBER: _builtins.int
+    FLAGS_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    FIRST_MS_FIELD_NUMBER: _builtins.int
+    MSS_FIELD_NUMBER: _builtins.int
+    transport: Global___Transport.ValueType
+    outgoing: _builtins.bool
+    address: _builtins.str
+    port: _builtins.int
+    local_address: _builtins.str
+    local_port: _builtins.int
+    flags: _builtins.str
+    ttl: _builtins.int
+    count: _builtins.int
+    first_ms: _builtins.float
+    mss: _builtins.int
+    def __init__(
+        self,
+        *,
+        transport: Global___Transport.ValueType = ...,
+        outgoing: _builtins.bool = ...,
+        address: _builtins.str = ...,
+        port: _builtins.int | None = ...,
+        local_address: _builtins.str = ...,
+        local_port: _builtins.int | None = ...,
+        flags: _builtins.str = ...,
+        ttl: _builtins.int | None = ...,
+        count: _builtins.int = ...,
+        first_ms: _builtins.float = ...,
+        mss: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_local_port", b"_local_port", "_mss", b"_mss", "_port", b"_port", "_ttl", b"_ttl", "local_port", b"local_port", "mss", b"mss", "port", b"port", "ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_local_port", b"_local_port", "_mss", b"_mss", "_port", b"_port", "_ttl", b"_ttl", "address", b"address", "count", b"count", "first_ms", b"first_ms", "flags", b"flags", "local_address", b"local_address", "local_port", b"local_port", "mss", b"mss", "outgoing", b"outgoing", "port", b"port", "transport", b"transport", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__local_port: _TypeAlias = _typing.Literal["local_port"]  # noqa: Y015
+    _WhichOneofArgType__local_port: _TypeAlias = _typing.Literal["_local_port", b"_local_port"]  # noqa: Y015
+    _WhichOneofReturnType__mss: _TypeAlias = _typing.Literal["mss"]  # noqa: Y015
+    _WhichOneofArgType__mss: _TypeAlias = _typing.Literal["_mss", b"_mss"]  # noqa: Y015
+    _WhichOneofReturnType__port: _TypeAlias = _typing.Literal["port"]  # noqa: Y015
+    _WhichOneofArgType__port: _TypeAlias = _typing.Literal["_port", b"_port"]  # noqa: Y015
+    _WhichOneofReturnType__ttl: _TypeAlias = _typing.Literal["ttl"]  # noqa: Y015
+    _WhichOneofArgType__ttl: _TypeAlias = _typing.Literal["_ttl", b"_ttl"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__local_port) -> _WhichOneofReturnType__local_port | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mss) -> _WhichOneofReturnType__mss | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__port) -> _WhichOneofReturnType__port | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ttl) -> _WhichOneofReturnType__ttl | None: ...
+
+Global___PacketSeen: _TypeAlias = PacketSeen  # noqa: Y015
+
+@_typing.final
+class WatchDetail(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOOK_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    QUIET_MS_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    LISTENERS_FIELD_NUMBER: _builtins.int
+    LISTEN_FAILURE_FIELD_NUMBER: _builtins.int
+    SURROGATE_PORT_FIELD_NUMBER: _builtins.int
+    COUNTERS_FIELD_NUMBER: _builtins.int
+    HALF_OPEN_FIELD_NUMBER: _builtins.int
+    CONNECTIONS_FIELD_NUMBER: _builtins.int
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    DATAGRAMS_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    PACKETS_FIELD_NUMBER: _builtins.int
+    CONNTRACK_FIELD_NUMBER: _builtins.int
+    CONNTRACK_MOST_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    BLIND_FIELD_NUMBER: _builtins.int
+    look: _builtins.int
+    at_ms: _builtins.float
+    quiet_ms: _builtins.float
+    agent: _builtins.str
+    surrogate_port: _builtins.int
+    conntrack: _builtins.int
+    conntrack_most: _builtins.int
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def listeners(self) -> _containers.RepeatedCompositeFieldContainer[Global___Listener]: ...
+    @_builtins.property
+    def listen_failure(self) -> Global___Failure: ...
+    @_builtins.property
+    def counters(self) -> _containers.RepeatedCompositeFieldContainer[Global___Counter]: ...
+    @_builtins.property
+    def half_open(self) -> _containers.RepeatedCompositeFieldContainer[Global___HalfOpen]: ...
+    @_builtins.property
+    def connections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Connection]: ...
+    @_builtins.property
+    def accepted(self) -> _containers.RepeatedCompositeFieldContainer[Global___Accepted]: ...
+    @_builtins.property
+    def datagrams(self) -> _containers.RepeatedCompositeFieldContainer[Global___Datagram]: ...
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___IcmpError]: ...
+    @_builtins.property
+    def packets(self) -> _containers.RepeatedCompositeFieldContainer[Global___PacketSeen]: ...
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def blind(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        look: _builtins.int = ...,
+        at_ms: _builtins.float = ...,
+        quiet_ms: _builtins.float = ...,
+        agent: _builtins.str = ...,
+        addresses: _abc.Iterable[_builtins.str] | None = ...,
+        listeners: _abc.Iterable[Global___Listener] | None = ...,
+        listen_failure: Global___Failure | None = ...,
+        surrogate_port: _builtins.int | None = ...,
+        counters: _abc.Iterable[Global___Counter] | None = ...,
+        half_open: _abc.Iterable[Global___HalfOpen] | None = ...,
+        connections: _abc.Iterable[Global___Connection] | None = ...,
+        accepted: _abc.Iterable[Global___Accepted] | None = ...,
+        datagrams: _abc.Iterable[Global___Datagram] | None = ...,
+        errors: _abc.Iterable[Global___IcmpError] | None = ...,
+        packets: _abc.Iterable[Global___PacketSeen] | None = ...,
+        conntrack: _builtins.int | None = ...,
+        conntrack_most: _builtins.int | None = ...,
+        problems: _abc.Iterable[_builtins.str] | None = ...,
+        blind: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_conntrack", b"_conntrack", "_conntrack_most", b"_conntrack_most", "_surrogate_port", b"_surrogate_port", "conntrack", b"conntrack", "conntrack_most", b"conntrack_most", "listen_failure", b"listen_failure", "surrogate_port", b"surrogate_port"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conntrack", b"_conntrack", "_conntrack_most", b"_conntrack_most", "_surrogate_port", b"_surrogate_port", "accepted", b"accepted", "addresses", b"addresses", "agent", b"agent", "at_ms", b"at_ms", "blind", b"blind", "connections", b"connections", "conntrack", b"conntrack", "conntrack_most", b"conntrack_most", "counters", b"counters", "datagrams", b"datagrams", "errors", b"errors", "half_open", b"half_open", "listen_failure", b"listen_failure", "listeners", b"listeners", "look", b"look", "packets", b"packets", "problems", b"problems", "quiet_ms", b"quiet_ms", "surrogate_port", b"surrogate_port"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__conntrack: _TypeAlias = _typing.Literal["conntrack"]  # noqa: Y015
+    _WhichOneofArgType__conntrack: _TypeAlias = _typing.Literal["_conntrack", b"_conntrack"]  # noqa: Y015
+    _WhichOneofReturnType__conntrack_most: _TypeAlias = _typing.Literal["conntrack_most"]  # noqa: Y015
+    _WhichOneofArgType__conntrack_most: _TypeAlias = _typing.Literal["_conntrack_most", b"_conntrack_most"]  # noqa: Y015
+    _WhichOneofReturnType__surrogate_port: _TypeAlias = _typing.Literal["surrogate_port"]  # noqa: Y015
+    _WhichOneofArgType__surrogate_port: _TypeAlias = _typing.Literal["_surrogate_port", b"_surrogate_port"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__conntrack) -> _WhichOneofReturnType__conntrack | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__conntrack_most) -> _WhichOneofReturnType__conntrack_most | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__surrogate_port) -> _WhichOneofReturnType__surrogate_port | None: ...
+
+Global___WatchDetail: _TypeAlias = WatchDetail  # noqa: Y015
+
+@_typing.final
+class HopAnswer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    RTT_MS_FIELD_NUMBER: _builtins.int
+    ICMP_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    QUOTED_SOURCE_FIELD_NUMBER: _builtins.int
+    QUOTED_PORT_FIELD_NUMBER: _builtins.int
+    MTU_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    rtt_ms: _builtins.float
+    ttl: _builtins.int
+    quoted_source: _builtins.str
+    quoted_port: _builtins.int
+    mtu: _builtins.int
+    @_builtins.property
+    def icmp(self) -> Global___IcmpError: ...
+    def __init__(
+        self,
+        *,
+        address: _builtins.str | None = ...,
+        rtt_ms: _builtins.float | None = ...,
+        icmp: Global___IcmpError | None = ...,
+        ttl: _builtins.int | None = ...,
+        quoted_source: _builtins.str | None = ...,
+        quoted_port: _builtins.int | None = ...,
+        mtu: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_mtu", b"_mtu", "_quoted_port", b"_quoted_port", "_quoted_source", b"_quoted_source", "_rtt_ms", b"_rtt_ms", "_ttl", b"_ttl", "address", b"address", "icmp", b"icmp", "mtu", b"mtu", "quoted_port", b"quoted_port", "quoted_source", b"quoted_source", "rtt_ms", b"rtt_ms", "ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_mtu", b"_mtu", "_quoted_port", b"_quoted_port", "_quoted_source", b"_quoted_source", "_rtt_ms", b"_rtt_ms", "_ttl", b"_ttl", "address", b"address", "icmp", b"icmp", "mtu", b"mtu", "quoted_port", b"quoted_port", "quoted_source", b"quoted_source", "rtt_ms", b"rtt_ms", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__address: _TypeAlias = _typing.Literal["address"]  # noqa: Y015
+    _WhichOneofArgType__address: _TypeAlias = _typing.Literal["_address", b"_address"]  # noqa: Y015
+    _WhichOneofReturnType__mtu: _TypeAlias = _typing.Literal["mtu"]  # noqa: Y015
+    _WhichOneofArgType__mtu: _TypeAlias = _typing.Literal["_mtu", b"_mtu"]  # noqa: Y015
+    _WhichOneofReturnType__quoted_port: _TypeAlias = _typing.Literal["quoted_port"]  # noqa: Y015
+    _WhichOneofArgType__quoted_port: _TypeAlias = _typing.Literal["_quoted_port", b"_quoted_port"]  # noqa: Y015
+    _WhichOneofReturnType__quoted_source: _TypeAlias = _typing.Literal["quoted_source"]  # noqa: Y015
+    _WhichOneofArgType__quoted_source: _TypeAlias = _typing.Literal["_quoted_source", b"_quoted_source"]  # noqa: Y015
+    _WhichOneofReturnType__rtt_ms: _TypeAlias = _typing.Literal["rtt_ms"]  # noqa: Y015
+    _WhichOneofArgType__rtt_ms: _TypeAlias = _typing.Literal["_rtt_ms", b"_rtt_ms"]  # noqa: Y015
+    _WhichOneofReturnType__ttl: _TypeAlias = _typing.Literal["ttl"]  # noqa: Y015
+    _WhichOneofArgType__ttl: _TypeAlias = _typing.Literal["_ttl", b"_ttl"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__address) -> _WhichOneofReturnType__address | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mtu) -> _WhichOneofReturnType__mtu | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quoted_port) -> _WhichOneofReturnType__quoted_port | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quoted_source) -> _WhichOneofReturnType__quoted_source | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rtt_ms) -> _WhichOneofReturnType__rtt_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ttl) -> _WhichOneofReturnType__ttl | None: ...
+
+Global___HopAnswer: _TypeAlias = HopAnswer  # noqa: Y015
+
+@_typing.final
+class TraceHop(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOP_FIELD_NUMBER: _builtins.int
+    SENT_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    hop: _builtins.int
+    sent: _builtins.int
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___HopAnswer]: ...
+    def __init__(
+        self,
+        *,
+        hop: _builtins.int = ...,
+        sent: _builtins.int = ...,
+        answers: _abc.Iterable[Global___HopAnswer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "hop", b"hop", "sent", b"sent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TraceHop: _TypeAlias = TraceHop  # noqa: Y015
+
+@_typing.final
+class TraceDetail(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSPORT_FIELD_NUMBER: _builtins.int
+    HOPS_FIELD_NUMBER: _builtins.int
+    REACHED_FIELD_NUMBER: _builtins.int
+    DISTANCE_FIELD_NUMBER: _builtins.int
+    REWRITTEN_AT_FIELD_NUMBER: _builtins.int
+    LOCAL_ADDRESS_FIELD_NUMBER: _builtins.int
+    LOCAL_PORT_FIELD_NUMBER: _builtins.int
+    transport: Global___Transport.ValueType
+    reached: _builtins.bool
+    distance: _builtins.int
+    rewritten_at: _builtins.int
+    local_address: _builtins.str
+    local_port: _builtins.int
+    @_builtins.property
+    def hops(self) -> _containers.RepeatedCompositeFieldContainer[Global___TraceHop]: ...
+    def __init__(
+        self,
+        *,
+        transport: Global___Transport.ValueType = ...,
+        hops: _abc.Iterable[Global___TraceHop] | None = ...,
+        reached: _builtins.bool = ...,
+        distance: _builtins.int | None = ...,
+        rewritten_at: _builtins.int | None = ...,
+        local_address: _builtins.str | None = ...,
+        local_port: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_distance", b"_distance", "_local_address", b"_local_address", "_local_port", b"_local_port", "_rewritten_at", b"_rewritten_at", "distance", b"distance", "local_address", b"local_address", "local_port", b"local_port", "rewritten_at", b"rewritten_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance", b"_distance", "_local_address", b"_local_address", "_local_port", b"_local_port", "_rewritten_at", b"_rewritten_at", "distance", b"distance", "hops", b"hops", "local_address", b"local_address", "local_port", b"local_port", "reached", b"reached", "rewritten_at", b"rewritten_at", "transport", b"transport"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__distance: _TypeAlias = _typing.Literal["distance"]  # noqa: Y015
+    _WhichOneofArgType__distance: _TypeAlias = _typing.Literal["_distance", b"_distance"]  # noqa: Y015
+    _WhichOneofReturnType__local_address: _TypeAlias = _typing.Literal["local_address"]  # noqa: Y015
+    _WhichOneofArgType__local_address: _TypeAlias = _typing.Literal["_local_address", b"_local_address"]  # noqa: Y015
+    _WhichOneofReturnType__local_port: _TypeAlias = _typing.Literal["local_port"]  # noqa: Y015
+    _WhichOneofArgType__local_port: _TypeAlias = _typing.Literal["_local_port", b"_local_port"]  # noqa: Y015
+    _WhichOneofReturnType__rewritten_at: _TypeAlias = _typing.Literal["rewritten_at"]  # noqa: Y015
+    _WhichOneofArgType__rewritten_at: _TypeAlias = _typing.Literal["_rewritten_at", b"_rewritten_at"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__distance) -> _WhichOneofReturnType__distance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__local_address) -> _WhichOneofReturnType__local_address | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__local_port) -> _WhichOneofReturnType__local_port | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rewritten_at) -> _WhichOneofReturnType__rewritten_at | None: ...
+
+Global___TraceDetail: _TypeAlias = TraceDetail  # noqa: Y015
+
+@_typing.final
+class MtuDetail(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MTU_FIELD_NUMBER: _builtins.int
+    FAILING_FIELD_NUMBER: _builtins.int
+    TOLD_FIELD_NUMBER: _builtins.int
+    TOLD_BY_FIELD_NUMBER: _builtins.int
+    INTERFACE_MTU_FIELD_NUMBER: _builtins.int
+    BLACK_HOLE_FIELD_NUMBER: _builtins.int
+    FRAGMENTS_PASS_FIELD_NUMBER: _builtins.int
+    mtu: _builtins.int
+    failing: _builtins.int
+    told: _builtins.int
+    told_by: _builtins.str
+    interface_mtu: _builtins.int
+    black_hole: _builtins.bool
+    fragments_pass: _builtins.bool
+    def __init__(
+        self,
+        *,
+        mtu: _builtins.int | None = ...,
+        failing: _builtins.int | None = ...,
+        told: _builtins.int | None = ...,
+        told_by: _builtins.str | None = ...,
+        interface_mtu: _builtins.int | None = ...,
+        black_hole: _builtins.bool | None = ...,
+        fragments_pass: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_black_hole", b"_black_hole", "_failing", b"_failing", "_fragments_pass", b"_fragments_pass", "_interface_mtu", b"_interface_mtu", "_mtu", b"_mtu", "_told", b"_told", "_told_by", b"_told_by", "black_hole", b"black_hole", "failing", b"failing", "fragments_pass", b"fragments_pass", "interface_mtu", b"interface_mtu", "mtu", b"mtu", "told", b"told", "told_by", b"told_by"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_black_hole", b"_black_hole", "_failing", b"_failing", "_fragments_pass", b"_fragments_pass", "_interface_mtu", b"_interface_mtu", "_mtu", b"_mtu", "_told", b"_told", "_told_by", b"_told_by", "black_hole", b"black_hole", "failing", b"failing", "fragments_pass", b"fragments_pass", "interface_mtu", b"interface_mtu", "mtu", b"mtu", "told", b"told", "told_by", b"told_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__black_hole: _TypeAlias = _typing.Literal["black_hole"]  # noqa: Y015
+    _WhichOneofArgType__black_hole: _TypeAlias = _typing.Literal["_black_hole", b"_black_hole"]  # noqa: Y015
+    _WhichOneofReturnType__failing: _TypeAlias = _typing.Literal["failing"]  # noqa: Y015
+    _WhichOneofArgType__failing: _TypeAlias = _typing.Literal["_failing", b"_failing"]  # noqa: Y015
+    _WhichOneofReturnType__fragments_pass: _TypeAlias = _typing.Literal["fragments_pass"]  # noqa: Y015
+    _WhichOneofArgType__fragments_pass: _TypeAlias = _typing.Literal["_fragments_pass", b"_fragments_pass"]  # noqa: Y015
+    _WhichOneofReturnType__interface_mtu: _TypeAlias = _typing.Literal["interface_mtu"]  # noqa: Y015
+    _WhichOneofArgType__interface_mtu: _TypeAlias = _typing.Literal["_interface_mtu", b"_interface_mtu"]  # noqa: Y015
+    _WhichOneofReturnType__mtu: _TypeAlias = _typing.Literal["mtu"]  # noqa: Y015
+    _WhichOneofArgType__mtu: _TypeAlias = _typing.Literal["_mtu", b"_mtu"]  # noqa: Y015
+    _WhichOneofReturnType__told: _TypeAlias = _typing.Literal["told"]  # noqa: Y015
+    _WhichOneofArgType__told: _TypeAlias = _typing.Literal["_told", b"_told"]  # noqa: Y015
+    _WhichOneofReturnType__told_by: _TypeAlias = _typing.Literal["told_by"]  # noqa: Y015
+    _WhichOneofArgType__told_by: _TypeAlias = _typing.Literal["_told_by", b"_told_by"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__black_hole) -> _WhichOneofReturnType__black_hole | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__failing) -> _WhichOneofReturnType__failing | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fragments_pass) -> _WhichOneofReturnType__fragments_pass | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__interface_mtu) -> _WhichOneofReturnType__interface_mtu | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mtu) -> _WhichOneofReturnType__mtu | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__told) -> _WhichOneofReturnType__told | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__told_by) -> _WhichOneofReturnType__told_by | None: ...
+
+Global___MtuDetail: _TypeAlias = MtuDetail  # noqa: Y015
+
+@_typing.final
 class Measurement(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2295,6 +3528,10 @@ class Measurement(_message.Message):
     DNS_FIELD_NUMBER: _builtins.int
     TLS_FIELD_NUMBER: _builtins.int
     HTTP_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
+    MTU_FIELD_NUMBER: _builtins.int
+    FLOW_FIELD_NUMBER: _builtins.int
+    WATCH_FIELD_NUMBER: _builtins.int
     LOG_FIELD_NUMBER: _builtins.int
     kind: Global___Kind.ValueType
     target_index: _builtins.int
@@ -2320,6 +3557,14 @@ class Measurement(_message.Message):
     @_builtins.property
     def http(self) -> Global___HttpDetail: ...
     @_builtins.property
+    def trace(self) -> Global___TraceDetail: ...
+    @_builtins.property
+    def mtu(self) -> Global___MtuDetail: ...
+    @_builtins.property
+    def flow(self) -> Global___FlowDetail: ...
+    @_builtins.property
+    def watch(self) -> Global___WatchDetail: ...
+    @_builtins.property
     def log(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
@@ -2339,11 +3584,15 @@ class Measurement(_message.Message):
         dns: Global___DnsDetail | None = ...,
         tls: Global___TlsDetail | None = ...,
         http: Global___HttpDetail | None = ...,
+        trace: Global___TraceDetail | None = ...,
+        mtu: Global___MtuDetail | None = ...,
+        flow: Global___FlowDetail | None = ...,
+        watch: Global___WatchDetail | None = ...,
         log: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_failure", b"_failure", "_port", b"_port", "address", b"address", "detail", b"detail", "dns", b"dns", "failure", b"failure", "http", b"http", "icmp", b"icmp", "port", b"port", "tcp", b"tcp", "tls", b"tls", "udp", b"udp"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_failure", b"_failure", "_port", b"_port", "address", b"address", "detail", b"detail", "dns", b"dns", "failure", b"failure", "flow", b"flow", "http", b"http", "icmp", b"icmp", "mtu", b"mtu", "port", b"port", "tcp", b"tcp", "tls", b"tls", "trace", b"trace", "udp", b"udp", "watch", b"watch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_failure", b"_failure", "_port", b"_port", "address", b"address", "detail", b"detail", "dns", b"dns", "failure", b"failure", "http", b"http", "icmp", b"icmp", "kind", b"kind", "log", b"log", "outcome", b"outcome", "port", b"port", "samples", b"samples", "started_ns", b"started_ns", "target", b"target", "target_index", b"target_index", "tcp", b"tcp", "tls", b"tls", "udp", b"udp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_failure", b"_failure", "_port", b"_port", "address", b"address", "detail", b"detail", "dns", b"dns", "failure", b"failure", "flow", b"flow", "http", b"http", "icmp", b"icmp", "kind", b"kind", "log", b"log", "mtu", b"mtu", "outcome", b"outcome", "port", b"port", "samples", b"samples", "started_ns", b"started_ns", "target", b"target", "target_index", b"target_index", "tcp", b"tcp", "tls", b"tls", "trace", b"trace", "udp", b"udp", "watch", b"watch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__address: _TypeAlias = _typing.Literal["address"]  # noqa: Y015
     _WhichOneofArgType__address: _TypeAlias = _typing.Literal["_address", b"_address"]  # noqa: Y015
@@ -2351,7 +3600,7 @@ class Measurement(_message.Message):
     _WhichOneofArgType__failure: _TypeAlias = _typing.Literal["_failure", b"_failure"]  # noqa: Y015
     _WhichOneofReturnType__port: _TypeAlias = _typing.Literal["port"]  # noqa: Y015
     _WhichOneofArgType__port: _TypeAlias = _typing.Literal["_port", b"_port"]  # noqa: Y015
-    _WhichOneofReturnType_detail: _TypeAlias = _typing.Literal["icmp", "tcp", "udp", "dns", "tls", "http"]  # noqa: Y015
+    _WhichOneofReturnType_detail: _TypeAlias = _typing.Literal["icmp", "tcp", "udp", "dns", "tls", "http", "trace", "mtu", "flow", "watch"]  # noqa: Y015
     _WhichOneofArgType_detail: _TypeAlias = _typing.Literal["detail", b"detail"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__address) -> _WhichOneofReturnType__address | None: ...

@@ -88,6 +88,8 @@ _FIELD: dict[tuple[str, str] | str, Check] = {
     "edns_size": integer(0, 65_535),
     "info_code": integer(0, 65_535),
     "serial": integer(0, (1 << 32) - 1),
+    ("Shot", "port"): integer(0, 65_535),  # 0: the target's
+    "source_port": integer(0, 65_535),
     ("HttpSpec", "follow"): integer(0, 20),
     "protocol": integer(1, 1 << 31),
     "min_protocol": integer(1, 1 << 31),

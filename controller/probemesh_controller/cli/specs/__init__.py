@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.escape import escape
 from probemesh_shared.expectations import of_kind
-from probemesh_shared.model import LadderSpec, Options, Spec, Target
+from probemesh_shared.model import LadderSpec, MtuSpec, Options, Spec, Target, TraceSpec
 from probemesh_shared.names import did_you_mean
 from probemesh_shared.targets import check_family, count_ports
 from probemesh_shared.words import Family, Kind
@@ -240,6 +240,12 @@ def _spec(kind: Kind, asked: Asked, options: Options) -> Spec:
             return asked.tls.trusting(asked.http.spec(options, asked.tls.sni))
         case Kind.LADDER:
             return LadderSpec(options)
+        case Kind.TRACE:
+            return TraceSpec(options)
+        case Kind.MTU:
+            return MtuSpec(options)
+        case Kind.FLOW | Kind.WATCH:
+            raise InvalidRequest(f"{kind} is a part of a diagnosis", "see: meshctl diagnose --help")
 
 
 __all__ = [
