@@ -38,6 +38,7 @@ class Asked(IntFlag):
     OTHER_PORT = 2
 
 
+PLAIN: Final = Asked(0)
 _KNOWN: Final = int(Asked.LARGE | Asked.OTHER_PORT)
 
 
@@ -48,7 +49,7 @@ class Request:
     token: bytes
     shot: int = 0
     length: int = LEAST
-    asked: Asked = Asked(0)
+    asked: Asked = PLAIN
     delay_ms: int = 0
 
 
