@@ -95,10 +95,13 @@ class Step:
 class Round:
     """Steps that run at the same time; all watches are looked at afterwards, ``settle_ms`` later. Counters
     of a host are for one burst at a time: steps whose evidence is a counter stand alone in their
-    direction. ``thirds`` are agents whose watch has to be armed for it."""
+    direction. ``thirds`` are agents whose watch has to be armed for it. ``quiet_ms``: both ends send
+    nothing for us that long before the steps begin, so that their watches know what their counters do by
+    themselves (time that was quiet already counts)."""
 
     steps: tuple[Step, ...]
     settle_ms: float = 0.0
+    quiet_ms: float = 0.0
     thirds: tuple[str, ...] = ()
 
 

@@ -1,0 +1,179 @@
+"""What it all means: findings, verdicts and what was excluded, from the case alone. Pure."""
+
+from collections.abc import Iterable, Iterator
+
+from probemesh_shared.model import Diagnosis, DirectionVerdict, Evidence, Finding, Place, Scope
+from probemesh_shared.words import Confidence, Outcome, Verdict
+
+from probemesh_controller.pair.assess import Assessed, assess
+from probemesh_controller.pair.case import Case
+from probemesh_controller.pair.causes import FLOW, HARMLESS, NO_FAULT, OF_SERVICE, Cause, Told
+from probemesh_controller.pair.judge import Excluded, Judgement
+from probemesh_controller.pair.plan import packets_sent
+from probemesh_controller.pair.signs import Notes
+from probemesh_controller.pair.view import View
+
+
+def conclude(case: Case) -> Diagnosis:
+    """The same findings for the same case, on any day."""
+    notes = Notes()
+    forward, reverse = assess(case, notes)
+    asked = case.asked
+    return Diagnosis(
+        source=asked.source,
+        target=asked.target,
+        transport=asked.transport,
+        port=asked.port,
+        reverse_port=asked.reverse_port,
+        started_ns=case.started_ns,
+        forward=_direction(forward),
+        reverse=_direction(reverse),
+        findings=(*_findings(forward, notes), *_findings(reverse, notes)),
+        excluded=tuple(dict.fromkeys((*_excluded(forward, notes), *_excluded(reverse, notes)))),
+        packets=packets_sent(case),
+        elapsed_s=case.elapsed_s,
+        missing=_missing(case),
+    )
+
+
+# --- one direction ----------------------------------------------------------------------------------------
+
+
+def _direction(side: Assessed) -> DirectionVerdict:
+    flow = side.judgements.get(FLOW)
+    outcome = outcome_of(side.view)
+    if flow is None:
+        return DirectionVerdict(outcome=outcome)
+    judgement = _that_matters(flow, side)
+    verdict = Verdict.REACHABLE if judgement.verdict in HARMLESS else judgement.verdict
+    path, service = _apart(judgement, verdict)
+    return DirectionVerdict(
+        outcome=outcome,
+        path_verdict=path,
+        service_verdict=service,
+        verdict=verdict,
+        confidence=judgement.confidence,
+        alternatives=judgement.verdicts if verdict is Verdict.UNDETERMINED else (),
+    )
+
+
+def _that_matters(flow: Judgement, side: Assessed) -> Judgement:
+    """The flow's own, unless it is fine and another question found what breaks something: then the one that
+    is surest of it."""
+    if flow.verdict is not Verdict.REACHABLE:
+        return flow
+    faults = [
+        one
+        for one in side.judgements.values()
+        if one.question != FLOW and one.verdict not in HARMLESS and one.verdict is not Verdict.UNDETERMINED
+    ]
+    rank = list(Confidence)
+    return min(faults, key=lambda one: (rank.index(one.confidence), one.question), default=flow)
+
+
+def _apart(judgement: Judgement, verdict: Verdict) -> tuple[Verdict | None, Verdict | None]:
+    """``path_verdict`` and ``service_verdict``."""
+    if verdict in OF_SERVICE:
+        return Verdict.REACHABLE, verdict
+    if verdict is Verdict.UNDETERMINED and judgement.verdicts and set(judgement.verdicts) <= OF_SERVICE:
+        return Verdict.REACHABLE, Verdict.UNDETERMINED
+    if verdict in NO_FAULT:
+        return None, None
+    return verdict, Verdict.REACHABLE if verdict is Verdict.REACHABLE else None
+
+
+def outcome_of(view: View) -> Outcome:
+    """How the flow's own shots ended: ``ok`` if any did, else the commonest."""
+    found = [
+        shot.outcome
+        for probed in view.probes_here("first:flow", "again:flow")
+        for shot in probed.shots
+        if shot.outcome is not Outcome.UNMEASURED
+    ]
+    if not found:
+        return Outcome.UNMEASURED
+    return Outcome.OK if Outcome.OK in found else max(found, key=found.count)
+
+
+# --- findings ---------------------------------------------------------------------------------------------
+
+
+def _findings(side: Assessed, notes: Notes) -> Iterator[Finding]:
+    for judgement in side.judgements.values():
+        if judgement.verdict is not Verdict.REACHABLE and judgement.left:
+            yield _finding(judgement, side, notes)
+
+
+def _finding(judgement: Judgement, side: Assessed, notes: Notes) -> Finding:
+    told = Told(side.view, side.signs)
+    causes = judgement.proven or judgement.left
+    one = judgement.verdict is not Verdict.UNDETERMINED
+    return Finding(
+        verdict=judgement.verdict,
+        scope=_scope(side.view),
+        confidence=judgement.confidence,
+        summary=causes[0].summary(told) if one else _either(judgement, told),
+        direction=side.view.direction,
+        place=_common(cause.place(told) for cause in causes),
+        evidence=tuple(_evidence(judgement, side, notes)),
+        alternatives=() if one else judgement.verdicts,
+        next_test=next((test for cause in causes if (test := cause.next_test(told))), None),
+    )
+
+
+def _scope(view: View) -> Scope:
+    return Scope((view.near_name,), (view.far_name,), view.transport.value, view.port)
+
+
+def _either(judgement: Judgement, told: Told) -> str:
+    view = told.view
+    words = " or ".join(verdict.value for verdict in judgement.verdicts)
+    return f"{view.near_name} → {view.far_name}, {view.flow_name}: {words}; what was seen does not tell which"
+
+
+def _common(places: Iterable[Place | None]) -> Place | None:
+    """The place that all name, where they name the same."""
+    found = set(places)
+    return found.pop() if len(found) == 1 else None
+
+
+def _evidence(judgement: Judgement, side: Assessed, notes: Notes) -> Iterator[Evidence]:
+    """Observations behind every known sign that a cause predicts which is left."""
+    given: dict[str, bool] = {}
+    for cause in judgement.proven or judgement.left:
+        for name in cause.predicts:
+            for identifier in side.signs[name].seen if side.signs.holds(name) is not None else ():
+                given[identifier] = True
+    for identifier in sorted(given, key=lambda one: int(one[1:])):
+        yield Evidence(identifier, given[identifier], notes.text(identifier))
+
+
+def _excluded(side: Assessed, notes: Notes) -> Iterator[tuple[Verdict, str]]:
+    """What was ruled out of the flow's causes, and by what; not what some other row still holds up."""
+    flow = side.judgements.get(FLOW)
+    if flow is None:
+        return
+    for one in flow.excluded:
+        if one.cause.verdict not in flow.verdicts and one.cause.verdict is not Verdict.REACHABLE:
+            yield one.cause.verdict, _why(one, notes)
+
+
+def _why(one: Excluded, notes: Notes) -> str:
+    texts = [notes.text(identifier) for sign in one.by for identifier in sign.seen]
+    return "; ".join(dict.fromkeys(texts)) or ", ".join(sign.name for sign in one.by)
+
+
+def _missing(case: Case) -> tuple[str, ...]:
+    """What could not be looked at."""
+    found = [f"{end.name}: {end.why_not}" for end in case.ends if end.why_not]
+    found += [f"{name} was lost on the way" for name in case.lost]
+    found += [
+        f"{done.step.sender}: {done.step.why}: {done.problem}"
+        for one in case.rounds
+        for done in one.steps
+        if done.problem
+    ]
+    return tuple(dict.fromkeys((*case.problems, *found)))
+
+
+__all__ = ["Cause", "conclude", "outcome_of"]

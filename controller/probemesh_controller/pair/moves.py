@@ -1,0 +1,51 @@
+"""Moves: what can be done to settle signs, each a row of data. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from probemesh_shared.model import FlowSpec, TraceSpec
+
+from probemesh_controller.pair.case import Round, Step
+from probemesh_controller.pair.signs import Signs
+from probemesh_controller.pair.view import View
+
+
+def _always(view: View, signs: Signs) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """``key`` is the purpose of the steps that ``build`` makes, or what stands before ``:`` in it
+    (``first:udp``). ``settles`` names the signs that become known by it, at best.
+
+    It is made ``times`` times at most for one address of a view, when a judgement is open to one of those
+    signs, and ``wants`` agrees. Of several moves that would do, the one with the least ``cost`` (about
+    seconds) is made. ``alone``: nothing else may run beside it, since what it is about are counters of a
+    host. ``build`` gives None where it cannot be done here; ids of steps are filled in by the planner."""
+
+    key: str
+    settles: frozenset[str]
+    build: Callable[[View, Signs], Round | None]
+    cost: float = 1.0
+    alone: bool = False
+    times: int = 1
+    wants: Callable[[View, Signs], bool] = _always
+
+    def made(self, view: View) -> int:
+        """How many rounds had steps of it, to the address that the view is about now."""
+        return len({one.number for one in view.probes() if is_of(one.step, self.key, view.address)})
+
+
+def is_of(step: Step, key: str, address: str | None) -> bool:
+    return step.purpose.partition(":")[0] == key and (step.address == address or step.to is None)
+
+
+def packets_of(step: Step) -> int:
+    """The most that the step can send, answers aside: what the limit is kept by."""
+    spec = step.spec
+    if isinstance(spec, FlowSpec):
+        return sum(3 if shot.send or shot.hold_ms else 1 for shot in spec.shots)
+    if isinstance(spec, TraceSpec):
+        return spec.options.count * (spec.max_hops - spec.first_hop + 1)
+    return 40

@@ -1,0 +1,92 @@
+"""The planner: what to send next, from what is still undecided. Pure.
+
+It stops (None) when nothing that it can send would change the answer, and at the limits. Every move is made a
+bounded number of times, so it ends in any case.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from probemesh_controller.pair.assess import Assessed, assess
+from probemesh_controller.pair.case import Case, Round, Step
+from probemesh_controller.pair.judge import Judgement
+from probemesh_controller.pair.moves import Move, packets_of
+from probemesh_controller.pair.registry import MOVES
+from probemesh_controller.pair.signs import Notes
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A move that would help one question of one direction."""
+
+    move: Move
+    round: Round
+
+
+def next_round(case: Case) -> Round | None:
+    """What to do now; ids of its steps are new. None: conclude."""
+    if case.elapsed_s >= case.asked.limits.seconds:
+        return None
+    options = [option for side in assess(case, Notes()) for option in _options(side)]
+    chosen = _chosen(options)
+    return _numbered(case, _within(case, chosen)) if chosen else None
+
+
+def _options(side: Assessed) -> Iterator[Option]:
+    for judgement in side.judgements.values():
+        option = _cheapest(side, judgement)
+        if option is not None:
+            yield option
+
+
+def _cheapest(side: Assessed, judgement: Judgement) -> Option | None:
+    """The cheapest move that would settle a sign on which the causes left differ."""
+    wanted = judgement.open_signs(side.signs)
+    for move in sorted(MOVES, key=lambda one: (one.cost, one.key)):
+        if not wanted & move.settles or move.made(side.view) >= move.times:
+            continue
+        if move.wants(side.view, side.signs) and (built := move.build(side.view, side.signs)):
+            return Option(move, built)
+    return None
+
+
+def _chosen(options: list[Option]) -> list[Round]:
+    """All that may run together; else the cheapest of those that must be alone."""
+    together = [option.round for option in options if not option.move.alone]
+    if together:
+        return together
+    alone = sorted(options, key=lambda option: (option.move.cost, option.move.key))
+    return [option.round for option in alone[:1]]
+
+
+def _within(case: Case, rounds: list[Round]) -> list[Round]:
+    """As many of them as the packets that are left allow."""
+    left = case.asked.limits.packets - packets_sent(case)
+    kept = []
+    for one in rounds:
+        left -= sum(packets_of(step) for step in one.steps)
+        if left < 0:
+            break
+        kept.append(one)
+    return kept
+
+
+def packets_sent(case: Case) -> int:
+    """An upper bound of what both ends sent so far."""
+    return sum(packets_of(done.step) for one in case.rounds for done in one.steps)
+
+
+def _numbered(case: Case, rounds: list[Round]) -> Round | None:
+    """One round of all, without the same step twice."""
+    if not rounds:
+        return None
+    first = sum(len(done.steps) for done in case.rounds) + 1
+    steps: list[Step] = []
+    for one in rounds:
+        steps.extend(step for step in one.steps if step not in steps)
+    return Round(
+        steps=tuple(replace(step, id=f"s{number}") for number, step in enumerate(steps, first)),
+        settle_ms=max(one.settle_ms for one in rounds),
+        quiet_ms=max(one.quiet_ms for one in rounds),
+        thirds=tuple(dict.fromkeys(name for one in rounds for name in one.thirds)),
+    )
