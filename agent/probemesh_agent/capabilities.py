@@ -2,7 +2,8 @@
 
 Words: ``kind:icmp``, ``ping:ping-socket`` (or ``raw-socket``, ``ping-program``), ``ipv4``, ``ipv6``,
 ``cap:net-raw``, ``expect`` (it judges expectations), ``http-ways`` (it follows redirects and goes by
-proxies). A capability that is missing means "not checked", never "broken".
+proxies), ``advertised`` (its addresses were configured). A capability that is missing means "not checked",
+never "broken".
 """
 
 import os
@@ -10,16 +11,17 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
-from probemesh_shared.session.frames import EXPECT, HTTP_WAYS
+from probemesh_shared.session.frames import ADVERTISED, EXPECT, HTTP_WAYS
 from probemesh_shared.words import Kind
 
 #: Bits of CapEff (linux/capability.h) that change what can be measured.
 _CAPABILITIES = {12: "net-admin", 13: "net-raw", 10: "net-bind-service"}
 
 
-def gather(kinds: Iterable[Kind]) -> frozenset[str]:
-    """Everything at once; opens and closes a few sockets, sends nothing."""
-    found = {f"kind:{kind}" for kind in kinds} | {EXPECT, HTTP_WAYS}
+def gather(kinds: Iterable[Kind], advertised: bool = False) -> frozenset[str]:
+    """Everything at once; opens and closes a few sockets, sends nothing. ``advertised``: the addresses in
+    hello are those of ``--advertise``."""
+    found = {f"kind:{kind}" for kind in kinds} | {EXPECT, HTTP_WAYS} | ({ADVERTISED} if advertised else set())
     if (method := ping_method()) is not None:
         found.add(f"ping:{method}")
     found |= {f"cap:{name}" for name in effective()}

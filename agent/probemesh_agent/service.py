@@ -85,7 +85,7 @@ class Service:
             self._clock, agent_policy(options.policy), source=check_source(options.source)
         )
         probes = all_probes()
-        self._capabilities = capabilities.gather(probes)
+        self._capabilities = capabilities.gather(probes, advertised=bool(options.advertise))
         self._runner = Runner(
             probes,
             self._network,

@@ -1,8 +1,8 @@
 """By which addresses one agent probes another. Pure.
 
 An address that the prober has too, or that two agents claim, says nothing about who would answer; it is
-used only where it was configured so on purpose. A hello does not say which addresses were: loopback ones
-must have been, as no agent gathers those by itself.
+used only where it was configured so on purpose. An agent that was told its addresses says so in its hello
+(``advertised``); loopback ones must have been, as no agent gathers those by itself.
 """
 
 import ipaddress
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from probemesh_shared import failures
 from probemesh_shared.failures import outcome_of
 from probemesh_shared.model import AgentInfo, Failure, Measurement, Options, Spec, Target
+from probemesh_shared.session.frames import ADVERTISED
 from probemesh_shared.words import FailureKind, Kind, Origin, Stage
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -35,11 +36,12 @@ def readable(addresses: Iterable[str]) -> tuple[str, ...]:
 
 def usable(prober: AgentInfo, target: AgentInfo, fleet: Iterable[AgentInfo]) -> tuple[str, ...]:
     """Addresses of ``target`` that mean ``target`` alone when ``prober`` dials them."""
+    configured = ADVERTISED in target.capabilities
     others = {address for a in (prober, *fleet) if a.id != target.id for address in readable(a.addresses)}
     return tuple(
         text
         for text in readable(target.addresses)
-        if text not in others or ipaddress.ip_address(text).is_loopback
+        if configured or text not in others or ipaddress.ip_address(text).is_loopback
     )
 
 

@@ -1,7 +1,7 @@
 """A mesh with ``self`` as one more vantage point."""
 
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 
 from probemesh_shared.errors import InvalidRequest, Unreachable
@@ -19,7 +19,7 @@ from probemesh_controller.api import (
     RunRequest,
     TokenRequest,
 )
-from probemesh_controller.merging import merge
+from probemesh_controller.merging import closing, merge
 from probemesh_controller.selfvantage import SELF, measure, pace, self_available
 
 _NO_MESH = "no mesh is configured here"
@@ -64,7 +64,7 @@ class CombinedMesh:
         to its end before the error is raised."""
         others = replace(request, agents=tuple(name for name in request.agents if name != SELF))
         with_self = SELF in request.agents
-        theirs = _nothing() if self._mesh is None or not others.agents else _closing(self._mesh.run(others))
+        theirs = _nothing() if self._mesh is None or not others.agents else closing(self._mesh.run(others))
         try:
             planned = await self._planned(theirs, others)
             yield _joined(planned, request)
@@ -125,14 +125,3 @@ async def _nothing() -> AsyncGenerator[RunEvent, None]:
     none: tuple[RunEvent, ...] = ()
     for event in none:
         yield event
-
-
-async def _closing(events: AsyncIterator[RunEvent]) -> AsyncGenerator[RunEvent, None]:
-    """Any iterator as a generator; closing it closes what is below."""
-    try:
-        async for event in events:
-            yield event
-    finally:
-        close = getattr(events, "aclose", None)
-        if close is not None:
-            await close()

@@ -1,7 +1,7 @@
-"""Several streams of events as one."""
+"""Streams of events: several as one, and any as one that can be closed."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -47,3 +47,14 @@ async def merge(*sources: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
         await asyncio.gather(*tasks, return_exceptions=True)
     if first_error is not None:
         raise first_error
+
+
+async def closing(items: AsyncIterator[T]) -> AsyncGenerator[T, None]:
+    """Any iterator as a generator; closing it closes what is below."""
+    try:
+        async for item in items:
+            yield item
+    finally:
+        close = getattr(items, "aclose", None)
+        if close is not None:
+            await close()

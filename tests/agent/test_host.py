@@ -42,6 +42,11 @@ def test_netlink_messages_that_are_cut_short_hold_nothing(cut: int) -> None:
     assert str(addresses.parse_address(whole[16:])) == "192.0.2.7"
 
 
+def test_an_agent_that_was_told_its_addresses_says_so() -> None:
+    assert "advertised" in capabilities.gather((), advertised=True)
+    assert "advertised" not in capabilities.gather(())
+
+
 def test_effective_capabilities(tmp_path: Path) -> None:
     status = tmp_path / "status"
     status.write_text("Name:\tx\nCapEff:\t0000000000002000\n")

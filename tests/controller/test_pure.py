@@ -19,6 +19,7 @@ from probemesh_shared.model import (
     TcpSpec,
     UdpSpec,
 )
+from probemesh_shared.session.frames import ADVERTISED
 from probemesh_shared.words import FailureKind, Kind
 
 
@@ -50,6 +51,12 @@ def test_only_addresses_that_mean_the_target_alone(
     other = agent("c", "192.168.1.5", "127.0.1.2")
     named = agent("b", *addresses)
     assert usable(prober, named, (prober, named, other)) == expected
+
+
+def test_an_address_that_was_configured_is_used_whoever_else_has_it() -> None:
+    prober, other = agent("a", "10.0.0.1"), agent("c", "192.168.1.5")
+    named = AgentInfo("b", addresses=("10.0.0.1", "192.168.1.5"), capabilities=(ADVERTISED,), id="id-b")
+    assert usable(prober, named, (prober, named, other)) == ("10.0.0.1", "192.168.1.5")
 
 
 def test_an_unknown_agent_is_not_addressable() -> None:

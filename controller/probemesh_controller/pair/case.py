@@ -56,7 +56,7 @@ class End:
     """One agent of a case. ``addresses`` are those by which the other end may dial it, best first
     (configured, interface, reflexive); for a third, by which both ends may. ``armed`` is the first row
     of its watch, None where there is none, then ``why_not`` says why (for people). ``token`` is its
-    watch's."""
+    watch's: what is sent to it begins with that; ``mss`` is the odd one by which it finds our flows."""
 
     role: EndRole
     info: AgentInfo
@@ -64,6 +64,8 @@ class End:
     reflexive: tuple[str, ...] = ()
     armed: WatchDetail | None = None
     why_not: str | None = None
+    token: bytes = b""
+    mss: int | None = None
 
     @property
     def name(self) -> str:

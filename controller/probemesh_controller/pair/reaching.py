@@ -1,0 +1,94 @@
+"""By which addresses the agents of a case dial each other, before and during it. Pure.
+
+Gathered as ICE gathers candidates: configured (``--advertise``, which takes the place of all others), those
+of the interfaces, and reflexive ones: those under which the other end, or a responder of ours, saw packets
+that this agent sent.
+"""
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import replace
+
+from probemesh_shared.model import AgentInfo, FlowDetail, ShotSeen, WatchDetail
+from probemesh_shared.session.frames import ADVERTISED
+from probemesh_shared.words import Family
+
+from probemesh_controller.candidates import readable, usable
+from probemesh_controller.pair.case import Case, End, RoundDone
+
+_ANY = {Family.IPV4: "0.0.0.0", Family.IPV6: "::"}  # noqa: S104 - what is watched, nothing is bound
+
+
+def of_family(addresses: tuple[str, ...], family: Family) -> tuple[str, ...]:
+    """Those that are asked for, in their order."""
+    if family is Family.BOTH:
+        return addresses
+    version = 4 if family is Family.IPV4 else 6
+    return tuple(text for text in addresses if ipaddress.ip_address(text).version == version)
+
+
+def dialled_by(
+    probers: tuple[AgentInfo, ...], target: AgentInfo, fleet: tuple[AgentInfo, ...], family: Family
+) -> tuple[str, ...]:
+    """Addresses of ``target`` that mean it alone, whoever of ``probers`` dials them, best first."""
+    common = readable(target.addresses)
+    for prober in probers:
+        kept = frozenset(usable(prober, target, fleet))
+        common = tuple(text for text in common if text in kept)
+    return of_family(common, family)
+
+
+def watched_address(end: AgentInfo, dialled: tuple[str, ...], family: Family) -> str:
+    """The address that a watch is told to be its own: one by which it is dialled, else any of its own, else
+    none in particular."""
+    own = of_family(readable(end.addresses), family)
+    return next(iter((*dialled, *own)), _ANY.get(family, _ANY[Family.IPV4]))
+
+
+def seen_from(case: Case, done: RoundDone, name: str) -> tuple[str, ...]:
+    """Addresses that ``name`` does not know to be its own, from which its packets of this round came."""
+    end = case.end(name)
+    known = frozenset(readable(end.info.addresses)) | frozenset(end.addresses) if end is not None else ()
+    return tuple(text for text in dict.fromkeys(readable(_witnessed(case, done, name))) if text not in known)
+
+
+def _witnessed(case: Case, done: RoundDone, name: str) -> Iterator[str]:
+    """By a responder's word, whose nonce is known; by a token; by a source port that is that of our shot."""
+    nonces = {end.armed.agent for end in case.ends if end.armed is not None and end.armed.agent}
+    receivers: dict[str, list[ShotSeen]] = {}
+    senders: dict[str, set[str]] = {}
+    for step in done.steps:
+        if step.step.to is not None:
+            senders.setdefault(step.step.to, set()).add(step.step.sender)
+        if step.step.sender != name:
+            continue
+        shots = [one for row in step.rows if isinstance(row.detail, FlowDetail) for one in row.detail.shots]
+        for shot in shots:
+            for reply in shot.replies:
+                if reply.valid and reply.agent in nonces and reply.seen_address is not None:
+                    yield reply.seen_address
+        if step.step.to is not None:
+            receivers.setdefault(step.step.to, []).extend(shots)
+    for receiver, shots in receivers.items():
+        account = done.look(receiver)
+        if account is not None:
+            yield from _in_account(account, shots, alone=senders[receiver] == {name})
+
+
+def _in_account(account: WatchDetail, shots: list[ShotSeen], alone: bool) -> Iterator[str]:
+    ports = {shot.local_port for shot in shots if shot.local_port}
+    if alone:  # a token says that it is one of ours; only one was sending
+        yield from (one.address for one in account.accepted if one.valid)
+        yield from (one.address for one in account.datagrams if one.valid)
+    yield from (one.address for one in account.half_open if one.port in ports)
+    yield from (one.address for one in account.connections if one.port in ports)
+
+
+def with_seen(end: End, addresses: tuple[str, ...], asked: Family) -> End:
+    """The end with what was learned of it. Where its addresses were configured they stay the only ones by
+    which it is dialled."""
+    new = tuple(text for text in addresses if text not in end.reflexive)
+    if not new:
+        return end
+    dialled = () if ADVERTISED in end.info.capabilities else of_family(new, asked)
+    return replace(end, reflexive=end.reflexive + new, addresses=end.addresses + dialled)
