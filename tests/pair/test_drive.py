@@ -70,6 +70,11 @@ async def test_it_settles_before_it_looks(clock, mesh):
     assert case.rounds[0].elapsed_ms == pytest.approx(510)
 
 
+async def test_it_is_quiet_first_where_counters_need_it_and_what_was_quiet_counts(clock, mesh):
+    case = await run(clock, mesh, Round(BOTH.steps, quiet_ms=1000), Round(BOTH.steps, quiet_ms=5))
+    assert [done.elapsed_ms for done in case.rounds] == [pytest.approx(1210), pytest.approx(210)]
+
+
 async def test_steps_go_to_the_address_and_port_they_name(clock, mesh):
     await run(clock, mesh, BOTH)
     targets = [request.targets[0] for request in mesh.requests[2:4]]
@@ -177,7 +182,7 @@ async def test_a_fault_of_our_own_is_raised_and_nothing_stays_armed(clock, mesh)
 
 @pytest.mark.parametrize("after_s", [0.0, 0.02, 0.06, 0.255])
 async def test_nothing_stays_armed_when_it_is_interrupted(clock, mesh, after_s):
-    driver = Driver(mesh, ASKED, clock, rounds(BOTH, BOTH))
+    driver = Driver(mesh, ASKED, clock, plan=rounds(BOTH, BOTH))
     task = asyncio.ensure_future(driver.run())
     await clock.advance(after_s)
     task.cancel()
@@ -188,7 +193,7 @@ async def test_nothing_stays_armed_when_it_is_interrupted(clock, mesh, after_s):
 
 
 async def test_what_was_done_before_an_interrupt_is_kept(clock, mesh):
-    driver = Driver(mesh, ASKED, clock, rounds(BOTH, BOTH))
+    driver = Driver(mesh, ASKED, clock, plan=rounds(BOTH, BOTH))
     task = asyncio.ensure_future(driver.run())
     await clock.advance(0.4)
     task.cancel()

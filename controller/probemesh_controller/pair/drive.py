@@ -20,6 +20,7 @@ from probemesh_controller.pair.asking import Answer, Asking, ask
 from probemesh_controller.pair.case import Asked, Case, End, EndRole, Look, Round, RoundDone, Step, StepDone
 from probemesh_controller.pair.cost import all_planned, longest_s, packets
 from probemesh_controller.pair.part import cannot, kind_of, named, takes_part, target_of, with_lost
+from probemesh_controller.pair.plan import next_round
 from probemesh_controller.pair.reaching import dialled_by, seen_from, watched_address, with_seen
 from probemesh_controller.pair.watching import Watch
 
@@ -42,13 +43,13 @@ async def diagnose(
     asked: Asked,
     *,
     clock: Clock,
-    plan: Plan,
     on_progress: OnProgress = lambda case, round_: None,
+    plan: Plan = next_round,
     random: Callable[[int], bytes] = secrets.token_bytes,
 ) -> Case:
     """The whole of it. Raises NotFound for an end that is no agent, and what ``mesh`` raises before anything
     began."""
-    return await Driver(mesh, asked, clock, plan, on_progress, random).run()
+    return await Driver(mesh, asked, clock, on_progress, plan, random).run()
 
 
 class Driver:
@@ -60,8 +61,8 @@ class Driver:
         mesh: Mesh,
         asked: Asked,
         clock: Clock,
-        plan: Plan,
         on_progress: OnProgress = lambda case, round_: None,
+        plan: Plan = next_round,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self.case: Case | None = None
@@ -72,6 +73,7 @@ class Driver:
         self._plan = plan
         self._random = random
         self._started = clock.monotonic()
+        self._quiet_since = self._started
         self._watches: dict[str, Watch] = {}
 
     async def run(self) -> Case:
@@ -112,6 +114,7 @@ class Driver:
         """All of ``names`` put on watch at once."""
         ends = [end for name in names if (end := case.end(name)) is not None]
         armed = await asyncio.gather(*(self._arm(case, end) for end in ends))
+        self._quiet_since = self._clock.monotonic()
         by_name = {end.name: end for end in armed}
         case = replace(case, ends=tuple(by_name.get(end.name, end) for end in case.ends))
         return self._keep(with_lost(case, (name for name, watch in self._watches.items() if watch.lost)))
@@ -181,10 +184,12 @@ class Driver:
 
     async def _round(self, case: Case, wanted: Round) -> Case:
         began = self._clock.monotonic()
+        await self._quiet(wanted.quiet_ms / 1000)
         tasks = {
             asyncio.create_task(self._step(case, step), name=f"step {step.id}"): step for step in wanted.steps
         }
         lost = await self._all_done(case, tasks)
+        self._quiet_since = self._clock.monotonic()
         if wanted.settle_ms:
             await self._clock.sleep(wanted.settle_ms / 1000)
         looks = await self._looks(lost.union(case.lost))
@@ -197,6 +202,12 @@ class Driver:
         case = with_lost(case, (*lost, *(name for name, watch in self._watches.items() if watch.lost)))
         ends = tuple(with_seen(end, seen_from(case, done, end.name), case.asked.family) for end in case.ends)
         return self._keep(replace(case, ends=ends))
+
+    async def _quiet(self, seconds: float) -> None:
+        """Nothing is sent until it has been quiet that long."""
+        left = self._quiet_since + seconds - self._clock.monotonic()
+        if left > 0:
+            await self._clock.sleep(min(left, max(0.0, self._left())))
 
     async def _step(self, case: Case, step: Step) -> StepDone:
         sender = next((info for info in case.fleet if info.name == step.sender), None)
