@@ -209,7 +209,14 @@ class Shot:
     behind a NAT. ``hold_ms`` keeps an established connection open that long, watched; None closes it
     (FIN) once it stands, or once ``send`` was answered. UDP shots of the same ``socket`` share one
     unconnected socket and its mapping in a NAT. ``address`` replaces the target's (same family, judged
-    by the policy alike)."""
+    by the policy alike).
+
+    ``send``: a connection writes these bytes once it stands and waits for an answer; where the flow has
+    a token, that token's request goes before them (``b""``: it alone). With None a connection says
+    nothing at all, so that a foreign service is not troubled. A datagram with ``send`` is exactly these
+    bytes; else it is the token's request, padded to ``size``, or empty without a token. ``delay_ms``,
+    ``large_reply`` and ``other_port`` are how the far responder is asked to reply to a request: that much
+    later, as large as the request, from another port of its own (UDP)."""
 
     at_ms: float = 0.0  # since the flow's start
     port: int = 0
@@ -222,14 +229,19 @@ class Shot:
     send: bytes | None = None
     socket: int | None = None
     address: str | None = None
+    delay_ms: int = 0
+    large_reply: bool = False
+    other_port: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FlowSpec:
     """Single packets and connections, laid out in time, whose fate is told one by one: the prober's side
-    of a two-ended probe. With a ``token`` every datagram, and every connection that is to speak, begins
-    with it, and the far responder's answer is checked by it. ``listen_ms``: sockets stay open that long
-    after the last shot, and tell what still comes. ``options.timeout_s`` is how long each shot waits."""
+    of a two-ended probe. Without ``shots`` they are ``options.count`` plain ones, ``options.interval_s``
+    apart. With a ``token`` datagrams, and connections that are to speak (:class:`Shot`'s ``send``), carry
+    the request of :mod:`probemesh_shared.wire.flowtoken`, and the far responder's reply is checked by it.
+    ``listen_ms``: UDP and ICMP sockets stay open that long after the last shot, and tell what still
+    comes. ``options.timeout_s`` is how long each shot waits."""
 
     options: Options = Options()
     transport: Transport = Transport.TCP

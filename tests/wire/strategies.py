@@ -20,6 +20,7 @@ _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "ttl": st.integers(0, 255),
     "code": st.integers(0, 255),
     "size": st.integers(0, 65535),
+    "delay_ms": st.integers(0, 60_000),
     "mss": st.integers(0, 65535),
     "count": st.integers(1, 1000),
     "timeout_s": st.floats(0.001, 86_400),

@@ -1081,6 +1081,9 @@ class Shot(_message.Message):
     SEND_FIELD_NUMBER: _builtins.int
     SOCKET_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
+    DELAY_MS_FIELD_NUMBER: _builtins.int
+    LARGE_REPLY_FIELD_NUMBER: _builtins.int
+    OTHER_PORT_FIELD_NUMBER: _builtins.int
     at_ms: _builtins.float
     port: _builtins.int
     source_port: _builtins.int
@@ -1092,6 +1095,9 @@ class Shot(_message.Message):
     send: _builtins.bytes
     socket: _builtins.int
     address: _builtins.str
+    delay_ms: _builtins.int
+    large_reply: _builtins.bool
+    other_port: _builtins.bool
     def __init__(
         self,
         *,
@@ -1106,10 +1112,13 @@ class Shot(_message.Message):
         send: _builtins.bytes | None = ...,
         socket: _builtins.int | None = ...,
         address: _builtins.str | None = ...,
+        delay_ms: _builtins.int = ...,
+        large_reply: _builtins.bool = ...,
+        other_port: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_hold_ms", b"_hold_ms", "_mss", b"_mss", "_send", b"_send", "_size", b"_size", "_socket", b"_socket", "_ttl", b"_ttl", "address", b"address", "hold_ms", b"hold_ms", "mss", b"mss", "send", b"send", "size", b"size", "socket", b"socket", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_hold_ms", b"_hold_ms", "_mss", b"_mss", "_send", b"_send", "_size", b"_size", "_socket", b"_socket", "_ttl", b"_ttl", "address", b"address", "at_ms", b"at_ms", "dont_fragment", b"dont_fragment", "hold_ms", b"hold_ms", "mss", b"mss", "port", b"port", "send", b"send", "size", b"size", "socket", b"socket", "source_port", b"source_port", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_hold_ms", b"_hold_ms", "_mss", b"_mss", "_send", b"_send", "_size", b"_size", "_socket", b"_socket", "_ttl", b"_ttl", "address", b"address", "at_ms", b"at_ms", "delay_ms", b"delay_ms", "dont_fragment", b"dont_fragment", "hold_ms", b"hold_ms", "large_reply", b"large_reply", "mss", b"mss", "other_port", b"other_port", "port", b"port", "send", b"send", "size", b"size", "socket", b"socket", "source_port", b"source_port", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__address: _TypeAlias = _typing.Literal["address"]  # noqa: Y015
     _WhichOneofArgType__address: _TypeAlias = _typing.Literal["_address", b"_address"]  # noqa: Y015
