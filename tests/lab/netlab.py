@@ -20,12 +20,15 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 STOP_S = 12.0
+RELAY = Path(__file__).with_name("relay.py")
 
 
 def run(*command: str, stdin: str | None = None) -> str:
@@ -117,6 +120,22 @@ def end(process: "subprocess.Popen[bytes]") -> None:
             process.wait()
 
 
+def _remove(namespace: str) -> None:
+    """Where others make namespaces at the same moment the mount may be busy for an instant."""
+    command = ["ip", "netns", "delete", namespace]
+    for _ in range(20):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0 or not (Path("/run/netns") / namespace).exists():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{' '.join(command)}: {done.stderr.strip()}")
+
+
+def _next(host: Host) -> str:
+    host.interfaces += 1
+    return f"eth{host.interfaces - 1}"
+
+
 class NetLab:
     """Makes hosts and links; leaving the block kills what was started in them and removes them."""
 
@@ -136,7 +155,7 @@ class NetLab:
             host = self.hosts.pop()
             for process in host.started:
                 end(process)
-            subprocess.run(["ip", "netns", "delete", host.namespace], capture_output=True, check=False)
+            _remove(host.namespace)
             shutil.rmtree(Path("/etc/netns") / host.namespace, ignore_errors=True)
 
     def host(self, name: str) -> Host:
@@ -164,20 +183,45 @@ class NetLab:
         )
         return host
 
-    def link(self, one: Host, other: Host, *addresses: str) -> tuple[str, str]:
+    def link(
+        self, one: Host, other: Host, *addresses: str, names: tuple[str, str] | None = None
+    ) -> tuple[str, str]:
         """A veth pair; ``addresses`` in pairs, one for each end, with prefix length. Returns both names."""
-        names = []
-        for host in (one, other):
-            names.append(f"eth{host.interfaces}")
-            host.interfaces += 1
-        ours = ("link", "add", names[0], "netns", one.namespace, "type", "veth")
-        run("ip", *ours, "peer", "name", names[1], "netns", other.namespace)
-        for place, (host, name) in enumerate(((one, names[0]), (other, names[1]))):
-            for address in addresses[place::2]:
-                nodad = ("nodad",) if ":" in address else ()
-                host.run("ip", "addr", "add", address, "dev", name, *nodad)
-            host.run("ip", "link", "set", name, "up")
-        return names[0], names[1]
+        ends = names or (_next(one), _next(other))
+        ours = ("link", "add", "name", ends[0], "netns", one.namespace, "type", "veth")
+        run("ip", *ours, "peer", "name", ends[1], "netns", other.namespace)
+        self.address(one, ends[0], addresses[0::2])
+        self.address(other, ends[1], addresses[1::2])
+        return ends
+
+    def delayed(
+        self,
+        one: Host,
+        other: Host,
+        *addresses: str,
+        names: tuple[str, str] | None = None,
+        delay_ms: float = 5.0,
+    ) -> tuple[str, str]:
+        """As :meth:`link`, but a packet takes ``delay_ms`` each way. TUN devices: no neighbours."""
+        ends = names or (_next(one), _next(other))
+        command = (one.namespace, ends[0], other.namespace, ends[1], str(delay_ms))
+        relay = subprocess.Popen(
+            (sys.executable, str(RELAY), *command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        )
+        one.started.append(relay)
+        assert relay.stdout is not None
+        with relay.stdout as said:
+            assert said.readline() == b"ready\n", f"no delayed link between {one.name} and {other.name}"
+        self.address(one, ends[0], addresses[0::2])
+        self.address(other, ends[1], addresses[1::2])
+        return ends
+
+    def address(self, host: Host, name: str, addresses: Sequence[str]) -> None:
+        """Gives ``host`` its addresses on that interface, and brings it up."""
+        for address in addresses:
+            nodad = ("nodad",) if ":" in address else ()
+            host.run("ip", "addr", "add", address, "dev", name, *nodad)
+        host.run("ip", "link", "set", "dev", name, "up")
 
     def masquerade(self, router: Host, interface: str) -> None:
         """What leaves by ``interface`` carries the router's own address, both families."""

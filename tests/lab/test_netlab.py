@@ -37,3 +37,15 @@ def test_two_hosts_meet_through_a_router_and_leave_nothing() -> None:
         prefix = lab.prefix
         assert prefix in run("ip", "netns", "list")
     assert prefix not in run("ip", "netns", "list")
+
+
+@pytest.mark.tool("ping")
+def test_a_delayed_link_takes_its_time_and_loses_nothing_of_a_burst() -> None:
+    with NetLab() as lab:
+        a, r = lab.host("a"), lab.router("r")
+        lab.delayed(a, r, "10.1.0.2/24", "10.1.0.1/24", names=("eth0", "lan"), delay_ms=5.0)
+        said = a.run("ping", "-q", "-c", "100", "-l", "50", "-i", "0.002", "-s", "1472", "10.1.0.1")
+        assert " 0% packet loss" in said, said
+        fastest = float(said.rsplit("= ", 1)[1].split("/")[0])
+        assert 10.0 <= fastest < 15.0, said
+        a.run("ping", "-q", "-c", "1", "-M", "do", "-s", "1472", "10.1.0.1")
