@@ -1,0 +1,86 @@
+"""All that was seen of one subject → its :class:`~probemesh_shared.nat.NatBehaviour`. Pure."""
+
+from probemesh_shared.nat import NatBehaviour, NatRule, Ruling
+
+from probemesh_controller.natting import around
+from probemesh_controller.natting.filtering import filtering
+from probemesh_controller.natting.mapping import Judged, View, mapping, views
+from probemesh_controller.natting.seen import Seen
+
+_UNHEARD = Judged(Ruling())
+_UNMAPPED = Judged(Ruling.of(NatRule.ENDPOINT_INDEPENDENT))
+
+
+def behaviour(seen: Seen) -> NatBehaviour:
+    """Certain where something positive was seen; sets and what is missing where not."""
+    told = around.reflectors(seen)
+    behind = around.behind(seen, told)
+    sightings = around.outside(seen) if behind.answer else seen.sightings
+    found = [view for view in views(sightings) if view.faces]
+    mapped, filtered = _rulings(seen, behind.answer)
+    addresses = tuple(dict.fromkeys(one.seen.address for one in sightings))
+    outside = addresses if behind.answer else ()
+    hairpin = around.Hairpinned()
+    if behind.answer:
+        hairpin = around.hairpinning(seen.hairpin, seen.own, mapped.ruling)
+    layers = around.layers(seen.ladder, behind.answer)
+    lived, died = around.lifetime(seen.silences)
+    return NatBehaviour(
+        agent=seen.agent,
+        site=seen.site,
+        family=seen.family,
+        behind_nat=behind.answer,
+        mapping=mapped.ruling,
+        filtering=filtered.ruling,
+        firewall_only=_firewall_only(behind.answer, filtered.ruling),
+        port_preservation=_preserves(found),
+        ports_kept=sum(view.kept for view in found),
+        ports_tried=len(found),
+        hairpinning=hairpin.answer,
+        hairpin_source=hairpin.source,
+        pooling=around.pooling(found) if behind.answer else None,
+        mapped_addresses=outside,
+        seen_addresses=addresses,
+        own_addresses=seen.own,
+        layers=layers.count,
+        layers_most=layers.most,
+        cgn=around.carrier_grade(seen, outside, behind.answer),
+        lifetime_s=lived,
+        lifetime_most_s=died,
+        reflectors=told,
+        notes=_said(behind.note, *mapped.notes, *filtered.notes, layers.note),
+        missing=_said(
+            behind.missing,
+            *mapped.missing,
+            *filtered.missing,
+            hairpin.missing,
+            layers.missing,
+            *seen.problems,
+        ),
+    )
+
+
+def _rulings(seen: Seen, behind_nat: bool | None) -> tuple[Judged, Judged]:
+    """Without a NAT the mapping is the identity; the filter is a firewall's, and judged alike."""
+    if behind_nat is None:
+        return _UNHEARD, _UNHEARD
+    if behind_nat is False:
+        return _UNMAPPED, filtering(seen.knocks, seen.heard)
+    return mapping(around.outside(seen), seen.clashes), filtering(seen.knocks, seen.heard)
+
+
+def _firewall_only(behind_nat: bool | None, ruling: Ruling) -> bool | None:
+    if behind_nat is not False:
+        return None if behind_nat is None else False
+    if ruling.rule is NatRule.UNDETERMINED:
+        return None if NatRule.ENDPOINT_INDEPENDENT in ruling.alternatives else True
+    return ruling.rule is not NatRule.ENDPOINT_INDEPENDENT
+
+
+def _preserves(found: list[View]) -> bool | None:
+    """Most sockets kept their port: a NAT that tries to may fail where the port is taken."""
+    return 2 * sum(view.kept for view in found) >= len(found) if found else None
+
+
+def _said(*texts: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text for text in texts if text))
