@@ -80,7 +80,7 @@ def test_its_own_address_without_a_firewall() -> None:
 def test_a_reflector_on_the_same_link_says_nothing() -> None:
     found = behaviour(seen(sighting(B1, "10.1.0.2", 5000, ttl=64)))
     assert found.behind_nat is None
-    assert "beyond its own network" in found.missing[0]
+    assert "beyond its own link" in found.missing[0]
 
 
 def test_a_neighbour_does_not_hide_the_nat() -> None:

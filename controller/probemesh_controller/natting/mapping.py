@@ -78,7 +78,7 @@ def _compare(found: Sequence[View]) -> _Compared:
             counts[at + 1] += False in said
         if False in verdicts[2]:
             kept = kept or any(seen.port == view.local_port for seen in view.faces.values())
-    return _Compared(*counts, differing_kept=kept)
+    return _Compared(counts[0], counts[1], counts[2], counts[3], kept)
 
 
 def mapping(sightings: Iterable[Sighting], clashes: Sequence[Clash] = ()) -> Judged:
