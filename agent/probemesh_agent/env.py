@@ -188,6 +188,13 @@ class Network(Protocol):
 
     async def datagrams(self, address: Address, port: int, options: Options) -> Datagrams: ...
 
+    async def admit(self, deadline: float) -> None:
+        """Waits until the host owner's caps (sockets at once, packets a second) let one more socket send;
+        :meth:`release` gives its place back. Raises :class:`ProbeFailed` where that is not before
+        ``deadline``. For kinds whose sockets are their own."""
+
+    def release(self) -> None: ...
+
     @property
     def engine(self) -> Any:
         """The packet engine (:mod:`probemesh_agent.engine`) that icmp, tcp and udp share; it takes Address

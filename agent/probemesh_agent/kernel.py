@@ -16,13 +16,16 @@ IP_RECVERR: Final = 11
 IP_RECVTTL: Final = 12
 IP_BIND_ADDRESS_NO_PORT: Final = 24  # the port is chosen at connect: source ports last longer
 # level IPPROTO_IPV6
+IPV6_2292PKTOPTIONS: Final = 6  # of a connection: what came with its latest segment
 IPV6_UNICAST_HOPS: Final = 16
 IPV6_MTU_DISCOVER: Final = 23
 IPV6_RECVERR: Final = 25
 IPV6_RECVHOPLIMIT: Final = 51
 IPV6_HOPLIMIT: Final = 52
+IPV6_DONTFRAG: Final = 62
 IPV6_TCLASS: Final = 67
 # values of both MTU_DISCOVER options
+PMTUDISC_DONT: Final = 0  # DF clear
 PMTUDISC_DO: Final = 2  # DF set; what is known of the path limits the size
 PMTUDISC_PROBE: Final = 3  # DF set, the remembered path MTU ignored: the path itself is asked
 # level SOL_SOCKET
@@ -33,8 +36,12 @@ SCM_TIMESTAMPING: Final = 37
 TX_SOFTWARE: Final = 1 << 1
 RX_SOFTWARE: Final = 1 << 3
 REPORT_SOFTWARE: Final = 1 << 4
+TX_SCHED: Final = 1 << 8
 OPT_ID: Final = 1 << 7  # each transmit stamp carries the number of its send, from 0
 OPT_TSONLY: Final = 1 << 11  # transmit stamps come without the packet
+# ee_info of a transmit stamp: which one it is
+STAMP_SENT: Final = 0  # handed to the driver
+STAMP_SCHEDULED: Final = 1  # handed to the queueing discipline
 # levels SOL_RAW and IPPROTO_ICMPV6
 SOL_RAW: Final = 255
 ICMP_FILTER: Final = 1
@@ -79,8 +86,8 @@ class QueueEntry:
 
     ``origin`` None: it carried no extended error. ``stamp_ns`` is a transmit time on the wall clock,
     ``number`` the send it belongs to (OPT_ID). ``payload`` is what the kernel kept of the packet that
-    caused the error, from its transport header on for raw and ping sockets, ``destination`` where that
-    packet was going."""
+    caused the error, from its transport header on for raw and ping sockets, ``destination`` and ``port``
+    where that packet was going."""
 
     origin: int | None = None
     errno: int = 0
@@ -93,6 +100,7 @@ class QueueEntry:
     stamp_ns: int | None = None
     payload: bytes = b""
     destination: str | None = None
+    port: int = 0
 
     @property
     def is_icmp(self) -> bool:
@@ -139,7 +147,7 @@ def arrival(ancillary: Ancillary) -> tuple[int | None, int | None]:
     return stamp, ttl
 
 
-def queue_entry(payload: bytes, ancillary: Ancillary, destination: str | None) -> QueueEntry:
+def queue_entry(payload: bytes, ancillary: Ancillary, destination: str | None, port: int = 0) -> QueueEntry:
     """Reads the control messages of one ``recvmsg(MSG_ERRQUEUE)``; what is malformed is left out."""
     stamp, ttl = arrival(ancillary)
     for level, kind, data in ancillary:
@@ -148,9 +156,20 @@ def queue_entry(payload: bytes, ancillary: Ancillary, destination: str | None) -
             number, origin, icmp_type, code, info, value = _EXTENDED_ERR.unpack_from(data)
             offender = address_of(data[_EXTENDED_ERR.size :]) if origin != ORIGIN_TIMESTAMPING else None
             return QueueEntry(
-                origin, number, icmp_type, code, info, value, offender, ttl, stamp, payload, destination
+                origin,
+                number,
+                icmp_type,
+                code,
+                info,
+                value,
+                offender,
+                ttl,
+                stamp,
+                payload,
+                destination,
+                port,
             )
-    return QueueEntry(ttl=ttl, stamp_ns=stamp, payload=payload, destination=destination)
+    return QueueEntry(ttl=ttl, stamp_ns=stamp, payload=payload, destination=destination, port=port)
 
 
 def drain_errors(sock: "socket.SocketType", limit: int = 32) -> list[QueueEntry]:
@@ -164,5 +183,6 @@ def drain_errors(sock: "socket.SocketType", limit: int = 32) -> list[QueueEntry]
             payload, ancillary, _, where = sock.recvmsg(256, 512, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
         except OSError:
             break
-        entries.append(queue_entry(payload, ancillary, where[0] if isinstance(where, tuple) else None))
+        address, port = where[:2] if isinstance(where, tuple) else (None, 0)
+        entries.append(queue_entry(payload, ancillary, address, port))
     return entries

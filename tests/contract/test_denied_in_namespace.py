@@ -34,7 +34,7 @@ from probemesh_shared.model import *
 from probemesh_shared.words import Kind
 
 SPECS = {Kind.ICMP: IcmpSpec, Kind.DNS: DnsSpec, Kind.TCP: TcpSpec, Kind.UDP: UdpSpec, Kind.TLS: TlsSpec,
-         Kind.HTTP: HttpSpec}
+         Kind.HTTP: HttpSpec, Kind.FLOW: FlowSpec}
 
 def target(kind, host):
     if kind is Kind.DNS:

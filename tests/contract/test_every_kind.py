@@ -16,6 +16,7 @@ from probemesh_agent.probes.registry import TABLE, Registry
 from probemesh_shared.clock import SystemClock
 from probemesh_shared.model import (
     DnsSpec,
+    FlowSpec,
     HttpSpec,
     IcmpSpec,
     Measurement,
@@ -36,6 +37,7 @@ SPECS: dict[Kind, type] = {
     Kind.UDP: UdpSpec,
     Kind.TLS: TlsSpec,
     Kind.HTTP: HttpSpec,
+    Kind.FLOW: FlowSpec,
 }
 KINDS = sorted(TABLE)
 

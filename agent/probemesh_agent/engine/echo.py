@@ -65,7 +65,7 @@ class EchoSocket:
 
     def __init__(self, family: Family, options: Options, size: int) -> None:
         self.ipv6 = family is Family.IPV6
-        self.sock, self.method = _open(family, options)
+        self.sock, self.method = open_echo(family, options)
         self.fd = self.sock.fileno()
         raw = self.method == RAW_SOCKET
         recverr = kernel.IPV6_RECVERR if self.ipv6 else kernel.IP_RECVERR
@@ -246,7 +246,8 @@ def ancillary(control: bytes | bytearray) -> Iterator[tuple[int, int, bytes]]:
         start += (length + 7) & ~7
 
 
-def _open(family: Family, options: Options) -> tuple[socket.socket, str]:
+def open_echo(family: Family, options: Options) -> tuple[socket.socket, str]:
+    """A socket for ICMP echo and how it was had; raises as :class:`EchoSocket`."""
     protocol = socket.IPPROTO_ICMPV6 if family is Family.IPV6 else socket.IPPROTO_ICMP
     if not IS_AVAILABLE:
         detail = "the packet engine knows the message layouts of 64-bit Linux only"

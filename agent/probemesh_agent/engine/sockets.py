@@ -6,6 +6,7 @@ The options are compiled once a run and family; opening a socket is then a handf
 import errno
 import ipaddress
 import socket
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from probemesh_shared import failures
@@ -175,13 +176,21 @@ def icmp_error(entry: kernel.QueueEntry) -> IcmpError:
 def classify(
     stage: Stage, number: int, entries: list[kernel.QueueEntry], target: str, sock: socket.socket
 ) -> Failure | None:
+    """As :func:`judged`, for a connected socket."""
+    own = own_address(sock) if any(entry.is_icmp for entry in entries) else frozenset[str]()
+    return judged(stage, number, entries, target, own)
+
+
+def judged(
+    stage: Stage, number: int, entries: Sequence[kernel.QueueEntry], target: str, own: Collection[str]
+) -> Failure | None:
     """The failure that a socket's ``SO_ERROR`` and error queue tell: by the ICMP code first, then by errno.
 
-    ``number`` must have been read before the queue was drained. None: nothing that ends an attempt.
+    ``number`` must have been read before the queue was drained; ``own`` are this host's addresses. None:
+    nothing that ends an attempt.
     """
     for entry in entries:
         if entry.is_icmp:
-            own = own_address(sock)
             found = failures.from_icmp(
                 stage, icmp_error(entry), target=target, own=own, number=number or entry.errno
             )

@@ -176,21 +176,21 @@ class SystemNetwork:
     async def connect(
         self, address: Address, port: int, options: Options, deadline: float
     ) -> streams.TcpStream:
-        await self._admitted(deadline)
+        await self.admit(deadline)
         options = sourced(options, self.source, address.host)
         try:
             stream = await streams.connect(address, port, options, self._clock, deadline)
         except BaseException:
-            self._release()
+            self.release()
             raise
-        stream.when_closed(self._release)
+        stream.when_closed(self.release)
         return stream
 
     async def datagrams(self, address: Address, port: int, options: Options) -> streams.UdpSocket:
         options = sourced(options, self.source, address.host)
         return streams.UdpSocket(address, port, options, self._clock)
 
-    async def _admitted(self, deadline: float) -> None:
+    async def admit(self, deadline: float) -> None:
         """The host owner's own caps: connections open at once, and the rate at which they are begun."""
         limits = self.limits
         while self._open >= limits.concurrent:
@@ -216,10 +216,10 @@ class SystemNetwork:
                 )
             await self._clock.sleep(pause)
         except BaseException:
-            self._release()
+            self.release()
             raise
 
-    def _release(self) -> None:
+    def release(self) -> None:
         self._open -= 1
         self._freed.set()
 

@@ -17,6 +17,7 @@ TABLE: Mapping[Kind, tuple[str, str]] = {
     Kind.UDP: ("udp", "UdpProbe"),
     Kind.TLS: ("tls", "TlsProbe"),
     Kind.HTTP: ("http", "HttpProbe"),
+    Kind.FLOW: ("flow", "FlowProbe"),
 }
 
 
