@@ -17,6 +17,7 @@ from probemesh_shared import jsonshape
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "schema"
 ROOTS: dict[str, type] = {
     "probe": jsonshape.ResultJson,
+    "diagnose": jsonshape.DiagnosisJson,
     "history": jsonshape.HistoryJson,
     "agents": jsonshape.AgentsJson,
     "token": jsonshape.TokenJson,

@@ -25,6 +25,7 @@ from probemesh_shared.words import (
     Stage,
     StartTls,
     Timing,
+    Transport,
     Verdict,
 )
 
@@ -413,6 +414,59 @@ class ResultJson(TypedDict):
     findings: list[FindingJson]
     consistency: list[AspectJson]
     summary: SummaryJson
+
+
+class DirectionJson(TypedDict):
+    """One direction of a pair; its words are relative to its own initiator."""
+
+    outcome: Annotated[Outcome, "of the flow itself"]
+    path_verdict: Annotated[Verdict | None, "null: not measured"]
+    service_verdict: Annotated[Verdict | None, "null: the path let nothing through, or nobody looked"]
+    verdict: Annotated[Verdict, "the fault that matters first, reachable where there is none"]
+    confidence: Confidence
+    alternatives: Annotated[list[Verdict], "what remains possible where the verdict is undetermined"]
+
+
+class ExcludedJson(TypedDict):
+    """A cause that was ruled out."""
+
+    verdict: Verdict
+    text: Annotated[str, "by what"]
+
+
+class PathHopJson(TypedDict):
+    """One station of a drawn path: an end, a router, or the gap where it breaks."""
+
+    name: str
+    address: str | None
+    hop: int | None
+    rtt_ms: float | None
+    mark: Annotated[str | None, "what happens there, where something does"]
+
+
+DiagnosisJson = TypedDict(
+    "DiagnosisJson",
+    {
+        "schema": Literal[1],
+        "from": str,
+        "to": str,
+        "transport": Transport,
+        "port": int | None,
+        "reverse_port": int | None,
+        "started_at": Time,
+        "forward": DirectionJson,
+        "reverse": DirectionJson,
+        "findings": list[FindingJson],
+        "excluded": list[ExcludedJson],
+        "path": Annotated[list[PathHopJson], "from the first end to the second"],
+        "reverse_path": list[PathHopJson],
+        "packets": Annotated[int, "sent by all agents together"],
+        "elapsed_s": float,
+        "missing": Annotated[list[str], "what could not be looked at and why, for people"],
+        "replayed": Annotated[bool, "concluded from a saved case; nothing was sent"],
+        "interrupted": bool,
+    },
+)
 
 
 class RunJson(TypedDict):

@@ -11,8 +11,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from probemesh_shared.failures import UNJUDGED, UNWANTED
-from probemesh_shared.model import DnsDetail, HttpDetail, Measurement, TargetResult, TlsDetail, Vantage
-from probemesh_shared.words import NOT_MEASURED, FailureKind, Kind, Outcome
+from probemesh_shared.model import (
+    Diagnosis,
+    DnsDetail,
+    HttpDetail,
+    Measurement,
+    TargetResult,
+    TlsDetail,
+    Vantage,
+)
+from probemesh_shared.words import NOT_MEASURED, FailureKind, Kind, Outcome, Verdict
 
 #: What an OCSP staple says of a certificate that its authority has withdrawn.
 REVOKED = "revoked"
@@ -233,3 +241,17 @@ def exit_code(results: Sequence[TargetResult], strict: bool = False, interrupted
     if not reached_a_port:
         return 1
     return 0 if summary.reached == summary.total else 3
+
+
+def diagnosis_exit_code(diagnosis: Diagnosis, interrupted: bool = False) -> int:
+    """The same over the two directions of a pair: forward by its verdict, so that the service counts; reverse
+    by its path alone, as nothing need listen there. Undetermined is not reached."""
+    if interrupted:
+        return 130
+    forward, reverse = diagnosis.forward, diagnosis.reverse
+    if not any(one.path_verdict is not None or one.outcome not in NOT_MEASURED for one in (forward, reverse)):
+        return 4
+    holds = (forward.verdict is Verdict.REACHABLE, reverse.path_verdict is Verdict.REACHABLE)
+    if not any(holds):
+        return 1
+    return 0 if all(holds) else 3

@@ -21,6 +21,9 @@ Exit codes of meshctl, the first that applies:
   3    some failed or were not measured
   0    everybody asked reached it
 
+meshctl diagnose: the same over its two directions: 0 both are reachable, 3 one is, 1 none is. The way there
+by its verdict, the way back by its path alone, as nothing need listen there; undetermined is not reached.
+
 --watch: that of the last of --rounds; ended by Ctrl-C, 130. --until: 0 as soon as everybody reaches
 it (or nobody does); when --within has passed, 1 where nobody is as wished, 3 where some are, 4 where
 nothing could be measured.

@@ -26,6 +26,7 @@ SECTIONS = {
     },
     "Measure": {
         "probe": (f"{_C}.probe", "Who reaches a target, how fast, and which rung fails where"),
+        "diagnose": (f"{_C}.diagnose", "Which direction, hop and mechanism fails between two agents"),
         "history": (f"{_C}.history", "Earlier runs: list them, show one again"),
         "modules": (f"{_C}.modules", "Probes saved under a name: list and show them"),
     },
@@ -46,6 +47,7 @@ EXAMPLES = [
     ("meshctl demo", "see it work"),
     ("meshctl probe db.internal:5432", "from every agent, and from here"),
     ("meshctl probe https://example.org/ --from site=x", "from one site"),
+    ("meshctl diagnose web-1 db-1 --tcp 5432", "both ends: what fails where, and the proof"),
     ("meshctl probe web:22,80,443 -o json", "for scripts"),
 ]
 

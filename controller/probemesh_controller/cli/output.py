@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,12 +11,13 @@ import typer
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.jsonout import dumps
 from probemesh_shared.jsonshape import CertificateJson
-from probemesh_shared.model import TargetResult
+from probemesh_shared.model import Diagnosis, TargetResult
 
 from probemesh_controller.cli.flags import use_color
 
 if TYPE_CHECKING:
     from probemesh_controller.history.record import Header
+    from probemesh_controller.pair.case import Case
 
 
 class Format(StrEnum):
@@ -75,6 +77,37 @@ def print_results(results: Sequence[TargetResult], wanted: Format, strict: bool,
             print_value(value, wanted)
     else:
         print_value(values[0] if len(values) == 1 else values, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A diagnosis and how it came about."""
+
+    case: "Case"
+    diagnosis: Diagnosis
+    replayed: bool = False
+    interrupted: bool = False
+
+
+def print_diagnosis(shown: Shown, wanted: Format, ticket: bool = False) -> None:
+    """A diagnosis in any format, or as a change request."""
+    if ticket:
+        from probemesh_controller.render import ticket as tickets
+
+        write(tickets.render(shown.case, shown.diagnosis))
+    elif wanted in (Format.TABLE, Format.WIDE):
+        from probemesh_controller.render import diagnosis
+
+        view = diagnosis.View(terminal_width(), use_color(sys.stdout), wanted is Format.WIDE)
+        write(diagnosis.render(shown.case, shown.diagnosis, view, shown.replayed, shown.interrupted))
+    elif wanted is Format.CSV:
+        from probemesh_controller.render import diagnosiscsv
+
+        write(diagnosiscsv.render(shown.diagnosis))
+    else:
+        from probemesh_shared.jsondiagnosis import diagnosis_to_json
+
+        print_value(diagnosis_to_json(shown.diagnosis, shown.replayed, shown.interrupted), wanted)
 
 
 def print_share(header: "Header", results: Sequence[TargetResult]) -> None:

@@ -31,7 +31,8 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Asked:
     """``port`` None with ICMP. ``reverse_port`` is where ``target`` dials ``source``. ``listen``: both
-    ends open a listener of their own on those ports."""
+    ends open a listener of their own on those ports. ``address``: the only one by which ``source`` dials
+    ``target``, where it was named."""
 
     source: str
     target: str
@@ -41,6 +42,7 @@ class Asked:
     family: Family = Family.BOTH
     listen: bool = False
     limits: Limits = Limits()
+    address: str | None = None
 
 
 class EndRole(StrEnum):

@@ -103,9 +103,10 @@ class Driver:
     async def _begin(self) -> Case:
         asked, fleet = self._asked, await self._mesh.agents()
         source, target = (named(fleet, name) for name in (asked.source, asked.target))
+        named_so = (asked.address,) if asked.address is not None else None
         ends = (
             End(EndRole.SOURCE, source, dialled_by((target,), source, fleet, asked.family)),
-            End(EndRole.TARGET, target, dialled_by((source,), target, fleet, asked.family)),
+            End(EndRole.TARGET, target, named_so or dialled_by((source,), target, fleet, asked.family)),
         )
         case = self._keep(Case(asked, self._clock.wall_ns(), ends, fleet=fleet))
         return await self._armed(case, (source.name, target.name))
@@ -200,7 +201,7 @@ class Driver:
         )
         case = replace(case, rounds=(*case.rounds, done))
         case = with_lost(case, (*lost, *(name for name, watch in self._watches.items() if watch.lost)))
-        ends = tuple(with_seen(end, seen_from(case, done, end.name), case.asked.family) for end in case.ends)
+        ends = tuple(with_seen(end, seen_from(case, done, end.name), case.asked) for end in case.ends)
         return self._keep(replace(case, ends=ends))
 
     async def _quiet(self, seconds: float) -> None:

@@ -14,7 +14,7 @@ from probemesh_shared.session.frames import ADVERTISED
 from probemesh_shared.words import Family
 
 from probemesh_controller.candidates import readable, usable
-from probemesh_controller.pair.case import Case, End, RoundDone
+from probemesh_controller.pair.case import Asked, Case, End, EndRole, RoundDone
 
 _ANY = {Family.IPV4: "0.0.0.0", Family.IPV6: "::"}  # noqa: S104 - what is watched, nothing is bound
 
@@ -84,11 +84,12 @@ def _in_account(account: WatchDetail, shots: list[ShotSeen], alone: bool) -> Ite
     yield from (one.address for one in account.connections if one.port in ports)
 
 
-def with_seen(end: End, addresses: tuple[str, ...], asked: Family) -> End:
-    """The end with what was learned of it. Where its addresses were configured they stay the only ones by
-    which it is dialled."""
+def with_seen(end: End, addresses: tuple[str, ...], asked: Asked) -> End:
+    """The end with what was learned of it. Where its addresses were configured, or one was named, those stay
+    the only ones by which it is dialled."""
     new = tuple(text for text in addresses if text not in end.reflexive)
     if not new:
         return end
-    dialled = () if ADVERTISED in end.info.capabilities else of_family(new, asked)
+    fixed = ADVERTISED in end.info.capabilities or (end.role is EndRole.TARGET and asked.address is not None)
+    dialled = () if fixed else of_family(new, asked.family)
     return replace(end, reflexive=end.reflexive + new, addresses=end.addresses + dialled)

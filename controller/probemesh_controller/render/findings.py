@@ -23,25 +23,28 @@ def findings_lines(findings: Sequence[Finding], width: int, color: bool = False)
 def _finding(finding: Finding, width: int, color: bool) -> list[str]:
     lines = [paint(f"▲ {finding.verdict}", "warn", color) + f" ({finding.confidence})"]
     lines += wrap(finding.summary, width, "  ")
-    lines += _evidence(finding, width)
+    lines += evidence_lines(finding, width)
     if finding.alternatives:
-        lines += _hanging("not excluded: ", ", ".join(finding.alternatives), width)
+        lines += hanging("not excluded: ", ", ".join(finding.alternatives), width)
     if finding.next_test:
-        lines += _hanging("next: ", finding.next_test, width)
+        lines += hanging("next: ", finding.next_test, width)
     return lines
 
 
-def _evidence(finding: Finding, width: int) -> list[str]:
+def evidence_lines(finding: Finding, width: int, most: int | None = MOST) -> list[str]:
+    """What speaks for it and what against; at most ``most`` of each, None: all."""
     lines: list[str] = []
     for sign, supports in (("+ ", True), ("- ", False)):
         mine = [evidence for evidence in finding.evidence if evidence.supports is supports]
-        for evidence in mine[:MOST]:
-            lines += _hanging(sign, evidence.text, width)
-        if len(mine) > MOST:
-            lines.append(f"{_INDENT}{sign}… {len(mine) - MOST} more like these; -o json has them all")
+        shown = mine if most is None else mine[:most]
+        for evidence in shown:
+            lines += hanging(sign, evidence.text, width)
+        if len(mine) > len(shown):
+            lines.append(f"{_INDENT}{sign}… {len(mine) - len(shown)} more like these; -o json has them all")
     return lines
 
 
-def _hanging(head: str, text: str, width: int) -> list[str]:
+def hanging(head: str, text: str, width: int) -> list[str]:
+    """Wrapped behind ``head``, which is ours and not escaped."""
     wrapped = wrap(text, width, _INDENT + " " * len(head))
     return [_INDENT + head + wrapped[0].lstrip(" "), *wrapped[1:]] if wrapped else []

@@ -1,0 +1,41 @@
+"""What a diagnosis is doing, on stderr while it runs: a line drawn over on a terminal, else notes once it
+takes longer."""
+
+import sys
+import time
+
+from probemesh_shared.escape import escape
+
+from probemesh_controller.cli.flags import may_redraw
+from probemesh_controller.cli.running import FIRST_NOTE_S
+from probemesh_controller.pair.case import Case, Round
+
+_WIDE = 110
+
+
+class StepsShown:
+    def __init__(self) -> None:
+        self._line = may_redraw(sys.stderr)
+        self._started = time.monotonic()
+        self._drawn = False
+
+    def take(self, case: Case, wanted: Round | None) -> None:
+        if wanted is None:
+            return
+        elapsed = time.monotonic() - self._started
+        text = f"{elapsed:4.1f} s  round {len(case.rounds) + 1}: {said(wanted)}"
+        if self._line:
+            self._drawn = True
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        elif elapsed >= FIRST_NOTE_S:
+            print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._drawn:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def said(wanted: Round) -> str:
+    """Why the steps of a round are done, each reason once."""
+    reasons = dict.fromkeys(step.why or step.purpose for step in wanted.steps)
+    return escape("; ".join(reasons) or "looking", _WIDE)

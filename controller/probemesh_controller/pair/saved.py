@@ -1,0 +1,43 @@
+"""A case as a text that can be kept, and read again on any other day. Pure.
+
+Everything that was seen stands in it, and nothing that was concluded: a newer version may conclude more.
+"""
+
+import json
+from typing import Any
+
+from probemesh_controller.history.codec import BadRecord, decode, encode
+from probemesh_controller.pair.case import Case, EndRole
+
+SCHEMA = 1
+#: What is larger was not written here.
+LARGEST = 64 * 1024 * 1024
+_WHAT = "probemesh-case"
+
+
+def to_text(case: Case, version: str) -> str:
+    """``version`` is that of the software that asked."""
+    value = {"what": _WHAT, "schema": SCHEMA, "version": version, "case": encode(case)}
+    return json.dumps(value, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def from_text(text: str) -> Case:
+    """Raises :class:`BadRecord` for what is no saved case, or one that this version cannot read."""
+    try:
+        value = json.loads(text, parse_constant=_no_number)
+    except RecursionError:
+        raise BadRecord("it is nested too deeply") from None
+    except json.JSONDecodeError:
+        raise BadRecord("it is no JSON") from None
+    if not isinstance(value, dict) or value.get("what") != _WHAT:
+        raise BadRecord("it is no saved diagnosis (meshctl diagnose … --save FILE)")
+    if value.get("schema") != SCHEMA:
+        raise BadRecord("it was written by another version, whose format is not known here")
+    case = decode(Case, value.get("case"))
+    if case.role(EndRole.SOURCE) is None or case.role(EndRole.TARGET) is None:
+        raise BadRecord("its two ends are not both there")
+    return case
+
+
+def _no_number(text: str) -> Any:
+    raise BadRecord(f"it holds {text}")

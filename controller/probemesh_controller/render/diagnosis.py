@@ -1,0 +1,233 @@
+"""A diagnosis as a good engineer would tell it: what is the matter in plain words, where, how that is known,
+what it is not, what to do next, and what finding out has cost. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from probemesh_shared.escape import escape
+from probemesh_shared.jsonout import time_text
+from probemesh_shared.model import Diagnosis, DirectionVerdict, Finding, PathHop
+from probemesh_shared.words import NOT_MEASURED, Direction, Verdict
+
+from probemesh_controller.pair.case import Case, EndRole
+from probemesh_controller.render.findings import evidence_lines, hanging
+from probemesh_controller.render.paths import drawing, stations
+from probemesh_controller.render.steps import steps_lines
+from probemesh_controller.render.text import counted, paint, wrap
+from probemesh_controller.render.verdictwords import said
+
+#: Ruled out causes, and things that could not be looked at, that are shown without ``-o wide``.
+_MOST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How it is shown. ``wide``: with everything that there is."""
+
+    width: int = 100
+    color: bool = False
+    wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One direction: who initiates (``near``), who is dialled (``far``), what came of it."""
+
+    direction: Direction
+    near: str
+    far: str
+    flow: str
+    told: DirectionVerdict
+    findings: tuple[Finding, ...]
+    path: tuple[PathHop, ...]
+
+    @property
+    def first(self) -> Finding | None:
+        """The finding that its verdict is from."""
+        return next((one for one in self.findings if one.verdict is self.told.verdict), None)
+
+    @property
+    def is_reached(self) -> bool:
+        return self.told.path_verdict is Verdict.REACHABLE
+
+    @property
+    def is_measured(self) -> bool:
+        return self.told.path_verdict is not None or self.told.outcome not in NOT_MEASURED
+
+
+def flow_text(diagnosis: Diagnosis, port: int | None) -> str:
+    return "ping" if port is None else f"{diagnosis.transport}/{port}"
+
+
+def sides(diagnosis: Diagnosis) -> tuple[Side, Side]:
+    def of(direction: Direction) -> tuple[Finding, ...]:
+        return tuple(one for one in diagnosis.findings if one.direction is direction)
+
+    a, b = diagnosis.source, diagnosis.target
+    forward, reverse = Direction.FORWARD, Direction.REVERSE
+    flows = flow_text(diagnosis, diagnosis.port), flow_text(diagnosis, diagnosis.reverse_port)
+    return (
+        Side(forward, a, b, flows[0], diagnosis.forward, of(forward), diagnosis.path),
+        Side(reverse, b, a, flows[1], diagnosis.reverse, of(reverse), diagnosis.reverse_path),
+    )
+
+
+def render(
+    case: Case, diagnosis: Diagnosis, view: View, replayed: bool = False, interrupted: bool = False
+) -> str:
+    both = sides(diagnosis)
+    blocks = [
+        _head(diagnosis, view, replayed, interrupted),
+        *(_answer(side, view) for side in both),
+        _ways(case, both, view),
+        *_details(diagnosis, both, view),
+        _excluded(diagnosis, view),
+        _missing(diagnosis, view),
+        steps_lines(case, view.width, view.color) if view.wide else [],
+        _next(diagnosis, view),
+        [paint(_cost(case, diagnosis), "dim", view.color)],
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def _head(diagnosis: Diagnosis, view: View, replayed: bool, interrupted: bool) -> list[str]:
+    ends = f"{escape(diagnosis.source, 80)} ⇄ {escape(diagnosis.target, 80)}"
+    flow = flow_text(diagnosis, diagnosis.port)
+    back = flow_text(diagnosis, diagnosis.reverse_port)
+    flows = flow if back == flow else f"{flow} there, {back} back"
+    lines = [paint(f"{ends}, {flows}", "bold", view.color)]
+    if replayed:
+        at = time_text(diagnosis.started_ns)[:19].replace("T", " ")
+        lines.append(f"replayed from what was saved at {at} UTC: nothing was sent now")
+    if interrupted:
+        lines.append("interrupted: this is what was known by then")
+    return lines
+
+
+# --- the answer -----------------------------------------------------------------------------------------
+
+
+def _answer(side: Side, view: View) -> list[str]:
+    told = side.told
+    sign, style = _sign(side)
+    sure = f" ({told.confidence})" if side.is_measured and told.verdict is not Verdict.UNDETERMINED else ""
+    head = f"{sign} {escape(side.near, 80)} → {escape(side.far, 80)}: {told.verdict}{sure}"
+    return [paint(head, style, view.color), *wrap(_plain(side), view.width, "  ")]
+
+
+def _sign(side: Side) -> tuple[str, str]:
+    told = side.told
+    if not side.is_measured:
+        return "–", "warn"
+    if told.verdict is Verdict.REACHABLE:
+        return "✓", "good"
+    if told.verdict is Verdict.UNDETERMINED:
+        return "?", "warn"
+    if side.direction is Direction.REVERSE and side.is_reached:
+        return "✓", "good"
+    return "✕", "bad"
+
+
+def _plain(side: Side) -> str:
+    told, found = side.told, side.first
+    if told.verdict is Verdict.UNDETERMINED and told.alternatives:
+        listed = [f"{one} ({said(one, side.near, side.far, side.flow)})" for one in told.alternatives]
+        return f"one of these, and what was seen does not tell which: {'; '.join(listed)}"
+    text = found.summary if found is not None else said(told.verdict, side.near, side.far, side.flow)
+    if side.direction is Direction.REVERSE and side.is_reached and told.verdict is not Verdict.REACHABLE:
+        return f"{text}; nothing need listen there, so that counts as reached"
+    return text
+
+
+# --- where ------------------------------------------------------------------------------------------------
+
+
+def _ways(case: Case, both: Sequence[Side], view: View) -> list[str]:
+    lines: list[str] = []
+    for side in both:
+        if not side.is_measured and not side.path:
+            continue
+        finding = side.first if side.told.verdict is not Verdict.REACHABLE else None
+        drawn = stations(side.path, finding, _station(case, side.near), _station(case, side.far))
+        if lines:
+            lines.append("")
+        lines.append(paint(f"{escape(side.near, 80)} → {escape(side.far, 80)}", "dim", view.color))
+        lines += drawing(drawn, view.width, view.color)
+    return lines
+
+
+def _station(case: Case, name: str) -> PathHop:
+    end = case.end(name)
+    address = next(iter((*end.addresses, *end.info.addresses)), None) if end is not None else None
+    return PathHop(name, address)
+
+
+# --- how that is known --------------------------------------------------------------------------------------
+
+
+def _details(diagnosis: Diagnosis, both: Sequence[Side], view: View) -> Iterator[list[str]]:
+    """Evidence of the answers first, then what was found besides."""
+    first = [side.first for side in both if side.first is not None]
+    rest = [one for one in diagnosis.findings if all(one is not other for other in first)]
+    for finding in first:
+        lines = [f"{_title(finding, diagnosis)}: how that is known"]
+        yield [*lines, *evidence_lines(finding, view.width, None if view.wide else 5)]
+    for finding in rest:
+        lines = [paint(f"▲ {_title(finding, diagnosis)} ({finding.confidence})", "warn", view.color)]
+        lines += wrap(finding.summary, view.width, "  ")
+        lines += evidence_lines(finding, view.width, None if view.wide else 5)
+        if finding.alternatives:
+            lines += hanging("one of: ", ", ".join(finding.alternatives), view.width)
+        yield lines
+
+
+def _title(finding: Finding, diagnosis: Diagnosis) -> str:
+    a, b = escape(diagnosis.source, 80), escape(diagnosis.target, 80)
+    if finding.direction is None:
+        return str(finding.verdict)
+    return (
+        f"{finding.verdict}, {b} → {a}"
+        if finding.direction is Direction.REVERSE
+        else (f"{finding.verdict}, {a} → {b}")
+    )
+
+
+def _excluded(diagnosis: Diagnosis, view: View) -> list[str]:
+    if not diagnosis.excluded:
+        return []
+    shown = diagnosis.excluded if view.wide else diagnosis.excluded[:_MOST]
+    lines = ["What it is not"]
+    for verdict, how in shown:
+        lines += hanging(f"{verdict}: ", how, view.width)
+    return [*lines, *_more(len(diagnosis.excluded) - len(shown))]
+
+
+def _missing(diagnosis: Diagnosis, view: View) -> list[str]:
+    if not diagnosis.missing:
+        return []
+    shown = diagnosis.missing if view.wide else diagnosis.missing[:_MOST]
+    lines = ["What could not be looked at"]
+    for text in shown:
+        lines += hanging("– ", text, view.width)
+    return [*lines, *_more(len(diagnosis.missing) - len(shown))]
+
+
+def _more(left: int) -> list[str]:
+    return [f"    … {left} more: -o wide"] if left > 0 else []
+
+
+def _next(diagnosis: Diagnosis, view: View) -> list[str]:
+    tests = dict.fromkeys(one.next_test for one in diagnosis.findings if one.next_test)
+    if not tests:
+        return []
+    lines = ["What to do next"]
+    for text in tests:
+        lines += hanging("→ ", text, view.width)
+    return lines
+
+
+def _cost(case: Case, diagnosis: Diagnosis) -> str:
+    watched = sum(end.armed is not None for end in case.ends if end.role is not EndRole.THIRD)
+    ends = ("watched at neither end", "watched at one end", "watched at both ends")[watched]
+    rounds = counted(len(case.rounds), "round")
+    return f"{counted(diagnosis.packets, 'packet')}, {diagnosis.elapsed_s:.1f} s, {rounds}, {ends}"
