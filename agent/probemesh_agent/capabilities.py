@@ -2,8 +2,8 @@
 
 Words: ``kind:icmp``, ``ping:ping-socket`` (or ``raw-socket``, ``ping-program``), ``ipv4``, ``ipv6``,
 ``cap:net-raw``, ``expect`` (it judges expectations), ``http-ways`` (it follows redirects and goes by
-proxies), ``advertised`` (its addresses were configured). A capability that is missing means "not checked",
-never "broken".
+proxies), ``advertised`` (its addresses were configured), and the kernel's signals that
+:mod:`probemesh_agent.signals` names. A capability that is missing means "not checked", never "broken".
 """
 
 import os
@@ -13,6 +13,8 @@ from pathlib import Path
 
 from probemesh_shared.session.frames import ADVERTISED, EXPECT, HTTP_WAYS
 from probemesh_shared.words import Kind
+
+from probemesh_agent import signals
 
 #: Bits of CapEff (linux/capability.h) that change what can be measured.
 _CAPABILITIES = {12: "net-admin", 13: "net-raw", 10: "net-bind-service"}
@@ -25,6 +27,7 @@ def gather(kinds: Iterable[Kind], advertised: bool = False) -> frozenset[str]:
     if (method := ping_method()) is not None:
         found.add(f"ping:{method}")
     found |= {f"cap:{name}" for name in effective()}
+    found.update(signals.present())
     if has_family(socket.AF_INET):
         found.add("ipv4")
     if has_family(socket.AF_INET6):

@@ -196,6 +196,10 @@ class Network(Protocol):
     def release(self) -> None: ...
 
     @property
+    def may_listen(self) -> bool:
+        """Whether this host's owner lets its agent open listeners."""
+
+    @property
     def engine(self) -> Any:
         """The packet engine (:mod:`probemesh_agent.engine`) that icmp, tcp and udp share; it takes Address
         only."""

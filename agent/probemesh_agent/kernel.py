@@ -46,6 +46,23 @@ STAMP_SCHEDULED: Final = 1  # handed to the queueing discipline
 SOL_RAW: Final = 255
 ICMP_FILTER: Final = 1
 ICMPV6_FILTER: Final = 1
+# the far end of a probe: where a packet came to, what a SYN was like, whose sockets there are
+IP_PKTINFO: Final = 8
+IP_PKTOPTIONS: Final = 9  # of an accepted connection: what came with the handshake's ACK
+IP_RECVTOS: Final = 13
+IPV6_2292PKTOPTIONS: Final = 6
+IPV6_RECVPKTINFO: Final = 49
+IPV6_PKTINFO: Final = 50
+IPV6_RECVTCLASS: Final = 66
+PMTUDISC_DONT: Final = 0  # DF clear
+TCP_SAVE_SYN: Final = 27
+TCP_SAVED_SYN: Final = 28
+NETLINK_SOCK_DIAG: Final = 4
+SO_ATTACH_FILTER: Final = 26
+SOL_PACKET: Final = 263
+PACKET_STATISTICS: Final = 6
+PACKET_OUTGOING: Final = 4  # sockaddr_ll.sll_pkttype
+ETH_P_ALL: Final = 3
 # sock_extended_err.ee_origin
 ORIGIN_LOCAL: Final = 1
 ORIGIN_ICMP: Final = 2
@@ -54,8 +71,11 @@ ORIGIN_TIMESTAMPING: Final = 4
 # tcp_info.tcpi_state
 TCP_ESTABLISHED: Final = 1
 TCP_SYN_SENT: Final = 2
+TCP_SYN_RECV: Final = 3
+TCP_TIME_WAIT: Final = 6
 TCP_CLOSE: Final = 7
 TCP_CLOSE_WAIT: Final = 8
+TCP_LISTEN: Final = 10
 
 #: A socket in one of these has completed its handshake (the peer may have closed since).
 TCP_CONNECTED: Final = frozenset({TCP_ESTABLISHED, TCP_CLOSE_WAIT})

@@ -259,7 +259,11 @@ class WatchSpec:
     The job's target carries the port that is watched, and the address by which this agent is dialled
     (its own). ``peers`` are addresses from which the prober may come. ``listen``: a listener of our own
     on that port. ``surrogate``: listeners of our own on some free port, TCP and UDP, on the same
-    number."""
+    number.
+
+    A look with ``quiet`` says that nothing was sent since the look before (or the arming): that time
+    becomes part of the counters' baseline, their rise is counted from now on, and everything else is
+    kept for the next look."""
 
     options: Options = Options()
     token: bytes = b""
@@ -269,6 +273,7 @@ class WatchSpec:
     mss: int | None = None
     listen: bool = False
     surrogate: bool = False
+    quiet: bool = False
 
 
 Spec = (

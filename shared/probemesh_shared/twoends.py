@@ -65,8 +65,8 @@ class ShotSeen:
 @dataclass(frozen=True, slots=True)
 class Counter:
     """A kernel counter by its name (``Ip.InReceives``, ``TcpExt.ListenOverflows``, ``Ip6.InReceives``):
-    its rise since the last look, and what it rises by itself: mean and standard deviation over the
-    watch's quiet time, per 50 ms."""
+    its rise over the account's span, and what it rises by itself: mean and standard deviation over the
+    watch's quiet time, per 50 ms (None: fewer than ten such samples)."""
 
     name: str = ""
     delta: int = 0
@@ -199,6 +199,8 @@ class WatchDetail:
     """A watch's account: ``look`` 0 is the armed one, then it counts; each tells what is new since the one
     before.
 
+    ``span_ms`` is the time that the counters' rise covers: since the look before, a quiet one included.
+    ``quiet_ms`` is how long their baseline was watched, all quiet time together.
     Nonce, addresses and listeners are as they are now. ``blind`` names the parts that could not be
     looked at (``listeners``, ``half-open``, ``connections``, ``counters``, ``packets``: no
     CAP_NET_RAW): there, empty means not checked. ``agent`` is the nonce its responders answer with,
@@ -223,6 +225,7 @@ class WatchDetail:
     conntrack: int | None = None
     conntrack_most: int | None = None
     problems: tuple[str, ...] = ()
+    span_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

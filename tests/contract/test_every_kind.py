@@ -5,7 +5,7 @@ import importlib.util
 import os
 import resource
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,10 +27,16 @@ from probemesh_shared.model import (
     TcpSpec,
     TlsSpec,
     UdpSpec,
+    WatchSpec,
 )
 from probemesh_shared.words import NOT_MEASURED, FailureKind, Kind, Outcome
 
-SPECS: dict[Kind, type] = {
+
+def watch_spec(options: Options) -> WatchSpec:
+    return WatchSpec(options, bytes(16), surrogate=True)
+
+
+SPECS: dict[Kind, Callable[[Options], Spec]] = {
     Kind.ICMP: IcmpSpec,
     Kind.DNS: DnsSpec,
     Kind.TCP: TcpSpec,
@@ -38,8 +44,11 @@ SPECS: dict[Kind, type] = {
     Kind.TLS: TlsSpec,
     Kind.HTTP: HttpSpec,
     Kind.FLOW: FlowSpec,
+    Kind.WATCH: watch_spec,
 }
 KINDS = sorted(TABLE)
+#: A watch sends nothing by itself: whatever its target is like, it is well.
+SENDING = [kind for kind in KINDS if kind is not Kind.WATCH]
 
 SPELLINGS = (
     "127.0.0.1",
@@ -155,7 +164,7 @@ def test_every_kind_but_the_ladder_has_a_row() -> None:
     assert set(TABLE) == set(Kind) - {Kind.LADDER} == set(SPECS)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not Kind.ICMP])
+@pytest.mark.parametrize("kind", [kind for kind in SENDING if kind is not Kind.ICMP])
 async def test_silence_is_a_result_that_explains_itself(home: Home, kind: Kind, mute_port: int) -> None:
     (row,) = await home.rows(kind, Options(count=1, timeout_s=0.3), target_of(kind, mute_port), 5.0)
     assert row.kind is kind and row.target_index == 0
@@ -165,7 +174,7 @@ async def test_silence_is_a_result_that_explains_itself(home: Home, kind: Kind, 
     assert [sample.rtt_ms for sample in row.samples] == [None]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not Kind.ICMP])
+@pytest.mark.parametrize("kind", [kind for kind in SENDING if kind is not Kind.ICMP])
 async def test_refusal_is_a_result_that_explains_itself(home: Home, kind: Kind, closed_port: int) -> None:
     (row,) = await home.rows(kind, Options(count=1, timeout_s=1.0), target_of(kind, closed_port), 5.0)
     assert row.outcome is Outcome.REFUSED and row.failure is not None
@@ -192,7 +201,7 @@ async def test_what_could_not_be_begun_is_told(home: Home, kind: Kind, mute_port
     assert all(row.failure and row.failure.detail for row in rows)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not Kind.DNS])
+@pytest.mark.parametrize("kind", [kind for kind in SENDING if kind is not Kind.DNS])
 async def test_names_that_came_too_late_are_not_the_resolver_s_fault(home: Home, kind: Kind) -> None:
     ports = () if kind is Kind.ICMP else (PortRange(9, 9),)
     rows = await home.rows(kind, patient(1.0), Target("x", "localhost", ports), -1.0)
@@ -213,7 +222,8 @@ async def test_nothing_stays_open_after_failures(home: Home, kind: Kind, closed_
 async def test_closing_early_leaves_nothing(home: Home, kind: Kind, mute_port: int, closed_port: int) -> None:
     before = await warmed(home, kind, closed_port)
     tasks = len(asyncio.all_tasks())
-    targets = [target_of(kind, closed_port), *(target_of(kind, mute_port) for _ in range(20))]
+    more = 0 if kind is Kind.WATCH else 20
+    targets = [target_of(kind, closed_port), *(target_of(kind, mute_port) for _ in range(more))]
     batches = home.run(kind, Options(count=1, timeout_s=5.0), targets, 10.0)
     async for batch in batches:
         assert batch
@@ -232,7 +242,7 @@ async def test_cancelling_in_the_middle_leaves_nothing(
     tasks = len(asyncio.all_tasks())
 
     async def consume() -> None:
-        targets = [target_of(kind, mute_port) for _ in range(20)]
+        targets = [target_of(kind, mute_port) for _ in range(1 if kind is Kind.WATCH else 20)]
         async for _ in home.run(kind, Options(count=9, timeout_s=5.0), targets, 10.0):
             pass
 
@@ -261,7 +271,7 @@ class Sealed(SystemNetwork):
         raise AssertionError("the packet engine was asked for")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SENDING)
 @pytest.mark.parametrize("spelling", SPELLINGS)
 async def test_denied_addresses_are_told_and_nothing_is_sent(kind: Kind, spelling: str) -> None:
     home = Home(Policy.shipped())
@@ -289,7 +299,7 @@ async def test_denied_addresses_reach_no_socket(kind: Kind) -> None:
     assert [row.outcome for row in rows] == [Outcome.DENIED]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not Kind.DNS])
+@pytest.mark.parametrize("kind", [kind for kind in SENDING if kind is not Kind.DNS])
 async def test_names_that_do_not_exist_are_a_result(home: Home, kind: Kind) -> None:
     ports = () if kind is Kind.ICMP else (PortRange(9, 9),)
     (row,) = await home.rows(kind, patient(0.3), Target("x", "no..name", ports), 2.0)
@@ -297,7 +307,7 @@ async def test_names_that_do_not_exist_are_a_result(home: Home, kind: Kind) -> N
     assert row.failure.kind is FailureKind.NO_SUCH_NAME and row.log and not row.samples
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SENDING)
 async def test_many_targets_keep_their_index(home: Home, kind: Kind, closed_port: int) -> None:
     seen = []
     targets = [target_of(kind, closed_port) for _ in range(30)]

@@ -71,6 +71,10 @@ class SystemNetwork:
         return self._policy.current.limits
 
     @property
+    def may_listen(self) -> bool:
+        return self._policy.current.listen
+
+    @property
     def engine(self) -> Any:
         if self._engine is None:
             self._engine = self._make_engine(self)

@@ -61,7 +61,7 @@ def _unknown(_: IPAddress) -> Way:
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Immutable. ``typed_loopback`` loosens loopback and own addresses for what a user typed, and that
-    only."""
+    only. ``listen``: the far end of a diagnosis may open listeners for as long as that lasts."""
 
     allow: tuple[IPNetwork, ...] = ()
     deny: tuple[IPNetwork, ...] = ()
@@ -69,6 +69,7 @@ class Policy:
     unicast: bool = True
     limits: Limits = Limits()
     typed_loopback: bool = False
+    listen: bool = True
     source: str = "the policy as shipped"
 
     @classmethod
@@ -166,14 +167,14 @@ def _shipped_denial(address: IPAddress) -> tuple[str, IPNetwork | None]:
 
 
 def read_policy(path: Path) -> Policy:
-    """``[allow] cidrs loopback unicast``, ``[deny] cidrs``, ``[limits] packets_per_s concurrent``; all
+    """``[allow] cidrs loopback unicast listen``, ``[deny] cidrs``, ``[limits] packets_per_s concurrent``; all
     optional, anything else is an error: a misspelt denial must not read as no denial."""
     tables = _tables(path)
     if not tables:
         raise _problem(path, "empty (to accept everything that is shipped, write [allow])")
     _known(path, "the file", tables, {"allow", "deny", "limits"})
     allow, deny, limits = (_table(path, tables, name) for name in ("allow", "deny", "limits"))
-    _known(path, "[allow]", allow, {"cidrs", "loopback", "unicast"})
+    _known(path, "[allow]", allow, {"cidrs", "loopback", "unicast", "listen"})
     _known(path, "[deny]", deny, {"cidrs"})
     _known(path, "[limits]", limits, {"packets_per_s", "concurrent"})
     shipped = Limits()
@@ -182,6 +183,7 @@ def read_policy(path: Path) -> Policy:
         deny=_cidrs(path, "[deny]", deny),
         loopback=_flag(path, allow, "loopback", False),
         unicast=_flag(path, allow, "unicast", True),
+        listen=_flag(path, allow, "listen", True),
         limits=Limits(
             packets_per_s=float(_positive(path, limits, "packets_per_s", shipped.packets_per_s)),
             concurrent=int(_positive(path, limits, "concurrent", shipped.concurrent, whole=True)),

@@ -18,6 +18,7 @@ TABLE: Mapping[Kind, tuple[str, str]] = {
     Kind.TLS: ("tls", "TlsProbe"),
     Kind.HTTP: ("http", "HttpProbe"),
     Kind.FLOW: ("flow", "FlowProbe"),
+    Kind.WATCH: ("watch", "WatchProbe"),
 }
 
 

@@ -1198,12 +1198,14 @@ class WatchSpec(_message.Message):
     MSS_FIELD_NUMBER: _builtins.int
     LISTEN_FIELD_NUMBER: _builtins.int
     SURROGATE_FIELD_NUMBER: _builtins.int
+    QUIET_FIELD_NUMBER: _builtins.int
     token: _builtins.bytes
     look: _builtins.bool
     transport: Global___Transport.ValueType
     mss: _builtins.int
     listen: _builtins.bool
     surrogate: _builtins.bool
+    quiet: _builtins.bool
     @_builtins.property
     def options(self) -> Global___Options: ...
     @_builtins.property
@@ -1219,10 +1221,11 @@ class WatchSpec(_message.Message):
         mss: _builtins.int | None = ...,
         listen: _builtins.bool = ...,
         surrogate: _builtins.bool = ...,
+        quiet: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_mss", b"_mss", "mss", b"mss", "options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mss", b"_mss", "listen", b"listen", "look", b"look", "mss", b"mss", "options", b"options", "peers", b"peers", "surrogate", b"surrogate", "token", b"token", "transport", b"transport"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mss", b"_mss", "listen", b"listen", "look", b"look", "mss", b"mss", "options", b"options", "peers", b"peers", "quiet", b"quiet", "surrogate", b"surrogate", "token", b"token", "transport", b"transport"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__mss: _TypeAlias = _typing.Literal["mss"]  # noqa: Y015
     _WhichOneofArgType__mss: _TypeAlias = _typing.Literal["_mss", b"_mss"]  # noqa: Y015
@@ -3241,6 +3244,7 @@ class WatchDetail(_message.Message):
     CONNTRACK_MOST_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
     BLIND_FIELD_NUMBER: _builtins.int
+    SPAN_MS_FIELD_NUMBER: _builtins.int
     look: _builtins.int
     at_ms: _builtins.float
     quiet_ms: _builtins.float
@@ -3248,6 +3252,7 @@ class WatchDetail(_message.Message):
     surrogate_port: _builtins.int
     conntrack: _builtins.int
     conntrack_most: _builtins.int
+    span_ms: _builtins.float
     @_builtins.property
     def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -3294,10 +3299,11 @@ class WatchDetail(_message.Message):
         conntrack_most: _builtins.int | None = ...,
         problems: _abc.Iterable[_builtins.str] | None = ...,
         blind: _abc.Iterable[_builtins.str] | None = ...,
+        span_ms: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_conntrack", b"_conntrack", "_conntrack_most", b"_conntrack_most", "_surrogate_port", b"_surrogate_port", "conntrack", b"conntrack", "conntrack_most", b"conntrack_most", "listen_failure", b"listen_failure", "surrogate_port", b"surrogate_port"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conntrack", b"_conntrack", "_conntrack_most", b"_conntrack_most", "_surrogate_port", b"_surrogate_port", "accepted", b"accepted", "addresses", b"addresses", "agent", b"agent", "at_ms", b"at_ms", "blind", b"blind", "connections", b"connections", "conntrack", b"conntrack", "conntrack_most", b"conntrack_most", "counters", b"counters", "datagrams", b"datagrams", "errors", b"errors", "half_open", b"half_open", "listen_failure", b"listen_failure", "listeners", b"listeners", "look", b"look", "packets", b"packets", "problems", b"problems", "quiet_ms", b"quiet_ms", "surrogate_port", b"surrogate_port"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conntrack", b"_conntrack", "_conntrack_most", b"_conntrack_most", "_surrogate_port", b"_surrogate_port", "accepted", b"accepted", "addresses", b"addresses", "agent", b"agent", "at_ms", b"at_ms", "blind", b"blind", "connections", b"connections", "conntrack", b"conntrack", "conntrack_most", b"conntrack_most", "counters", b"counters", "datagrams", b"datagrams", "errors", b"errors", "half_open", b"half_open", "listen_failure", b"listen_failure", "listeners", b"listeners", "look", b"look", "packets", b"packets", "problems", b"problems", "quiet_ms", b"quiet_ms", "span_ms", b"span_ms", "surrogate_port", b"surrogate_port"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__conntrack: _TypeAlias = _typing.Literal["conntrack"]  # noqa: Y015
     _WhichOneofArgType__conntrack: _TypeAlias = _typing.Literal["_conntrack", b"_conntrack"]  # noqa: Y015

@@ -89,6 +89,7 @@ _FIELD: dict[tuple[str, str] | str, Check] = {
     "info_code": integer(0, 65_535),
     "serial": integer(0, (1 << 32) - 1),
     ("Shot", "port"): integer(0, 65_535),  # 0: the target's
+    ("PacketSeen", "count"): integer(0, _INT_MAX),
     "delay_ms": integer(0, 60_000),
     "source_port": integer(0, 65_535),
     ("HttpSpec", "follow"): integer(0, 20),

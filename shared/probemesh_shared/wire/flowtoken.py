@@ -32,14 +32,16 @@ LEAST: Final = REPLY_SIZE
 
 class Asked(IntFlag):
     """How the reply is to be. ``LARGE``: as long as the request, for sizes on the way back.
-    ``OTHER_PORT``: from another port of the responder (UDP), for the filtering of a NAT."""
+    ``OTHER_PORT``: from another port of the responder (UDP), for the filtering of a NAT. ``WHOLE``: with
+    don't-fragment (UDP), without it the way back may cut it into fragments."""
 
     LARGE = 1
     OTHER_PORT = 2
+    WHOLE = 4
 
 
 PLAIN: Final = Asked(0)
-_KNOWN: Final = int(Asked.LARGE | Asked.OTHER_PORT)
+_KNOWN: Final = int(Asked.LARGE | Asked.OTHER_PORT | Asked.WHOLE)
 
 
 @dataclass(frozen=True, slots=True)
