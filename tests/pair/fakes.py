@@ -91,6 +91,7 @@ class FakeMesh:
     requests: list[RunRequest] = field(default_factory=list)
     armed: dict[str, WatchSpec] = field(default_factory=dict)
     looked: dict[str, int] = field(default_factory=dict)
+    quieted: list[str] = field(default_factory=list)  # told that it was quiet before
     given_back: list[str] = field(default_factory=list)
     under_way: int = 0
 
@@ -118,7 +119,9 @@ class FakeMesh:
             if isinstance(spec, WatchSpec):
                 assert spec.token == self.armed[name].token and name not in self.given_back
                 await self.clock.sleep(0.01)
-                self.looked[name] = number = self.looked.get(name, 0) + 1
+                number = self.looked.get(name, 0) + (not spec.quiet)
+                self.looked[name] = number
+                self.quieted += [name] * spec.quiet
                 yield RunMeasured(name, 0, (row(Kind.WATCH, self.looks(name, number)),))
                 yield RunVantageEnded(name, 0, JobStatus.DONE)
             else:

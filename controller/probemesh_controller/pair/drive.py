@@ -185,7 +185,9 @@ class Driver:
 
     async def _round(self, case: Case, wanted: Round) -> Case:
         began = self._clock.monotonic()
-        await self._quiet(wanted.quiet_ms / 1000)
+        if wanted.quiet_ms:
+            await self._quiet(wanted.quiet_ms / 1000)
+            await self._looks(frozenset(case.lost), quiet=True)
         tasks = {
             asyncio.create_task(self._step(case, step), name=f"step {step.id}"): step for step in wanted.steps
         }
@@ -260,9 +262,9 @@ class Driver:
         before = {info.name for info in case.fleet if info.state is AgentState.CONNECTED}
         return frozenset(before - there)
 
-    async def _looks(self, lost: frozenset[str]) -> tuple[Look, ...]:
+    async def _looks(self, lost: frozenset[str], *, quiet: bool = False) -> tuple[Look, ...]:
         watches = [watch for watch in self._watches.values() if watch.armed and watch.agent not in lost]
-        accounts = await asyncio.gather(*(watch.look() for watch in watches))
+        accounts = await asyncio.gather(*(watch.look(quiet=quiet) for watch in watches))
         return tuple(
             Look(watch.agent, account)
             for watch, account in zip(watches, accounts, strict=True)

@@ -80,8 +80,10 @@ class Watch:
         self.why_not = answer.problem or "the agent ended it without a word"
         self.lost = answer.lost
 
-    async def look(self) -> WatchDetail | None:
-        """What is new since the look before; None where nothing comes, then ``why_not`` says why."""
+    async def look(self, *, quiet: bool = False) -> WatchDetail | None:
+        """What is new since the look before; None where nothing comes, then ``why_not`` says why. ``quiet``:
+        nothing was sent since then, which makes that time part of the counters' baseline; what is new is
+        kept for the next look."""
         if self._task is not None and self._task.done():
             self._fail(self._task.result())
             return None
@@ -91,6 +93,7 @@ class Watch:
             look=True,
             transport=self._spec.transport,
             peers=self._spec.peers,
+            quiet=quiet,
         )
         asking = Asking(self._run_id(), self.agent, self._target, spec, _LOOK_BUDGET_S)
         answer = await within(self._clock, ANSWER_S, ask(self._mesh, asking))
