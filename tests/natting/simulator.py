@@ -129,16 +129,17 @@ class Inquiry:
         if not opened:
             return []
         mapped = opened[0].seen
-        knocks = [self._knock(socket, Knocker.OTHER_PORT, Endpoint(main.address, 40000), mapped)]
-        others = dict.fromkeys(
-            to.address for _, to in self.reflectors.endpoints if to.address != main.address
-        )
-        knocks += [self._knock(socket, Knocker.OTHER_ADDRESS, Endpoint(a, 40000), mapped) for a in others]
+        knocks = [self._knock(socket, Knocker.OTHER_PORT, agent, Endpoint(main.address, 40000), mapped)]
+        others = {to.address: who for who, to in self.reflectors.endpoints if to.address != main.address}
+        knocks += [
+            self._knock(socket, Knocker.OTHER_ADDRESS, who, Endpoint(address, 40000), mapped)
+            for address, who in others.items()
+        ]
         return knocks
 
-    def _knock(self, socket: int, who: Knocker, source: Endpoint, mapped: Endpoint) -> Knock:
+    def _knock(self, socket: int, who: Knocker, agent: str, source: Endpoint, mapped: Endpoint) -> Knock:
         arrived = sum(self.nat.lets_in(source, mapped) and not self.nat.lost() for _ in range(3))
-        return Knock(socket, who, source.address, 3, arrived)
+        return Knock(socket, who, agent, source.address, 3, arrived)
 
     def look_round(self, port: int | None = None) -> list[Sighting]:
         """One socket to every endpoint, twice."""

@@ -37,7 +37,7 @@ def seen(*sightings: Sighting, **more: object) -> Seen:
 
 
 def knock(knocker: Knocker, arrived: int, source: str = B1.address, socket: int = 1) -> Knock:
-    return Knock(socket, knocker, source, 3, arrived)
+    return Knock(socket, knocker, "c" if source == C1.address else "b", source, 3, arrived)
 
 
 def test_no_reflector_is_said_and_nothing_is_excluded() -> None:
@@ -57,6 +57,7 @@ def test_its_own_address_seen_beyond_a_router_is_no_nat() -> None:
     found = behaviour(
         seen(
             sighting(B1, "10.1.0.2", 5000, ttl=62),
+            sighting(C1, "10.1.0.2", 5000, ttl=62),
             knocks=(knock(Knocker.OTHER_PORT, 0), knock(Knocker.OTHER_ADDRESS, 0, C1.address)),
             heard=frozenset({B1, C1}),
         )
@@ -71,7 +72,11 @@ def test_its_own_address_seen_beyond_a_router_is_no_nat() -> None:
 
 def test_its_own_address_without_a_firewall() -> None:
     found = behaviour(
-        seen(sighting(B1, "10.1.0.2", 5000, ttl=62), knocks=(knock(Knocker.OTHER_ADDRESS, 3, C1.address),))
+        seen(
+            sighting(B1, "10.1.0.2", 5000, ttl=62),
+            sighting(C1, "10.1.0.2", 5000, ttl=62),
+            knocks=(knock(Knocker.OTHER_ADDRESS, 3, C1.address),),
+        )
     )
     assert (found.behind_nat, found.firewall_only) == (False, False)
     assert found.filtering == Ruling.of(EI)
@@ -90,8 +95,11 @@ def test_a_neighbour_does_not_hide_the_nat() -> None:
             sighting(B1, "10.1.0.2", 5000, ttl=64),
             sighting(C1, OUT, 4001),
             sighting(C1, OUT, 4002, socket=2, local=5001),
+            knocks=(knock(Knocker.OTHER_ADDRESS, 3), knock(Knocker.OTHER_PORT, 0, C1.address)),
+            heard=frozenset({B1, C1}),
         )
     )
+    assert found.filtering == Ruling.of(APD), "the neighbour's knock passed no NAT"
     assert found.behind_nat is True
     assert found.mapped_addresses == (OUT,)
     assert [one.outside for one in found.reflectors] == [False, True]

@@ -45,12 +45,6 @@ def translated(sighting: Sighting, own: Iterable[str]) -> bool:
     return not here or seen.port != sighting.local_port
 
 
-def outside(seen: Seen) -> tuple[Sighting, ...]:
-    """Sightings by reflectors that see a translated address: only they tell of the NAT."""
-    beyond = {one.reflector for one in seen.sightings if translated(one, seen.own)}
-    return tuple(one for one in seen.sightings if one.reflector in beyond)
-
-
 def reflectors(seen: Seen) -> tuple[ReflectorSeen, ...]:
     found = []
     for asked in seen.reflectors:
@@ -70,7 +64,10 @@ def reflectors(seen: Seen) -> tuple[ReflectorSeen, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Behind:
+    """``by`` are the reflectors that this is known from: what others saw or sent does not count."""
+
     answer: bool | None
+    by: tuple[str, ...] = ()
     note: str = ""
     missing: str = ""
 
@@ -84,13 +81,17 @@ def behind(seen: Seen, told: Sequence[ReflectorSeen]) -> Behind:
         return Behind(None, missing=_unheard(seen))
     by = [one.agent for one in told if one.outside]
     if by:
-        return Behind(True, f"{', '.join(by)} {_verb(by, 'sees', 'see')} another address than its own")
+        return Behind(
+            True, tuple(by), f"{', '.join(by)} {_verb(by, 'sees', 'see')} another address than its own"
+        )
     public = any(not is_private(address) for one in told for address in one.sees)
     far = [one.agent for one in told if one.sees and (public or (one.hops or 0) > 0)]
     if far:
         inside = all(is_private(address) for one in told for address in one.addresses)
         limit = "; they have private addresses themselves, a NAT further out would not show" if inside else ""
-        return Behind(False, f"{', '.join(far)} {_verb(far, 'sees', 'see')} its own address{limit}")
+        return Behind(
+            False, tuple(far), f"{', '.join(far)} {_verb(far, 'sees', 'see')} its own address{limit}"
+        )
     return Behind(None, missing="a reflector beyond its own link: those that heard it are on the same one")
 
 

@@ -1,11 +1,13 @@
 """All that was seen of one subject → its :class:`~probemesh_shared.nat.NatBehaviour`. Pure."""
 
+from collections.abc import Sequence
+
 from probemesh_shared.nat import NatBehaviour, NatRule, Ruling
 
 from probemesh_controller.natting import around
 from probemesh_controller.natting.filtering import filtering
 from probemesh_controller.natting.mapping import Judged, View, mapping, views
-from probemesh_controller.natting.seen import Seen
+from probemesh_controller.natting.seen import Seen, Sighting
 
 _UNHEARD = Judged(Ruling())
 _UNMAPPED = Judged(Ruling.of(NatRule.ENDPOINT_INDEPENDENT))
@@ -15,9 +17,9 @@ def behaviour(seen: Seen) -> NatBehaviour:
     """Certain where something positive was seen; sets and what is missing where not."""
     told = around.reflectors(seen)
     behind = around.behind(seen, told)
-    sightings = around.outside(seen) if behind.answer else seen.sightings
-    found = [view for view in views(sightings) if view.faces]
-    mapped, filtered = _rulings(seen, behind.answer)
+    sightings = [one for one in seen.sightings if behind.answer is None or one.reflector in behind.by]
+    found = views(sightings)
+    mapped, filtered = _rulings(seen, behind, sightings)
     addresses = tuple(dict.fromkeys(one.seen.address for one in sightings))
     outside = addresses if behind.answer else ()
     hairpin = around.Hairpinned()
@@ -60,13 +62,13 @@ def behaviour(seen: Seen) -> NatBehaviour:
     )
 
 
-def _rulings(seen: Seen, behind_nat: bool | None) -> tuple[Judged, Judged]:
-    """Without a NAT the mapping is the identity; the filter is a firewall's, and judged alike."""
-    if behind_nat is None:
+def _rulings(seen: Seen, behind: around.Behind, sightings: Sequence[Sighting]) -> tuple[Judged, Judged]:
+    """Without a NAT the mapping is the identity; the filter is a firewall's, and judged alike. A knock of a
+    neighbour does not pass it."""
+    if behind.answer is None:
         return _UNHEARD, _UNHEARD
-    if behind_nat is False:
-        return _UNMAPPED, filtering(seen.knocks, seen.heard)
-    return mapping(around.outside(seen), seen.clashes), filtering(seen.knocks, seen.heard)
+    filtered = filtering([knock for knock in seen.knocks if knock.agent in behind.by], seen.heard)
+    return (mapping(sightings, seen.clashes) if behind.answer else _UNMAPPED), filtered
 
 
 def _firewall_only(behind_nat: bool | None, ruling: Ruling) -> bool | None:

@@ -42,10 +42,11 @@ class Knocker(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Knock:
     """``sent`` datagrams to the mapping of ``socket``, of which ``arrived`` came in. The mapping was fresh:
-    nothing had been sent from it but to the asked reflector."""
+    nothing had been sent from it but to the asked reflector. ``agent`` knocked, from its ``source``."""
 
     socket: int
     knocker: Knocker
+    agent: str
     source: str
     sent: int
     arrived: int
