@@ -1,0 +1,165 @@
+"""The driver, in a simulated network: everything is asked and seen by flows and watches alone."""
+
+import random
+from itertools import product
+
+import pytest
+from probemesh_controller.natting.behaviour import behaviour
+from probemesh_controller.natting.drive import inquire
+from probemesh_shared.clock import VirtualClock
+from probemesh_shared.model import FlowSpec, WatchSpec
+from probemesh_shared.nat import RULES, NatBehaviour, NatRule, Ruling
+from probemesh_shared.words import Transport
+
+from tests.natting.simmesh import SimMesh, World
+from tests.natting.simulator import AD, APD, EI, Nat
+from tests.pair.fakes import through
+
+A, A2, B, C = "10.1.0.2", "10.1.0.3", ("203.0.113.2", "203.0.113.3"), ("192.0.2.2",)
+OUT = "198.51.100.1"
+DICE = random.Random(7)
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+def world(nat: Nat | None, **more: object) -> World:
+    nats = {"a": nat} if nat is not None else {}
+    return World({"a": (A,), "b": B, "c": C}, nats, **more)  # type: ignore[arg-type]
+
+
+async def told(clock: VirtualClock, there: World, *names: str) -> tuple[NatBehaviour, ...]:
+    mesh = SimMesh(clock, there)
+    seen = await through(clock, inquire(mesh, names or ("a",), clock=clock, random=DICE.randbytes))
+    assert mesh.under_way == 0
+    assert not any(there.posts.values()), "every watch is given back"
+    return tuple(behaviour(one) for one in seen)
+
+
+@pytest.mark.parametrize(("mapping", "filtering"), list(product(RULES, RULES)))
+async def test_every_behaviour(clock: VirtualClock, mapping: NatRule, filtering: NatRule) -> None:
+    (found,) = await told(clock, world(Nat(mapping, filtering, preserve=False)))
+    assert (found.mapping, found.filtering) == (Ruling.of(mapping), Ruling.of(filtering))
+    assert found.behind_nat is True
+    assert found.port_preservation is False
+    assert found.mapped_addresses == (OUT,)
+    assert found.layers == 1
+
+
+@pytest.mark.parametrize("filtering", RULES)
+async def test_kept_ports_are_a_set(clock: VirtualClock, filtering: NatRule) -> None:
+    (found,) = await told(clock, world(Nat(APD, filtering, reuse=True)))
+    assert found.mapping == Ruling.of(EI, APD)
+    assert found.filtering == Ruling.of(filtering)
+    assert found.port_preservation is True
+    assert found.ports_kept == found.ports_tried == 8
+
+
+@pytest.mark.parametrize("mapping", RULES)
+@pytest.mark.parametrize("both", [True, False], ids=["both-asked", "one-asked"])
+async def test_a_second_agent_behind_the_nat_forces_a_clash(
+    clock: VirtualClock, mapping: NatRule, both: bool
+) -> None:
+    nat = Nat(mapping, APD, reuse=True)
+    there = World({"a": (A,), "a2": (A2,), "b": B, "c": C}, {"a": nat, "a2": nat})
+    for found in await told(clock, there, *(("a", "a2") if both else ("a",))):
+        assert found.mapping == Ruling.of(mapping), found.agent
+        assert [one.outside for one in found.reflectors if one.agent.startswith("a")] == [False]
+
+
+async def test_filtering_is_not_taken_from_a_neighbour(clock: VirtualClock) -> None:
+    """The neighbour is the only reflector but one, and comes in where nobody else does."""
+    nat = Nat(EI, APD, preserve=False)
+    there = World({"a": (A,), "a2": (A2,), "b": B}, {"a": nat, "a2": nat})
+    (found,) = await told(clock, there)
+    assert found.filtering == Ruling.of(APD)
+
+
+@pytest.mark.parametrize("hairpins", [True, False])
+async def test_hairpinning(clock: VirtualClock, hairpins: bool) -> None:
+    (found,) = await told(clock, world(Nat(EI, APD, preserve=False, hairpins=hairpins)))
+    assert found.hairpinning is hairpins
+    assert found.hairpin_source == ("external" if hairpins else None)
+
+
+async def test_routers_before_the_nat_leave_layers_open(clock: VirtualClock) -> None:
+    (found,) = await told(clock, world(Nat(EI, APD, preserve=False), routers=1))
+    assert (found.layers, found.layers_most) == (None, 2)
+    assert any("10.1.0.1" in note for note in found.notes)
+
+
+async def test_no_nat(clock: VirtualClock) -> None:
+    (found,) = await told(clock, world(None))
+    assert (found.behind_nat, found.firewall_only) == (False, False)
+    assert (found.mapping, found.filtering) == (Ruling.of(EI), Ruling.of(EI))
+    assert found.mapped_addresses == ()
+    assert found.layers == 0
+
+
+class Firewall(Nat):
+    """Filters, and translates nothing."""
+
+    def _fresh(self, inside, scope):  # type: ignore[no-untyped-def]
+        return inside
+
+
+@pytest.mark.parametrize("filtering", [AD, APD])
+async def test_a_firewall_alone(clock: VirtualClock, filtering: NatRule) -> None:
+    (found,) = await told(clock, world(Firewall(EI, filtering, pool=(A,))))
+    assert (found.behind_nat, found.firewall_only) == (False, True)
+    assert found.filtering == Ruling.of(filtering)
+
+
+async def test_nobody_hears_it(clock: VirtualClock) -> None:
+    (found,) = await told(clock, world(Nat(EI, EI), deaf=frozenset({"b", "c"})))
+    assert found.behind_nat is None
+    assert found.mapping == found.filtering == Ruling()
+    assert any("UDP does not get out" in text for text in found.missing)
+
+
+async def test_a_deaf_reflector_is_passed_over(clock: VirtualClock) -> None:
+    (found,) = await told(clock, world(Nat(EI, AD, preserve=False), deaf=frozenset({"b"})))
+    assert found.behind_nat is True
+    assert [one.outside for one in found.reflectors] == [None, True]
+    assert found.filtering.possible == (EI, AD), "the only other address was never heard"
+
+
+async def test_the_only_agent(clock: VirtualClock) -> None:
+    (found,) = await told(clock, World({"a": (A,)}))
+    assert found.behind_nat is None
+    assert any("another agent" in text for text in found.missing)
+
+
+async def test_an_agent_that_is_too_old_says_so(clock: VirtualClock) -> None:
+    there = world(Nat(EI, EI), old=frozenset({"a", "c"}))
+    (found,) = await told(clock, there)
+    assert any("upgrade it" in text for text in found.missing)
+    (found,) = await told(clock, world(Nat(EI, EI, preserve=False), old=frozenset({"c"})))
+    assert [one.agent for one in found.reflectors] == ["b"]
+
+
+async def test_two_percent_of_loss_change_nothing(clock: VirtualClock) -> None:
+    for seed in range(12):
+        nat = Nat(AD, AD, preserve=False, loss=0.02, dice=random.Random(seed))
+        (found,) = await told(clock, world(nat))
+        assert (found.mapping, found.filtering) == (Ruling.of(AD), Ruling.of(AD)), seed
+
+
+async def test_filtering_is_asked_before_anybody_else_was_sent_to(clock: VirtualClock) -> None:
+    mesh = SimMesh(clock, world(Nat(EI, APD)))
+    await through(clock, inquire(mesh, ("a",), clock=clock, random=DICE.randbytes))
+    flows = [r.specs[0] for r in mesh.requests if isinstance(r.specs[0], FlowSpec) and r.agents == ("a",)]
+    first = {(shot.address, shot.port) for shot in flows[0].shots}
+    assert len(first) == 1
+    assert all(flow.transport is Transport.UDP for flow in flows)
+    tokens = {r.specs[0].token for r in mesh.requests if isinstance(r.specs[0], WatchSpec)}
+    assert len(tokens) == 2, "its own watch, and those of the reflectors"
+
+
+async def test_many_subjects_are_asked_in_turn(clock: VirtualClock) -> None:
+    addresses = {f"h{number}": (f"203.0.113.{number}",) for number in range(1, 9)}
+    found = await told(clock, World(addresses), *addresses)
+    assert [one.agent for one in found] == list(addresses)
+    assert all(one.behind_nat is False for one in found)
