@@ -80,6 +80,7 @@ class FakeAgent:
     name: str
     id: str = ""
     addresses: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ("x",)
     work: Callable[["FakeAgent", Job], Any] | None = None
     instance: str = "one"
     jobs: list[Job] = field(default_factory=list)
@@ -105,7 +106,13 @@ class FakeAgent:
         self.pipe = ours
         self.wake = Wake()
         hello = Hello(
-            PROTOCOL, MIN_PROTOCOL, "probemesh/9.9", self.instance, self.name, ("x",), self.addresses
+            PROTOCOL,
+            MIN_PROTOCOL,
+            "probemesh/9.9",
+            self.instance,
+            self.name,
+            self.capabilities,
+            self.addresses,
         )
         session = Session(Side.AGENT, hello, self.clock.monotonic(), outbox=self.outbox)
         link = asyncio.create_task(drive(session, ours, self.clock, self._handle, self.wake))

@@ -7,7 +7,7 @@ from probemesh_controller.pair.case import Asked, Limits, Round
 from probemesh_controller.pair.drive import Driver, diagnose
 from probemesh_shared.clock import VirtualClock
 from probemesh_shared.errors import NotFound, Unreachable
-from probemesh_shared.model import Failure, FlowSpec, Shot, TraceSpec, WatchSpec
+from probemesh_shared.model import Failure, FlowSpec, Shot, TraceSpec, WatchDetail, WatchSpec
 from probemesh_shared.session.frames import JobStatus
 from probemesh_shared.words import AgentState, FailureKind, Kind, Origin, Outcome, Stage, Transport
 
@@ -83,6 +83,18 @@ async def test_steps_go_to_the_address_and_port_they_name(clock, mesh):
         ("203.0.113.2", None, 5432),
         ("10.1.0.2", None, 5432),
     ]
+
+
+async def test_an_account_that_does_not_come_is_missing_and_asked_for_again(clock, mesh):
+    def looks(agent, number):
+        if (agent, number) == ("b", 1):
+            raise Unreachable("the link is slow")
+        return WatchDetail(number)
+
+    mesh.looks = looks
+    case = await run(clock, mesh, BOTH, BOTH)
+    assert case.problems == ("b: the link is slow",)
+    assert [[look.agent for look in done.looks] for done in case.rounds] == [["a"], ["a", "b"]]
 
 
 async def test_a_third_is_watched_from_the_round_that_needs_it(clock, mesh):

@@ -201,7 +201,7 @@ class Driver:
             looks,
             (self._clock.monotonic() - began) * 1000,
         )
-        case = replace(case, rounds=(*case.rounds, done))
+        case = replace(case, rounds=(*case.rounds, done), problems=self._with_missed(case))
         case = with_lost(case, (*lost, *(name for name, watch in self._watches.items() if watch.lost)))
         ends = tuple(with_seen(end, seen_from(case, done, end.name), case.asked) for end in case.ends)
         return self._keep(replace(case, ends=ends))
@@ -261,6 +261,11 @@ class Driver:
         there = {info.name for info in fleet if info.state is AgentState.CONNECTED}
         before = {info.name for info in case.fleet if info.state is AgentState.CONNECTED}
         return frozenset(before - there)
+
+    def _with_missed(self, case: Case) -> tuple[str, ...]:
+        """Accounts that did not come, beside what was amiss before; each once."""
+        missed = [f"{one.agent}: {one.missed}" for one in self._watches.values() if one.missed is not None]
+        return tuple(dict.fromkeys((*case.problems, *missed)))
 
     async def _looks(self, lost: frozenset[str], *, quiet: bool = False) -> tuple[Look, ...]:
         watches = [watch for watch in self._watches.values() if watch.armed and watch.agent not in lost]

@@ -33,6 +33,7 @@ class Watch:
     ) -> None:
         self.agent = agent
         self.why_not: str | None = None
+        self.missed: str | None = None
         self.lost = False
         self._mesh = mesh
         self._clock = clock
@@ -44,7 +45,9 @@ class Watch:
 
     @property
     def armed(self) -> bool:
-        """It was armed, and its job goes on."""
+        """It was armed, and its job goes on; where that has ended, ``why_not`` says why from now on."""
+        if self._task is not None and self._task.done() and self.why_not is None:
+            self._fail(self._task.result())
         return self._task is not None and not self._task.done() and self.why_not is None
 
     async def arm(self, seconds: float) -> WatchDetail | None:
@@ -81,12 +84,9 @@ class Watch:
         self.lost = answer.lost
 
     async def look(self, *, quiet: bool = False) -> WatchDetail | None:
-        """What is new since the look before; None where nothing comes, then ``why_not`` says why. ``quiet``:
+        """What is new since the look before; None where nothing comes, then ``missed`` says why. ``quiet``:
         nothing was sent since then, which makes that time part of the counters' baseline; what is new is
         kept for the next look."""
-        if self._task is not None and self._task.done():
-            self._fail(self._task.result())
-            return None
         spec = WatchSpec(
             options=self._spec.options,
             token=self._spec.token,
@@ -97,15 +97,15 @@ class Watch:
         )
         asking = Asking(self._run_id(), self.agent, self._target, spec, _LOOK_BUDGET_S)
         answer = await within(self._clock, ANSWER_S, ask(self._mesh, asking))
-        rows = answer.rows if answer is not None else ()
-        for row in rows:
+        self.missed = None
+        for row in answer.rows if answer is not None else ():
             account = account_of(row)
             if account is not None:
                 return account
-            self.why_not = said_of(row)
-        if not rows:
-            self.why_not = (answer and answer.problem) or "its account did not come in time"
-            self.lost = answer is not None and answer.lost
+            self.missed = said_of(row)
+        if answer is None or self.missed is None:
+            self.missed = (answer and answer.problem) or "its account did not come in time"
+        self.lost = self.lost or (answer is not None and answer.lost)
         return None
 
     async def give_back(self) -> None:
