@@ -35,6 +35,11 @@ def gather(kinds: Iterable[Kind], advertised: bool = False) -> frozenset[str]:
     return frozenset(found)
 
 
+def in_order(words: Iterable[str]) -> tuple[str, ...]:
+    """As they stand in hello. A controller may keep only the first so many: the many counters come last."""
+    return tuple(sorted(words, key=lambda word: (word.startswith("counter:"), word)))
+
+
 def ping_method() -> str | None:
     """The first of ping socket, raw socket and the system's ``ping`` that may be used here."""
     if _opens(socket.SOCK_DGRAM):

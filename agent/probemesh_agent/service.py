@@ -168,7 +168,7 @@ class Service:
             software=_software(),
             instance=self._instance,
             name=self._identity.name,
-            capabilities=tuple(sorted(self._capabilities)),
+            capabilities=capabilities.in_order(self._capabilities),
             addresses=addresses.candidates(self._options.advertise),
         )
 

@@ -7,6 +7,7 @@ many links. Name and id come from the certificate alone; everything in a hello i
 import asyncio
 import contextlib
 import logging
+import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,7 +29,9 @@ from probemesh_controller.store.worker import AsyncStore
 
 log = logging.getLogger(__name__)
 
-_MAX_CLAIMS = 64
+_MAX_ADDRESSES = 64
+#: Kinds, privileges, and a word for every kernel counter that the agent can read: some 200.
+_MAX_CAPABILITIES = 512
 _MAX_WORD = 64
 _POLL_S = 0.05
 _REVOKE_S = 1.0
@@ -350,6 +353,11 @@ class Fleet:
             await asyncio.wait(self._tasks, timeout=2.0)
 
 
+def _kept(word: str) -> str:
+    """Thousands of agents say the same words: each is held once."""
+    return sys.intern(escape(word, _MAX_WORD))
+
+
 def _admit(store: Store, agent_id: str, name: str, now_ns: int) -> None:
     """A certificate of ours that is not revoked belongs to an agent, also where its record was deleted."""
     record = store.agent_by_id(agent_id)
@@ -377,7 +385,7 @@ def _bounded(hello: Hello) -> Hello:
     return replace(
         hello,
         software=escape(hello.software, _MAX_WORD).removeprefix("probemesh/"),
-        addresses=readable(hello.addresses[:_MAX_CLAIMS]),
-        capabilities=tuple(escape(word, _MAX_WORD) for word in hello.capabilities[:_MAX_CLAIMS]),
+        addresses=readable(hello.addresses[:_MAX_ADDRESSES]),
+        capabilities=tuple(_kept(word) for word in hello.capabilities[:_MAX_CAPABILITIES]),
         open_jobs=(),
     )

@@ -47,6 +47,13 @@ def test_an_agent_that_was_told_its_addresses_says_so() -> None:
     assert "advertised" not in capabilities.gather(())
 
 
+def test_the_many_counters_come_last_in_hello() -> None:
+    words = capabilities.in_order(
+        {"kind:tcp", "counter:Ip.InReceives", "advertised", "counter:Ip.InDelivers"}
+    )
+    assert words == ("advertised", "kind:tcp", "counter:Ip.InDelivers", "counter:Ip.InReceives")
+
+
 def test_effective_capabilities(tmp_path: Path) -> None:
     status = tmp_path / "status"
     status.write_text("Name:\tx\nCapEff:\t0000000000002000\n")

@@ -57,6 +57,13 @@ async def test_watches_are_cancelled_at_the_agents_when_it_is_over(pair):
         assert len(armed(agent)) == 1 and agent.cancelled == armed(agent)
 
 
+async def test_an_agent_that_can_read_many_counters_can_still_watch(bench):
+    many = tuple(f"counter:Ip.Number{number}" for number in range(300))
+    await bench.agent("a", addresses=("10.1.0.2",), capabilities=many + ABLE, work=work)
+    (info,) = await bench.engine.agents()
+    assert set(ABLE) <= set(info.capabilities) and len(info.capabilities) == len(many) + len(ABLE)
+
+
 async def test_an_interrupt_gives_back_too(pair):
     task = asyncio.ensure_future(diagnose(pair.engine, ASKED, clock=pair.clock, plan=rounds(BOTH, BOTH)))
     await pair.clock.advance(0.2)
