@@ -8,8 +8,8 @@ from probemesh_shared.words import Confidence, Outcome, Verdict
 from probemesh_controller.pair.assess import Assessed, assess
 from probemesh_controller.pair.case import Case
 from probemesh_controller.pair.causes import FLOW, HARMLESS, NO_FAULT, OF_SERVICE, Cause, Told
+from probemesh_controller.pair.cost import packets
 from probemesh_controller.pair.judge import Excluded, Judgement
-from probemesh_controller.pair.plan import packets_sent
 from probemesh_controller.pair.signs import Notes
 from probemesh_controller.pair.view import View
 
@@ -30,7 +30,7 @@ def conclude(case: Case) -> Diagnosis:
         reverse=_direction(reverse),
         findings=(*_findings(forward, notes), *_findings(reverse, notes)),
         excluded=tuple(dict.fromkeys((*_excluded(forward, notes), *_excluded(reverse, notes)))),
-        packets=packets_sent(case),
+        packets=packets(case),
         elapsed_s=case.elapsed_s,
         missing=_missing(case),
     )

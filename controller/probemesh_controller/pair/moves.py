@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from probemesh_shared.model import FlowSpec, TraceSpec
-
 from probemesh_controller.pair.case import Round, Step
 from probemesh_controller.pair.signs import Signs
 from probemesh_controller.pair.view import View
@@ -39,13 +37,3 @@ class Move:
 
 def is_of(step: Step, key: str, address: str | None) -> bool:
     return step.purpose.partition(":")[0] == key and (step.address == address or step.to is None)
-
-
-def packets_of(step: Step) -> int:
-    """The most that the step can send, answers aside: what the limit is kept by."""
-    spec = step.spec
-    if isinstance(spec, FlowSpec):
-        return sum(3 if shot.send or shot.hold_ms else 1 for shot in spec.shots)
-    if isinstance(spec, TraceSpec):
-        return spec.options.count * (spec.max_hops - spec.first_hop + 1)
-    return 40

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 from probemesh_controller.pair.assess import Assessed, assess
 from probemesh_controller.pair.case import Case, Round, Step
+from probemesh_controller.pair.cost import all_planned, packets
 from probemesh_controller.pair.judge import Judgement
-from probemesh_controller.pair.moves import Move, packets_of
+from probemesh_controller.pair.moves import Move
 from probemesh_controller.pair.registry import MOVES
 from probemesh_controller.pair.signs import Notes
 
@@ -60,20 +61,16 @@ def _chosen(options: list[Option]) -> list[Round]:
 
 
 def _within(case: Case, rounds: list[Round]) -> list[Round]:
-    """As many of them as the packets that are left allow."""
-    left = case.asked.limits.packets - packets_sent(case)
+    """As many of them as the packets that are left allow. One that alone is too many is the driver's to
+    refuse, who says so."""
+    left = case.asked.limits.packets - packets(case)
     kept = []
     for one in rounds:
-        left -= sum(packets_of(step) for step in one.steps)
-        if left < 0:
+        left -= all_planned(step.spec for step in one.steps)
+        if left < 0 and kept:
             break
         kept.append(one)
     return kept
-
-
-def packets_sent(case: Case) -> int:
-    """An upper bound of what both ends sent so far."""
-    return sum(packets_of(done.step) for one in case.rounds for done in one.steps)
 
 
 def _numbered(case: Case, rounds: list[Round]) -> Round | None:
