@@ -64,7 +64,7 @@ def _within(case: Case, rounds: list[Round]) -> list[Round]:
     """As many of them as the packets that are left allow. One that alone is too many is the driver's to
     refuse, who says so."""
     left = case.asked.limits.packets - packets(case)
-    kept = []
+    kept: list[Round] = []
     for one in rounds:
         left -= all_planned(step.spec for step in one.steps)
         if left < 0 and kept:
