@@ -14,6 +14,7 @@ from probemesh_shared.model import Measurement
 from probemesh_shared.session.driver import Wake
 from probemesh_shared.session.frames import JobStatus, OpenJob
 from probemesh_shared.session.outbox import Outbox
+from probemesh_shared.words import Kind
 
 from probemesh_agent.env import Clock
 from probemesh_agent.runner import Runner
@@ -21,6 +22,8 @@ from probemesh_agent.runner import Runner
 logger = logging.getLogger(__name__)
 
 KEPT_S = 30.0
+#: A watch holds sockets open for somebody: where nobody can look, it ends sooner.
+WATCHED_S = 10.0
 MAX_OWNERS = 64
 
 
@@ -122,7 +125,11 @@ class Lanes:
         await asyncio.gather(*timers, return_exceptions=True)
 
     async def _expire(self, lane: OutboxLane) -> None:
-        await self._clock.sleep(self._kept_s)
+        watched_s = min(WATCHED_S, self._kept_s)
+        await self._clock.sleep(watched_s)
+        reason = f"the link did not come back within {watched_s:g} s"
+        self._runner.cancel_owner(lane.owner, reason, Kind.WATCH)
+        await self._clock.sleep(self._kept_s - watched_s)
         self._drop(lane, f"the link did not come back within {self._kept_s:g} s")
 
     def _drop(self, lane: OutboxLane, reason: str) -> None:

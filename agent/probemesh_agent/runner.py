@@ -88,6 +88,7 @@ class Caps:
 class _Running:
     task: "asyncio.Task[None]"
     rows: int
+    kind: Kind
     status: JobStatus | None = None  # why it was stopped, where it was
     detail: str = ""
 
@@ -132,7 +133,7 @@ class Runner:
             lane.end(job.id, JobStatus.REJECTED, refusal)
             return
         task = asyncio.create_task(self._run(job, lane), name=f"job {job.id}")
-        self._running[key] = _Running(task, expected)
+        self._running[key] = _Running(task, expected, KINDS[type(job.spec)])
         task.add_done_callback(lambda task: self._over(task, job, lane))
 
     def cancel(self, owner: str, job_id: str, reason: str) -> None:
@@ -141,10 +142,10 @@ class Runner:
         if running is not None:
             self._stop(running, JobStatus.CANCELLED, reason)
 
-    def cancel_owner(self, owner: str, reason: str) -> None:
-        """All jobs of one owner."""
+    def cancel_owner(self, owner: str, reason: str, kind: Kind | None = None) -> None:
+        """All jobs of one owner, or all of one kind."""
         for (whose, _), running in list(self._running.items()):
-            if whose == owner:
+            if whose == owner and kind in (None, running.kind):
                 self._stop(running, JobStatus.CANCELLED, reason)
 
     def refuse_new(self) -> None:

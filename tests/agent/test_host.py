@@ -17,6 +17,7 @@ from probemesh_agent.notify import Notifier
 from probemesh_agent.runner import Runner
 from probemesh_shared.clock import VirtualClock
 from probemesh_shared.errors import Busy, InvalidRequest
+from probemesh_shared.model import TcpSpec, WatchSpec
 from probemesh_shared.session.driver import Wake
 from probemesh_shared.words import Kind
 
@@ -111,7 +112,8 @@ class Standing:
                 yield [row(0)]
                 await self.clock.sleep(1.0)
 
-        self.runner = Runner({Kind.TCP: ScriptedProbe(endless)}, FakeNetwork(), self.clock)
+        probe = ScriptedProbe(endless)
+        self.runner = Runner({Kind.TCP: probe, Kind.WATCH: probe}, FakeNetwork(), self.clock)
         self.lanes = Lanes(self.runner, self.clock)
 
 
@@ -128,6 +130,24 @@ async def test_a_lane_is_kept_30_seconds_and_then_its_jobs_stop() -> None:
         assert standing.runner.active == 1
     await standing.clock.advance(31)
     assert (standing.runner.active, len(standing.lanes)) == (0, 0)
+    await standing.lanes.close()
+
+
+async def test_a_watch_ends_ten_seconds_after_its_link_and_nothing_else_does() -> None:
+    standing = Standing()
+    async with standing.lanes.attached("ann/1", Wake()) as lane:
+        for name, spec in (("j", TcpSpec()), ("w", WatchSpec(token=bytes(16)))):
+            lane.outbox.open(name)
+            standing.runner.start(job(name, "a.example:1", spec=spec, budget_ms=600_000), lane)
+    await standing.clock.advance(9)
+    assert standing.runner.active == 2
+    async with standing.lanes.attached("ann/1", Wake()):
+        await standing.clock.advance(60)
+        assert standing.runner.active == 2, "the link came back in time"
+    await standing.clock.advance(11)
+    assert standing.runner.active == 1
+    await standing.clock.advance(20)
+    assert standing.runner.active == 0
     await standing.lanes.close()
 
 

@@ -23,6 +23,7 @@ from probemesh_shared.wire.flowtoken import (
 )
 from probemesh_shared.words import FailureKind, Outcome, Transport
 
+from tests.conftest import wanting
 from tests.responder.conftest import TOKEN, Bench, target
 
 SURROGATE = WatchSpec(token=TOKEN, surrogate=True)
@@ -414,3 +415,29 @@ async def test_its_budget_ends_it(bench: Bench) -> None:
     assert len(rows) == 1 and 0.25 < bench.clock.monotonic() - began < 0.8
     (row,) = await bench.rows(replace(SURROGATE, look=True), (target(5001),))
     assert row.outcome is Outcome.UNMEASURED
+
+
+async def test_packets_on_the_wire_where_that_is_allowed(bench: Bench, service: socket.socket) -> None:
+    if "packets" not in set(signals.present()):
+        wanting("wants CAP_NET_RAW")
+    port = service.getsockname()[1]
+    async with bench.armed(port, SURROGATE) as watch:
+        assert "packets" not in watch.account.blind
+        with dialled(socket.AF_INET, socket.SOCK_STREAM, port) as prober:
+            prober.send(b"hello")
+            ours = prober.getsockname()[1]
+            with dialled(socket.AF_INET6, socket.SOCK_DGRAM, watch.surrogate) as other:
+                other.send(pack_request(Request(TOKEN, 1)))
+                await answered(other)
+                theirs = other.getsockname()[1]
+        packets = (await watch.look()).packets
+        tcp = {(one.outgoing, one.flags, one.port) for one in packets if one.local_port == port}
+        assert {(False, "S", ours), (False, "SA", port), (True, "SA", ours)} <= tcp | {
+            (one.outgoing, one.flags, one.port) for one in packets
+        }
+        assert not [flags for _, flags, _ in tcp if "P" in flags], "data stays in the kernel"
+        (syn,) = [one for one in packets if one.flags == "S" and one.local_port == port and not one.outgoing]
+        assert (syn.address, syn.ttl, syn.count) == ("127.0.0.1", 64, 1) and syn.mss
+        udp = [(one.outgoing, one.address, one.count) for one in packets if one.transport is Transport.UDP]
+        assert (False, "::1", 1) in udp and (True, "::1", 1) in udp
+        assert any(one.port == theirs for one in packets)

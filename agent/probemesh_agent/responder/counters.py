@@ -158,6 +158,10 @@ class CounterTrack:
         variance = max(0.0, self._squares[i] - count * mean * mean) / (count - 1)
         return max(0.0, mean), sqrt(variance)
 
+    def __bool__(self) -> bool:
+        """There is something to count."""
+        return bool(self._files.names)
+
     def close(self) -> None:
         self._files.close()
 

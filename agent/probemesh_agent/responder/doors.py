@@ -10,10 +10,17 @@ import os
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
+
+from probemesh_shared.failures import errno_name
+from probemesh_shared.model import Failure
+from probemesh_shared.words import FailureKind, Origin, Stage
 
 from probemesh_agent import kernel
 
 LEAST_PORT = 1024
+#: This host is short of something, which says nothing about anybody's port.
+SHORTAGE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _BACKLOG = 256
 _ATTEMPTS = 32
 
@@ -101,7 +108,7 @@ def _has_ipv6() -> bool:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
             sock.bind(("::", 0))
     except OSError as error:
-        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+        if error.errno in SHORTAGE:
             raise
         return False
     return True
@@ -145,3 +152,22 @@ def _tell_all(sock: socket.socket, six: bool) -> None:
     stamps = kernel.TX_SOFTWARE | kernel.REPORT_SOFTWARE | kernel.OPT_ID | kernel.OPT_TSONLY
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, kernel.SO_TIMESTAMPING, stamps)
+
+
+def why_not(port: int, error: OSError) -> Failure:
+    """Why there is no listener on ``port``; raises ``error`` where this host is short of something."""
+    number = error.errno or 0
+    if number in SHORTAGE:
+        raise error
+    if number == errno.EADDRINUSE:
+        return refused(FailureKind.LOCAL_RESOURCE, f"port {port} is in use on this host", number)
+    if number == errno.EACCES:
+        return refused(FailureKind.DENIED, f"this agent may not listen on port {port}", number)
+    words = f"no listener on port {port}: {os.strerror(number)}"
+    return refused(FailureKind.LOCAL_RESOURCE, words, number)
+
+
+def refused(kind: FailureKind, words: str, number: int | None = None) -> Failure:
+    """Nothing was opened."""
+    name = errno_name(number) if number is not None else None
+    return Failure(Stage.CONNECT, kind, Origin.AGENT, words, errno=name)

@@ -1,42 +1,35 @@
 """One watch: what this host sees of a prober, kept from look to look; beside a foreign service it touches
 nothing.
 
-What the counters rise by in time that was quiet is their baseline; whoever looks says which was.
-Sockets are polled all the time, often at first and after every look, for a half-open one of a healthy
-handshake lives no longer than a round trip; a poll never takes more than a tenth of the time.
+What the counters rise by in time that was quiet is their baseline; whoever looks says which was. Sockets are
+polled all the time, often at first and after every look, for a half-open one of a healthy handshake lives no
+longer than a round trip; a poll never takes more than a tenth of the time.
 """
 
-import errno
 import os
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
 
-from probemesh_shared import failures
+from probemesh_shared.failures import errno_name
 from probemesh_shared.model import Counter, Failure, Listener, WatchDetail, WatchSpec
-from probemesh_shared.words import FailureKind, Origin, Stage, Transport
+from probemesh_shared.words import FailureKind, Transport
 
-from probemesh_agent import kernel, signals
+from probemesh_agent import signals
 from probemesh_agent.addresses import interface_addresses
 from probemesh_agent.env import Clock
-from probemesh_agent.responder import doors, flows
+from probemesh_agent.responder import doors
 from probemesh_agent.responder.counters import PERIOD_MS, CounterFiles, CounterTrack, conntrack
 from probemesh_agent.responder.datagrams import DatagramSide
-from probemesh_agent.responder.doors import Doors
+from probemesh_agent.responder.doors import SHORTAGE, Doors
 from probemesh_agent.responder.flows import Flows
-from probemesh_agent.responder.procnet import ProcNet
-from probemesh_agent.responder.sockdiag import SockDiag, SocketSeen
+from probemesh_agent.responder.packets import PacketSide
+from probemesh_agent.responder.sockets import BLIND, SocketTrack
 from probemesh_agent.responder.streams import StreamSide
 
 _OFTEN_S, _SELDOM_S = 0.012, 0.05
 _BRISK_S = 5.0  # after arming, and after every look
 _SHARE = 10.0
 _MOST_ADDRESSES = 256
-_UDP_UNCONNECTED = kernel.TCP_CLOSE
-#: All states but those of listeners, of sockets without an owner or a peer, and TIME_WAIT.
-_STATES = frozenset(range(1, 12)) - {kernel.TCP_LISTEN, kernel.TCP_CLOSE, kernel.TCP_TIME_WAIT, 2}
-SHORTAGE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +45,20 @@ class Watch:
     has then opened nothing."""
 
     def __init__(self, spec: WatchSpec, place: Place, clock: Clock) -> None:
-        self._spec, self._place, self._clock = spec, place, clock
+        self._spec, self._may_listen, self._clock = spec, place.may_listen, clock
+        self._port = place.port if spec.transport is not Transport.ICMP else None
         self._began = self._brisk_from = clock.monotonic()
         self._hidden = signals.masked()
         self._nonce = os.urandom(8)
         self._looks = 0
+        self._poll_s = 0.0
         self._problems: list[str] = []
-        self._blind: set[str] = {"packets"}
         self._doors: list[Doors] = []
         self._listen_failure: Failure | None = None
         self._surrogate: int | None = None
         self._counters: CounterTrack | None = None
-        self._sockets: SockDiag | ProcNet | None = None
-        self._flows = Flows(spec.peers, spec.mss)
-        self._poll_s = 0.0
+        self._sockets: SocketTrack | None = None
+        self._packets: PacketSide | None = None
         self._datagrams = DatagramSide(spec.token, self._nonce, self._now_ms)
         saved_syn = signals.SAVED_SYN not in self._hidden
         self._streams = StreamSide(spec.token, self._nonce, self._now_ms, saved_syn)
@@ -78,59 +71,54 @@ class Watch:
     # --- arming ---
 
     def _arm(self) -> None:
+        spec = self._spec
         self._counters = CounterTrack(CounterFiles(self._hidden), self._began)
-        self._sockets = self._open_sockets()
-        if self._spec.surrogate:
+        if spec.surrogate:
             self._open_surrogate()
-        if self._spec.listen:
-            self._open_listener()
+        if spec.listen and self._port is not None:
+            self._open_listener(self._port)
         for opened in self._doors:
             self._streams.serve(opened.tcp)
             self._datagrams.serve(opened.udp, opened.other)
-        self._begin_flows()
-
-    def _open_sockets(self) -> SockDiag | ProcNet | None:
-        ways: list[Callable[[], SockDiag | ProcNet]] = [ProcNet]
-        if signals.SOCK_DIAG not in self._hidden:
-            ways.insert(0, SockDiag)
-        for way in ways:
-            try:
-                made = way()
-                made.sockets(socket.IPPROTO_TCP, {kernel.TCP_LISTEN}, {self._place.port or 1})
-            except OSError as error:
-                if error.errno in SHORTAGE:
-                    raise
-                continue
-            return made
-        self._blind |= {"listeners", "half-open", "connections"}
-        return None
+        ports = (*_some(self._port if spec.transport is Transport.TCP else None), *_some(self._surrogate))
+        sock_diag = signals.SOCK_DIAG not in self._hidden
+        self._sockets = SocketTrack(Flows(spec.peers, spec.mss), ports, sock_diag=sock_diag)
+        self._packets = self._open_packets()
 
     def _open_surrogate(self) -> None:
-        if not self._place.may_listen:
+        if not self._may_listen:
             self._problems.append("no surrogate listeners: this host's policy allows none")
             return
         try:
             opened = doors.surrogate()
         except OSError as error:
-            _reraise_shortage(error)
-            self._problems.append(f"no surrogate listeners: {failures.errno_name(error.errno or 0)}")
+            if error.errno in SHORTAGE:
+                raise
+            self._problems.append(f"no surrogate listeners: {errno_name(error.errno or 0)}")
             return
         self._doors.append(opened)
         self._surrogate = opened.port
 
-    def _open_listener(self) -> None:
-        port, transport = self._place.port, self._spec.transport
-        if port is None or transport is Transport.ICMP:
+    def _open_listener(self, port: int) -> None:
+        if not self._may_listen:
+            words = "this host's policy allows no listeners"
+            self._listen_failure = doors.refused(FailureKind.DENIED, words)
             return
-        if not self._place.may_listen:
-            self._listen_failure = _not_opened(FailureKind.DENIED, "this host's policy allows no listeners")
-            return
-        kind = socket.SOCK_STREAM if transport is Transport.TCP else socket.SOCK_DGRAM
+        tcp = self._spec.transport is Transport.TCP
         try:
-            self._doors.append(doors.on_port(port, kind))
+            self._doors.append(doors.on_port(port, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM))
         except OSError as error:
-            _reraise_shortage(error)
-            self._listen_failure = _listen_failure(port, error)
+            self._listen_failure = doors.why_not(port, error)
+
+    def _open_packets(self) -> PacketSide | None:
+        if signals.PACKETS in self._hidden:
+            return None
+        try:
+            return PacketSide(_some(self._port), _some(self._surrogate), self._now_ms)
+        except OSError as error:
+            if error.errno in SHORTAGE:
+                raise
+            return None
 
     # --- while it lasts ---
 
@@ -145,36 +133,14 @@ class Watch:
             await self._clock.sleep(min(deadline - now, self._pause(now)))
 
     def _pause(self, now: float) -> float:
-        brisk = now - self._brisk_from < _BRISK_S or self._flows.busy
+        busy = self._sockets is not None and self._sockets.busy
+        brisk = busy or now - self._brisk_from < _BRISK_S
         return max(_OFTEN_S if brisk else _SELDOM_S, self._poll_s * _SHARE)
 
     def _poll(self, now: float) -> None:
-        found = self._ask(socket.IPPROTO_TCP, _STATES, self._tcp_ports())
-        if found is not None:
-            self._flows.poll(found[0], self._now_ms(), found[1])
+        if self._sockets is not None:
+            self._sockets.poll(self._now_ms())
         self._poll_s = self._clock.monotonic() - now
-
-    def _begin_flows(self) -> None:
-        found = self._ask(socket.IPPROTO_TCP, _STATES, self._tcp_ports())
-        if found is not None:
-            self._flows.begin(found[0])
-
-    def _tcp_ports(self) -> list[int]:
-        watched = self._place.port if self._spec.transport is Transport.TCP else None
-        return [port for port in (watched, self._surrogate) if port is not None]
-
-    def _ask(self, protocol: int, states: Any, ports: list[int]) -> tuple[list[SocketSeen], bool] | None:
-        """None where nobody can be asked (any more)."""
-        if self._sockets is None:
-            return None
-        try:
-            return self._sockets.sockets(protocol, states, ports)
-        except OSError as error:
-            self._problems.append(f"sockets could not be read: {failures.errno_name(error.errno or 0)}")
-            self._sockets.close()
-            self._sockets = None
-            self._blind |= {"listeners", "half-open", "connections"}
-            return None
 
     def _now_ms(self) -> float:
         return (self._clock.monotonic() - self._began) * 1000
@@ -205,6 +171,7 @@ class Watch:
     def _standing(self, counters: tuple[Counter, ...]) -> WatchDetail:
         """What is as it is, whatever was told before."""
         used, most = conntrack()
+        listeners = self._listeners()
         return WatchDetail(
             look=self._looks,
             at_ms=self._now_ms(),
@@ -212,11 +179,11 @@ class Watch:
             span_ms=self._counters.span_ms if self._counters is not None else 0.0,
             agent=self._nonce.hex(),
             addresses=tuple(map(str, interface_addresses()[:_MOST_ADDRESSES])),
-            listeners=self._listeners(),
+            listeners=listeners,
             listen_failure=self._listen_failure,
             surrogate_port=self._surrogate,
             counters=counters,
-            blind=tuple(sorted(self._blind)),
+            blind=self._blind(),
             conntrack=used,
             conntrack_most=most,
         )
@@ -224,69 +191,57 @@ class Watch:
     def _account(self, counters: tuple[Counter, ...]) -> WatchDetail:
         datagrams, errors, more_datagrams = self._datagrams.look()
         accepted, more_accepted = self._streams.look()
-        half_open, connections = self._flows.half_open(), self._flows.connections()
+        packets, more_packets = self._packets.look() if self._packets is not None else ((), 0)
+        standing = self._standing(counters)
+        half_open, connections, troubles = self._sockets.look() if self._sockets is not None else ((), (), [])
         problems = [
             *self._problems,
+            *troubles,
             *_more(more_datagrams, "datagrams"),
             *_more(more_accepted, "connections"),
+            *_more(more_packets, "packets on the wire"),
         ]
-        if self._flows.cut:
-            problems.append("not all sockets on the port are told: there are too many")
-        self._problems, self._flows.cut = [], False
+        self._problems = []
         return replace(
-            self._standing(counters),
+            standing,
             half_open=half_open,
             connections=connections,
             accepted=accepted,
             datagrams=datagrams,
             errors=errors,
+            packets=packets,
             problems=tuple(problems),
         )
 
+    def _blind(self) -> tuple[str, ...]:
+        found = list(BLIND) if self._sockets is None or self._sockets.blind else []
+        if self._packets is None:
+            found.append("packets")
+        if not self._counters:
+            found.append("counters")
+        return tuple(found)
+
     def _listeners(self) -> tuple[Listener, ...]:
-        port, udp = self._place.port, self._spec.transport is Transport.UDP
-        if port is None or self._spec.transport is Transport.ICMP:
+        if self._port is None or self._sockets is None:
             return ()
-        protocol = socket.IPPROTO_UDP if udp else socket.IPPROTO_TCP
-        found = self._ask(protocol, {_UDP_UNCONNECTED if udp else kernel.TCP_LISTEN}, [port])
         ours = frozenset[int]().union(*(opened.inodes() for opened in self._doors))
-        return flows.listeners(found[0] if found else (), udp, ours.__contains__)
+        udp = self._spec.transport is Transport.UDP
+        return self._sockets.listeners(self._port, udp, ours.__contains__)
 
     def close(self) -> None:
         """Gives everything back; may be called twice."""
         self._streams.close()
         self._datagrams.close()
-        for opened in self._doors:
-            opened.close()
-        self._doors = []
-        if self._sockets is not None:
-            self._sockets.close()
-            self._sockets = None
-        if self._counters is not None:
-            self._counters.close()
-            self._counters = None
+        parts = (*self._doors, self._packets, self._sockets, self._counters)
+        self._doors, self._packets, self._sockets, self._counters = [], None, None, None
+        for part in parts:
+            if part is not None:
+                part.close()
+
+
+def _some(port: int | None) -> tuple[int, ...]:
+    return () if port is None else (port,)
 
 
 def _more(count: int, what: str) -> list[str]:
     return [f"{count} {what} more were not told"] if count else []
-
-
-def _reraise_shortage(error: OSError) -> None:
-    if error.errno in SHORTAGE:
-        raise error
-
-
-def _listen_failure(port: int, error: OSError) -> Failure:
-    number = error.errno or 0
-    if number == errno.EADDRINUSE:
-        return _not_opened(FailureKind.LOCAL_RESOURCE, f"port {port} is in use on this host", number)
-    if number == errno.EACCES:
-        return _not_opened(FailureKind.DENIED, f"this agent may not listen on port {port}", number)
-    return _not_opened(
-        FailureKind.LOCAL_RESOURCE, f"no listener on port {port}: {os.strerror(number)}", number
-    )
-
-
-def _not_opened(kind: FailureKind, words: str, number: int | None = None) -> Failure:
-    name = failures.errno_name(number) if number is not None else None
-    return Failure(Stage.CONNECT, kind, Origin.AGENT, words, errno=name)
