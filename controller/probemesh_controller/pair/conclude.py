@@ -9,6 +9,7 @@ from probemesh_controller.pair.assess import Assessed, assess
 from probemesh_controller.pair.case import Case
 from probemesh_controller.pair.causes import FLOW, HARMLESS, NO_FAULT, OF_SERVICE, Cause, Told
 from probemesh_controller.pair.cost import packets
+from probemesh_controller.pair.flow.purposes import FLOW_SHOTS
 from probemesh_controller.pair.judge import Excluded, Judgement
 from probemesh_controller.pair.signs import Notes
 from probemesh_controller.pair.view import View
@@ -86,7 +87,7 @@ def outcome_of(view: View) -> Outcome:
     """How the flow's own shots ended: ``ok`` if any did, else the commonest."""
     found = [
         shot.outcome
-        for probed in view.probes_here("first:flow", "again:flow")
+        for probed in view.probes_here(*FLOW_SHOTS)
         for shot in probed.shots
         if shot.outcome is not Outcome.UNMEASURED
     ]

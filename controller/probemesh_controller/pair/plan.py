@@ -15,6 +15,9 @@ from probemesh_controller.pair.moves import Move
 from probemesh_controller.pair.registry import MOVES
 from probemesh_controller.pair.signs import Notes
 
+#: Seconds by which a move may be longer that is made beside the cheapest.
+MEANWHILE_S = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
@@ -35,20 +38,24 @@ def next_round(case: Case) -> Round | None:
 
 def _options(side: Assessed) -> Iterator[Option]:
     for judgement in side.judgements.values():
-        option = _cheapest(side, judgement)
-        if option is not None:
-            yield option
+        yield from _helpful(side, judgement)
 
 
-def _cheapest(side: Assessed, judgement: Judgement) -> Option | None:
-    """The cheapest move that would settle a sign on which the causes left differ."""
-    wanted = judgement.open_signs(side.signs)
+def _helpful(side: Assessed, judgement: Judgement) -> Iterator[Option]:
+    """The cheapest move that would settle a sign on which the causes left differ, and those that take no
+    longer than a little more and settle others: they run at the same time."""
+    wanted, most = judgement.open_signs(side.signs), None
     for move in sorted(MOVES, key=lambda one: (one.cost, one.key)):
         if not wanted & move.settles or move.made(side.view) >= move.times:
             continue
+        if most is not None and (move.alone or move.cost > most):
+            continue
         if move.wants(side.view, side.signs) and (built := move.build(side.view, side.signs)):
-            return Option(move, built)
-    return None
+            yield Option(move, built)
+            if move.alone:
+                return
+            most = move.cost + MEANWHILE_S if most is None else most
+            wanted -= move.settles
 
 
 def _chosen(options: list[Option]) -> list[Round]:

@@ -4,11 +4,31 @@ How to write such rows stands in :mod:`~probemesh_controller.pair.causes`.
 """
 
 from probemesh_controller.pair.causes import Cause
+from probemesh_controller.pair.flow import (
+    controls,
+    far,
+    near,
+    out,
+    rows_forward,
+    rows_own,
+    rows_return,
+    rungs,
+)
+from probemesh_controller.pair.flow.moves import MOVES as FLOW_MOVES
 from probemesh_controller.pair.moves import Move
 from probemesh_controller.pair.signs import Reader
 
-READERS: tuple[Reader, ...] = ()
+READERS: tuple[Reader, ...] = (
+    near.OURSELVES,
+    near.READER,
+    out.READER,
+    far.LISTENERS,
+    far.ARRIVAL,
+    far.CONNTRACK,
+    controls.READER,
+    rungs.READER,
+)
 
-CAUSES: tuple[Cause, ...] = ()
+CAUSES: tuple[Cause, ...] = (*rows_own.CAUSES, *rows_forward.CAUSES, *rows_return.CAUSES)
 
-MOVES: tuple[Move, ...] = ()
+MOVES: tuple[Move, ...] = FLOW_MOVES

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from probemesh_shared.model import FlowDetail, Measurement, ShotSeen, TraceDetail, WatchDetail
+from probemesh_shared.model import FlowDetail, FlowSpec, Measurement, ShotSeen, TraceDetail, WatchDetail
 from probemesh_shared.words import Direction, Family, Transport
 
 from probemesh_controller.pair.case import Case, End, EndRole, RoundDone, Step, StepDone
@@ -112,15 +112,21 @@ class View:
 
     def mapped(self) -> tuple[str, ...]:
         """From where the far end's own flows came in at this end, where that is an address it does not
-        have itself."""
-        return tuple(
-            dict.fromkeys(
-                seen
+        have itself. UDP is believed first: a proxy in the way of TCP is no address of anybody's."""
+        far = self.far
+        if far is None:
+            return ()
+        own = own_addresses(far)
+        for transport in (Transport.UDP, Transport.TCP):
+            seen = [
+                address
                 for probed in self.back.probes()
-                for seen in seen_from(probed, self.back)
-                if self.far is not None and seen not in own_addresses(self.far)
-            )
-        )
+                if isinstance(probed.step.spec, FlowSpec) and probed.step.spec.transport is transport
+                for address in seen_from(probed)
+            ]
+            if seen:
+                return tuple(dict.fromkeys(address for address in seen if address not in own))
+        return ()
 
     def _wanted(self, address: str) -> bool:
         family = self.case.asked.family
@@ -184,7 +190,7 @@ def plain_address(address: str) -> str:
     return str(mapped or found)
 
 
-def seen_from(probed: Probed, view: View) -> tuple[str, ...]:
+def seen_from(probed: Probed) -> tuple[str, ...]:
     """The source addresses with which the far responder says that this step's own datagrams and
     connections came: only what carried the token, or the responder's own word in a valid reply."""
     return tuple(

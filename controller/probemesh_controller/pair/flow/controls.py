@@ -1,0 +1,215 @@
+"""Signs of what else gets through between the two: the far watch's port, ping, the other way. Pure."""
+
+from collections.abc import Iterator
+
+from probemesh_shared.model import ShotSeen
+from probemesh_shared.words import Outcome, Transport
+
+from probemesh_controller.pair.flow import names
+from probemesh_controller.pair.flow.fates import fate_of
+from probemesh_controller.pair.flow.near import ENOUGH, shots_at
+from probemesh_controller.pair.flow.purposes import FLOW_SHOTS, PING_SHOTS, TCP_SHOTS, UDP_SHOTS
+from probemesh_controller.pair.flow.socket_evidence import ESTABLISHED, half_open, prober_of
+from probemesh_controller.pair.signs import Notes, Reader, Sign
+from probemesh_controller.pair.view import Probed, View
+
+#: A half-open connection that stands so long is one that no handshake ends.
+LASTS_MS = 250.0
+
+
+def control(view: View, purposes: tuple[str, ...], transport: Transport) -> bool | None:
+    """True: answered by the far end itself; False: enough attempts, and none was; None: too few."""
+    tried = 0
+    for probed in view.probes_here(*purposes):
+        for shot in probed.shots:
+            if is_valid(shot, transport):
+                return True
+            if fate_of(shot, view) in (None, names.ANSWERED):
+                continue  # connected, and not answered: that is no silence
+            tried += 1
+    return False if tried >= ENOUGH else None
+
+
+def is_valid(shot: ShotSeen, transport: Transport) -> bool:
+    """A reply with our token; ping has none."""
+    if transport is Transport.ICMP:
+        return shot.outcome is Outcome.OK
+    return any(reply.valid for reply in shot.replies)
+
+
+def tcp_control(view: View) -> bool | None:
+    return control(view, TCP_SHOTS, Transport.TCP)
+
+
+def udp_control(view: View) -> bool | None:
+    return control(view, UDP_SHOTS, Transport.UDP)
+
+
+def flow_answered(view: View) -> bool | None:
+    """As the sign, in short: for the direction that is not the sign's own."""
+    fates = [fate for _, shot in shots_at(view) if (fate := fate_of(shot, view)) is not None]
+    if names.ANSWERED in fates:
+        return True
+    return False if len(fates) >= ENOUGH or any(fate != names.SILENT for fate in fates) else None
+
+
+def _read(view: View, notes: Notes) -> Iterator[Sign]:
+    tcp, udp = tcp_control(view), udp_control(view)
+    ping = control(view, PING_SHOTS, Transport.ICMP)
+    signs = [
+        _control(
+            names.TCP_CONTROL, tcp, f"TCP to {view.far_name}'s own listener on another port", view, notes
+        ),
+        _control(
+            names.UDP_CONTROL, udp, f"UDP to {view.far_name}'s own listener on another port", view, notes
+        ),
+        _control(names.PING, ping, f"ping to {view.address}", view, notes),
+    ]
+    yield from signs
+    yield _other_works(signs, view)
+    yield _back_works(view, notes)
+    yield from _back_half(view, notes)
+    yield from _never_completed(view, notes)
+    yield from _one_way(view, tcp, udp, notes)
+    yield from _syn_only(view, tcp, udp, notes)
+
+
+def _control(name: str, holds: bool | None, what: str, view: View, notes: Notes) -> Sign:
+    if holds is None:
+        return Sign(name)
+    text = f"{what} from {view.near_name} {'is answered' if holds else 'is not answered'}"
+    return Sign(name, holds, (notes.note(text),))
+
+
+def _other_works(signs: list[Sign], view: View) -> Sign:
+    """Ping's silence alone breaks nothing, so it only counts where it is answered."""
+    tcp, udp, ping = signs
+    good = [sign for sign in signs if sign.holds and not (sign is ping and view.transport is Transport.ICMP)]
+    if good:
+        return Sign(names.OTHER_WORKS, True, tuple(i for sign in good for i in sign.seen))
+    if tcp.holds is False and udp.holds is False:
+        return Sign(names.OTHER_WORKS, False, (*tcp.seen, *udp.seen))
+    return Sign(names.OTHER_WORKS)
+
+
+# --- the other direction ----------------------------------------------------------------------------------
+
+
+def _back_works(view: View, notes: Notes) -> Sign:
+    """What the far end opens is answered by this one: packets do get from here to there."""
+    back = view.back
+    found = {
+        f"{back.near_name} → {back.far_name}, {what}": works
+        for what, works in (
+            ("TCP to another port", tcp_control(back)),
+            ("UDP to another port", udp_control(back)),
+            (back.flow_name, flow_answered(back)),
+        )
+    }
+    good = [what for what, works in found.items() if works]
+    if good:
+        text = f"what {back.near_name} opens is answered: {', '.join(good)}"
+        return Sign(names.BACK_WORKS, True, (notes.note(text),))
+    if all(works is False for works in found.values()):
+        return Sign(
+            names.BACK_WORKS, False, (notes.note(f"nothing that {back.near_name} opens is answered"),)
+        )
+    return Sign(names.BACK_WORKS)
+
+
+def stuck(view: View) -> list[tuple[Probed, ShotSeen]]:
+    """Connections that stand for their initiator, and stay half open at the end that answers."""
+    found = []
+    for probed in view.probes_here(*FLOW_SHOTS, *TCP_SHOTS):
+        account = view.far_account(probed)
+        if account is None or "half-open" in account.blind:
+            continue
+        prober = prober_of(view, probed)
+        waiting = {
+            (one.address, one.port)
+            for one in half_open(account, prober, probed.step.port)
+            if one.last_ms - one.first_ms >= LASTS_MS
+        }
+        found += [
+            (probed, shot)
+            for shot in probed.shots
+            if _stands(shot) and (shot.local_address, shot.local_port) in waiting
+        ]
+    return found
+
+
+def _stands(shot: ShotSeen) -> bool:
+    return shot.outcome is Outcome.OK or shot.state == ESTABLISHED
+
+
+def _back_half(view: View, notes: Notes) -> Iterator[Sign]:
+    back = view.back
+    if stuck(back):
+        text = f"connections of {back.near_name} stand there, and stay half open at {back.far_name}"
+        yield Sign(names.BACK_HALF, True, (notes.note(text),))
+    elif tcp_control(back) is not None:
+        yield Sign(names.BACK_HALF, False, (notes.note(_back_said(back)),))
+
+
+def _back_said(back: View) -> str:
+    answered = "are answered" if tcp_control(back) else "do not get through at all"
+    return f"TCP connections of {back.near_name} to {back.far_name} {answered}"
+
+
+def _never_completed(view: View, notes: Notes) -> Iterator[Sign]:
+    if view.transport is not Transport.TCP or flow_answered(view) is not True:
+        return
+    mine = [shot for probed, shot in stuck(view) if probed.step.purpose in FLOW_SHOTS]
+    if mine:
+        text = f"connections of {view.near_name} stand there, and stay half open at {view.far_name}"
+        yield Sign(names.NEVER_COMPLETED, True, (notes.note(text),))
+    else:
+        yield Sign(names.NEVER_COMPLETED, False)
+
+
+# --- what is opened from here, and what is opened from there ----------------------------------------------
+
+
+def _one_way(view: View, tcp: bool | None, udp: bool | None, notes: Notes) -> Iterator[Sign]:
+    mine, back = flow_answered(view), view.back
+    theirs = (tcp_control(back), udp_control(back))
+    if True in (mine, tcp, udp) or theirs == (False, False):
+        yield Sign(names.ONE_WAY, False)
+    elif (mine, tcp, udp) == (False, False, False) and theirs == (True, True):
+        text = (
+            f"whatever {view.near_name} opens to {view.far_name} fails ({view.flow_name}, TCP and UDP to "
+            f"another port), and what {view.far_name} opens is answered, TCP and UDP"
+        )
+        yield Sign(names.ONE_WAY, True, (notes.note(text),))
+
+
+def _syn_only(view: View, tcp: bool | None, udp: bool | None, notes: Notes) -> Iterator[Sign]:
+    back = tcp_control(view.back)
+    if view.transport is not Transport.TCP:
+        return
+    if tcp or udp is False or back is False:
+        yield Sign(names.SYN_ONLY, False)
+    elif tcp is False and udp and back:
+        text = (
+            f"no TCP connection that {view.near_name} opens gets through, UDP does, and so do "
+            f"{view.near_name}'s segments in connections that {view.far_name} opens"
+        )
+        yield Sign(names.SYN_ONLY, True, (notes.note(text),))
+
+
+READER = Reader(
+    frozenset(
+        {
+            names.TCP_CONTROL,
+            names.UDP_CONTROL,
+            names.PING,
+            names.OTHER_WORKS,
+            names.BACK_WORKS,
+            names.BACK_HALF,
+            names.NEVER_COMPLETED,
+            names.ONE_WAY,
+            names.SYN_ONLY,
+        }
+    ),
+    _read,
+)

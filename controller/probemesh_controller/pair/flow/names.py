@@ -1,0 +1,79 @@
+"""The signs of the flow question. Each says what it means when it holds."""
+
+from typing import Final
+
+# what the prober saw of the flow's own shots; at most one of these holds
+ANSWERED: Final = "answered"  # connected, or a reply came from the address that was asked
+SILENT: Final = "silent"  # five or more spaced attempts, and nothing came back
+REFUSED: Final = "refused"  # a RST came
+REJECTED: Final = "rejected"  # an ICMP error from the network
+REJECTED_BY_TARGET: Final = "rejected-by-target"
+REJECTED_BY_SELF: Final = "rejected-by-self"  # by the prober's own host
+EXPIRED: Final = "expired"  # time exceeded at the full TTL
+SEND_FILTERED: Final = "send-filtered"  # EPERM, ENOBUFS: the prober's own host did not let it out
+NO_ROUTE: Final = "no-route"  # the prober's own host has no way there
+LATE_UNREACHABLE: Final = "late-unreachable"  # "host unreachable", after a neighbour was asked for in vain
+
+OTHER_SOURCE: Final = "other-source"  # replies came from another address than was asked
+PORT_CODE: Final = "port-code"  # the target's ICMP error says "port unreachable"
+ROUTE_CODE: Final = "route-code"  # the ICMP error is one that a missing route gives as well
+
+# what the prober's host counted
+NEAR_OUT_LOST: Final = "near-out-lost"  # it sent them, and its own output let nothing out
+
+# what the far end saw
+FAR_REPORTS: Final = "far-reports"  # its watch is armed
+LISTENING: Final = "listening"  # a socket stands on the port, at the address that is dialled
+ELSEWHERE: Final = "elsewhere"  # one stands on the port, at other addresses only
+DELIVERED: Final = "delivered"  # its transport layer had the packets
+ON_WIRE: Final = "on-wire"  # seen on the wire before the host's filter (CAP_NET_RAW)
+HOST_DROPPED: Final = "host-dropped"  # the host received them and delivered them to nobody
+RPF_DROPPED: Final = "rpf-dropped"
+FORWARDED: Final = "forwarded"  # the host passed them on
+OVERFLOWED: Final = "overflowed"  # its listener's queue was full
+CONNTRACK_FULL: Final = "conntrack-full"
+FAR_REPLIED: Final = "far-replied"  # its socket sent a reply (UDP)
+FAR_OUT_LOST: Final = "far-out-lost"  # it sent its replies, and its own output let nothing out
+SYNACK_REPEATED: Final = "synack-repeated"  # it sent its SYN-ACKs again
+RST_SENT: Final = "rst-sent"  # it answered with RSTs
+UNREACHABLE_SENT: Final = "unreachable-sent"  # nothing stood on the UDP port, by its own count
+EMBRYONIC: Final = "embryonic"  # RSTs came for its half-open connections
+RETURN_ICMP: Final = "return-icmp"  # ICMP errors came for what it sent
+RETURN_EXPIRED: Final = "return-expired"  # ... that say "time exceeded"
+WITNESSED: Final = "witnessed"  # what the prober had as answered is in the far end's tables
+WITNESS_MIXED: Final = "witness-mixed"  # some of it
+NEVER_COMPLETED: Final = "never-completed"  # connected for the prober, half open for the far end
+
+# controls
+TCP_CONTROL: Final = "tcp-control"  # TCP to the far watch's own port is answered by it
+UDP_CONTROL: Final = "udp-control"
+PING: Final = "ping"
+OTHER_WORKS: Final = "other-works"  # anything else gets through to that address
+BACK_WORKS: Final = "back-works"  # flows of the far end to this one are answered
+BACK_HALF: Final = "back-half"  # flows of the far end connect there, and stay half open here
+ONE_WAY: Final = "one-way"  # whatever is opened from here fails, and all that the far end opens works
+SYN_ONLY: Final = "syn-only"  # no SYN gets through, everything else does
+
+# the ladder
+STOPS_SHORT: Final = "stops-short"  # hops that answer for another flow do not for this one
+STOPS_AT_ONCE: Final = "stops-at-once"  # ... and not one answers
+REFUSED_SHORT: Final = "refused-short"  # refused with a TTL that does not lead to the target
+
+# ourselves
+NEAR_GONE: Final = "near-gone"  # the prober's agent cannot be reached
+FAR_GONE: Final = "far-gone"
+NO_ADDRESS: Final = "no-address"
+IMPAIRED: Final = "impaired"  # the prober's own host could not measure
+
+FATES: Final = (
+    ANSWERED,
+    SILENT,
+    REFUSED,
+    REJECTED,
+    REJECTED_BY_TARGET,
+    REJECTED_BY_SELF,
+    EXPIRED,
+    SEND_FILTERED,
+    NO_ROUTE,
+    LATE_UNREACHABLE,
+)

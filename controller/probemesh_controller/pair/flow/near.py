@@ -1,0 +1,153 @@
+"""Signs of the prober's own shots at the flow. Pure."""
+
+from collections import Counter as Tally
+from collections.abc import Iterator
+
+from probemesh_shared.model import IcmpError, Place, ShotSeen
+from probemesh_shared.words import AgentState, FailureKind, Outcome, PlaceKind
+
+from probemesh_controller.pair.flow import names
+from probemesh_controller.pair.flow.fates import (
+    error_words,
+    fate_of,
+    icmp_of,
+    is_port_unreachable,
+    is_route_code,
+)
+from probemesh_controller.pair.flow.purposes import FLOW_SHOTS
+from probemesh_controller.pair.signs import Notes, Reader, Sign
+from probemesh_controller.pair.view import Probed, View, plain_address
+
+#: Silence is named from so many attempts on.
+ENOUGH = 5
+
+
+def shots_at(view: View) -> Iterator[tuple[Probed, ShotSeen]]:
+    """All full-TTL shots of the flow itself, at the address that it is about."""
+    for probed in view.probes_here(*FLOW_SHOTS):
+        for shot in probed.shots:
+            yield probed, shot
+
+
+def _read(view: View, notes: Notes) -> Iterator[Sign]:
+    seen = [(shot, fate_of(shot, view)) for _, shot in shots_at(view)]
+    fates = Tally(fate for _, fate in seen if fate is not None)
+    if not fates:
+        return
+    loud = [fate for fate in fates if fate != names.SILENT]
+    seen_ids = (notes.note(_said(view, fates, seen)),)
+    enough = sum(fates.values()) >= ENOUGH
+    for name in names.FATES:
+        # one kind of answer, and silence beside it: ICMP errors are rate limited, single packets get lost
+        if len(loud) == 1:
+            holds: bool | None = name == loud[0]
+        elif not loud:
+            holds = (name == names.SILENT) if enough else None
+        else:
+            holds = None if name in loud else False
+        place = _place(name, seen, view) if holds else None
+        yield Sign(name, holds, seen_ids, place)
+    yield from _codes(seen, notes, view)
+    yield from _other_source(view, notes)
+
+
+def _said(view: View, fates: "Tally[str]", seen: list[tuple[ShotSeen, str | None]]) -> str:
+    parts = [f"{count} {_words(fate, seen)}" for fate, count in sorted(fates.items())]
+    total = sum(fates.values())
+    return f"{view.near_name} tried {view.flow_name} at {view.address} {total} times: {', '.join(parts)}"
+
+
+def _words(fate: str, seen: list[tuple[ShotSeen, str | None]]) -> str:
+    error = next((icmp for shot, one in seen if one == fate and (icmp := icmp_of(shot))), None)
+    errno = next((shot.failure.errno for shot, one in seen if one == fate and shot.failure), None)
+    if error is not None:
+        return f"got {error_words(error)} from {error.sender or 'an unknown sender'}"
+    return {
+        names.ANSWERED: "answered",
+        names.SILENT: "got no answer",
+        names.REFUSED: "refused by a RST",
+        names.SEND_FILTERED: f"not let out by its own host ({errno})",
+        names.NO_ROUTE: f"without a way at its own host ({errno})",
+    }.get(fate, fate)
+
+
+def _place(name: str, seen: list[tuple[ShotSeen, str | None]], view: View) -> Place | None:
+    error = next((icmp for shot, one in seen if one == name and (icmp := icmp_of(shot))), None)
+    if name in (names.REJECTED, names.EXPIRED, names.LATE_UNREACHABLE) and error is not None:
+        return Place(PlaceKind.HOP, plain_address(error.sender)) if error.sender else None
+    return None
+
+
+def _codes(seen: list[tuple[ShotSeen, str | None]], notes: Notes, view: View) -> Iterator[Sign]:
+    errors = [error for shot, _ in seen if (error := icmp_of(shot)) is not None]
+    if not errors:
+        return
+    ids = tuple(notes.note(_error_said(error, view)) for error in dict.fromkeys(errors))
+    yield Sign(names.PORT_CODE, all(is_port_unreachable(one) for one in errors), ids)
+    yield Sign(names.ROUTE_CODE, all(is_route_code(one) for one in errors), ids)
+
+
+def _error_said(error: IcmpError, view: View) -> str:
+    return f"{error.sender or 'an unknown sender'} answered {view.near_name} with {error_words(error)}"
+
+
+def _other_source(view: View, notes: Notes) -> Iterator[Sign]:
+    """Replies to an unconnected socket whose source is not the address that was asked."""
+    others = [
+        (plain_address(reply.source), reply.source_port)
+        for probed, shot in shots_at(view)
+        for reply in shot.replies
+        if reply.source and plain_address(reply.source) != plain_address(probed.step.address)
+    ]
+    if others:
+        found = Tally(others).most_common(1)[0][0]
+        text = f"{view.near_name} asked {view.address} and was answered from {found[0]}"
+        yield Sign(names.OTHER_SOURCE, True, (notes.note(text),), values={"source": found[0]})
+    elif any(shot.replies for _, shot in shots_at(view)):
+        yield Sign(names.OTHER_SOURCE, False)
+
+
+def _ourselves(view: View, notes: Notes) -> Iterator[Sign]:
+    for name, end, agent in (
+        (names.NEAR_GONE, view.near, view.near_name),
+        (names.FAR_GONE, view.far, view.far_name),
+    ):
+        gone = end is None or end.info.state is not AgentState.CONNECTED or view.is_lost(agent)
+        why = (end.info.reason if end is not None else None) or "it is not connected"
+        ids = (notes.note(f"the agent {agent} cannot be reached: {why}"),) if gone else ()
+        yield Sign(name, gone, ids)
+    yield _address(view, notes)
+    yield _impaired(view, notes)
+    far = view.far
+    armed = far is not None and far.armed is not None and not view.is_lost(view.far_name)
+    text = "watches" if armed else f"does not watch: {(far and far.why_not) or 'it is gone'}"
+    yield Sign(names.FAR_REPORTS, armed, () if armed else (notes.note(f"{view.far_name} {text}"),))
+
+
+def _address(view: View, notes: Notes) -> Sign:
+    if view.address is not None:
+        return Sign(names.NO_ADDRESS, False)
+    family = view.case.asked.family
+    text = f"{view.far_name} has no {family} address that {view.near_name} could dial"
+    return Sign(names.NO_ADDRESS, True, (notes.note(text.replace(" both ", " ")),))
+
+
+_OUR_FAULT = frozenset({FailureKind.AGENT_STARVED, FailureKind.LOCAL_RESOURCE})
+
+
+def _impaired(view: View, notes: Notes) -> Sign:
+    """The prober's host got no processor or no sockets: its silence says nothing."""
+    shots = [shot for _, shot in shots_at(view)]
+    sick = [shot for shot in shots if shot.failure is not None and shot.failure.kind in _OUR_FAULT]
+    void = [shot for shot in shots if shot.outcome is Outcome.VOID]
+    if shots and len(sick) + len(void) == len(shots):
+        text = f"{view.near_name} itself could not measure: {(sick or void)[0].outcome}"
+        return Sign(names.IMPAIRED, True, (notes.note(text),))
+    return Sign(names.IMPAIRED, False if shots else None)
+
+
+READER = Reader(frozenset({*names.FATES, names.PORT_CODE, names.ROUTE_CODE, names.OTHER_SOURCE}), _read)
+OURSELVES = Reader(
+    frozenset({names.NEAR_GONE, names.FAR_GONE, names.NO_ADDRESS, names.IMPAIRED, names.FAR_REPORTS}),
+    _ourselves,
+)

@@ -1,0 +1,28 @@
+"""Purposes of steps: the words by which a step's maker and its readers know each other."""
+
+from typing import Final
+
+FIRST: Final = "first"  # both ways at once, with controls beside
+FIRST_FLOW: Final = "first:flow"
+FIRST_TCP: Final = "first:tcp"
+FIRST_UDP: Final = "first:udp"
+FIRST_PING: Final = "first:ping"
+
+CONTROLS: Final = "controls"
+CONTROLS_TCP: Final = "controls:tcp"
+CONTROLS_UDP: Final = "controls:udp"
+CONTROLS_PING: Final = "controls:ping"
+
+AGAIN: Final = "again"  # the flow, alone: what the hosts count is its
+BURST: Final = "burst"  # the flow, for one counter that nothing else touches
+LONG: Final = "long"  # the flow, waited for as long as a neighbour is asked for
+
+LADDER: Final = "ladder"
+LADDER_FLOW: Final = "ladder:flow"
+LADDER_BASE: Final = "ladder:base"
+
+#: Full-TTL shots of the flow itself.
+FLOW_SHOTS: Final = (FIRST_FLOW, AGAIN, BURST, LONG)
+TCP_SHOTS: Final = (FIRST_TCP, CONTROLS_TCP)
+UDP_SHOTS: Final = (FIRST_UDP, CONTROLS_UDP)
+PING_SHOTS: Final = (FIRST_PING, CONTROLS_PING)

@@ -1,0 +1,270 @@
+"""Causes: something between the two, or the target's own host, did not let it through."""
+
+from probemesh_shared.model import Place
+from probemesh_shared.words import PlaceKind, Verdict
+
+from probemesh_controller.pair.causes import Cause, Told, proven_by
+from probemesh_controller.pair.flow import names
+from probemesh_controller.pair.flow.rows import (
+    ALL,
+    ICMP,
+    LEFT_HOME,
+    NEVER_CAME,
+    PORTS,
+    TCP,
+    UDP,
+    at_place,
+    row,
+    says,
+    sign_place,
+    target_host,
+    test,
+)
+
+_STOP = sign_place(names.STOPS_SHORT)
+_ASK = test("look at the rules for {flow} at that hop, towards {address}")
+
+
+def _rejecter(told: Told) -> Place | None:
+    return sign_place(names.REJECTED)(told)
+
+
+def _resetter(told: Told) -> Place | None:
+    return told.signs[names.REFUSED_SHORT].place
+
+
+_DROPPED = {names.SILENT: True, names.ONE_WAY: False, names.SYN_ONLY: False, **LEFT_HOME, **NEVER_CAME}
+
+DROPS: tuple[Cause, ...] = (
+    row(
+        "forward-drop/short",
+        Verdict.FORWARD_DROP,
+        at_place("dropped on the way there, {at}; nothing of it came to {far}", _STOP),
+        _DROPPED,
+        {names.STOPS_SHORT: True},
+        proof=proven_by((names.SILENT, names.STOPS_SHORT)),
+        place=_STOP,
+        transports=PORTS,
+        next_test=_ASK,
+    ),
+    row(
+        "forward-drop/last",
+        Verdict.FORWARD_DROP,
+        at_place("dropped on the way there, {at}; nothing of it came to {far}", _STOP),
+        _DROPPED,
+        {names.STOPS_SHORT: False},
+        place=_STOP,
+        transports=PORTS,
+        next_test=_ASK,
+    ),
+    row(
+        "forward-drop/ping-short",
+        Verdict.FORWARD_DROP,
+        at_place("dropped on the way there, {at}; nothing of it came to {far}", _STOP),
+        _DROPPED,
+        {names.STOPS_SHORT: True, names.OTHER_WORKS: False},
+        proof=proven_by((names.SILENT, names.STOPS_SHORT)),
+        place=_STOP,
+        transports=ICMP,
+        next_test=_ASK,
+    ),
+    row(
+        "forward-drop/ping",
+        Verdict.FORWARD_DROP,
+        says("dropped on the way there; nothing of it came to {far}"),
+        _DROPPED,
+        {names.OTHER_WORKS: False},
+        place=_STOP,
+        transports=ICMP,
+    ),
+    row(
+        "blackhole",
+        Verdict.BLACKHOLE,
+        at_place("nothing at all gets to {far}, whatever the port and protocol: it ends {at}", _STOP),
+        _DROPPED,
+        {names.OTHER_WORKS: False, names.BACK_WORKS: False},
+        place=_STOP,
+        next_test=test("compare the routes to {address} along the way"),
+    ),
+    row(
+        "syn-filter",
+        Verdict.SYN_FILTER,
+        says("a filter drops every SYN on the way there; segments of connections that {far} opens pass"),
+        _DROPPED,
+        {names.SYN_ONLY: True},
+        proof=proven_by((names.SILENT, names.SYN_ONLY)),
+        place=_STOP,
+        transports=TCP,
+        next_test=_ASK,
+    ),
+    row(
+        "one-way-initiation",
+        Verdict.ONE_WAY_INITIATION,
+        says("a stateful box lets only {far} open flows: what {near} opens never arrives, its replies do"),
+        LEFT_HOME,
+        NEVER_CAME,
+        {names.ONE_WAY: True, names.ANSWERED: False, names.EXPIRED: False, names.SYN_ONLY: False},
+        proof=proven_by((names.ONE_WAY,)),
+        place=_STOP,
+        transports=PORTS,
+        next_test=test(
+            "if {near} is to open flows to {far}, the firewall or NAT in front of it needs a rule"
+        ),
+    ),
+    row(
+        "icmp-echo-filtered",
+        Verdict.ICMP_ECHO_FILTERED,
+        says("ping is filtered; other packets get through to {far}"),
+        {names.SILENT: True, names.OTHER_WORKS: True, **LEFT_HOME, names.HOST_DROPPED: False},
+        proof=proven_by((names.SILENT, names.OTHER_WORKS)),
+        transports=ICMP,
+    ),
+    row(
+        "routing-loop",
+        Verdict.ROUTING_LOOP,
+        at_place("packets circle until their hops run out: time exceeded {at}", sign_place(names.EXPIRED)),
+        {names.EXPIRED: True},
+        proof=proven_by((names.EXPIRED,)),
+        place=sign_place(names.EXPIRED),
+        next_test=test("compare the routes to {address} of the two routers"),
+    ),
+)
+
+REJECTS: tuple[Cause, ...] = (
+    row(
+        "forward-reject",
+        Verdict.FORWARD_REJECT,
+        at_place("rejected {at} with an ICMP error", _rejecter),
+        {names.REJECTED: True, names.ONE_WAY: False, **NEVER_CAME},
+        proof=proven_by((names.REJECTED,)),
+        place=_rejecter,
+        next_test=_ASK,
+    ),
+    row(
+        "forward-no-route",
+        Verdict.FORWARD_NO_ROUTE,
+        at_place("the router {at} has no way to {address}", _rejecter),
+        {names.REJECTED: True, names.ONE_WAY: False, names.ROUTE_CODE: True, names.OTHER_WORKS: False},
+        NEVER_CAME,
+        proof=proven_by((names.REJECTED, names.ROUTE_CODE, names.OTHER_WORKS)),
+        place=_rejecter,
+        next_test=test("there: ip route get {address}"),
+    ),
+    row(
+        "forward-reset/short",
+        Verdict.FORWARD_RESET,
+        at_place("a box on the way answers with a RST in {far}'s name, {at}", _resetter),
+        {names.REFUSED: True, names.REFUSED_SHORT: True, names.ONE_WAY: False, **LEFT_HOME, **NEVER_CAME},
+        proof=proven_by((names.REFUSED, names.REFUSED_SHORT)),
+        place=_resetter,
+        transports=TCP,
+        next_test=_ASK,
+    ),
+    row(
+        "forward-reset/last",
+        Verdict.FORWARD_RESET,
+        says("a box close before {far} answers with a RST in its name; {far} itself saw nothing of it"),
+        {names.REFUSED: True, names.REFUSED_SHORT: False, names.ONE_WAY: False, **LEFT_HOME, **NEVER_CAME},
+        proof=proven_by((names.REFUSED, names.DELIVERED, names.HOST_DROPPED, names.RST_SENT)),
+        place=lambda told: _before_target(told),
+        transports=TCP,
+        next_test=test("look at the rules of the last router before {address}"),
+    ),
+)
+
+
+def _before_target(told: Told) -> Place | None:
+    """The last router, where a ladder named it."""
+    from probemesh_controller.pair.flow.rungs import distance, known_hops
+
+    far, hops = distance(told.view), known_hops(told.view)
+    if far is None or far - 1 not in hops:
+        return None
+    return Place(PlaceKind.HOP, hops[far - 1], far - 1)
+
+
+_EATEN = {names.DELIVERED: False, names.FORWARDED: False, names.RST_SENT: False, names.STOPS_SHORT: False}
+
+TARGET_HOST: tuple[Cause, ...] = (
+    row(
+        "target-input-drop/hook",
+        Verdict.TARGET_INPUT_DROP,
+        says("it arrives at {far}, and {far}'s own firewall drops it"),
+        {names.SILENT: True, names.HOST_DROPPED: True, names.RPF_DROPPED: False, names.CONNTRACK_FULL: False},
+        {**_EATEN, **LEFT_HOME},
+        proof=proven_by((names.SILENT, names.HOST_DROPPED), (names.SILENT, names.ON_WIRE)),
+        place=target_host,
+        next_test=test("look at the input rules of {far} (nft list ruleset) for {flow}"),
+    ),
+    row(
+        "target-input-drop/ingress",
+        Verdict.TARGET_INPUT_DROP,
+        says("it arrives at {far}, and is dropped there before the host counts it (ingress filter)"),
+        {names.SILENT: True, names.HOST_DROPPED: False, names.ON_WIRE: True, names.RPF_DROPPED: False},
+        {**_EATEN, **LEFT_HOME},
+        proof=proven_by((names.SILENT, names.ON_WIRE)),
+        place=target_host,
+        next_test=test("on {far}: nft list hooks; tc filter show; look for XDP programs"),
+    ),
+    row(
+        "target-input-reject/icmp",
+        Verdict.TARGET_INPUT_REJECT,
+        says("{far}'s own firewall rejects it: a host without a filter would have answered with a RST"),
+        {names.REJECTED_BY_TARGET: True, **_EATEN},
+        proof=proven_by((names.REJECTED_BY_TARGET,)),
+        place=target_host,
+        transports=TCP,
+        next_test=test("look at the input rules of {far} (nft list ruleset) for {flow}"),
+    ),
+    row(
+        "target-input-reject/udp",
+        Verdict.TARGET_INPUT_REJECT,
+        says("{far}'s own firewall rejects it; no socket of {far} had it"),
+        {names.REJECTED_BY_TARGET: True, names.UNREACHABLE_SENT: False, **_EATEN},
+        proof=proven_by(
+            (names.REJECTED_BY_TARGET, names.HOST_DROPPED), (names.REJECTED_BY_TARGET, names.LISTENING)
+        ),
+        place=target_host,
+        transports=UDP | ICMP,
+        next_test=test("look at the input rules of {far} (nft list ruleset) for {flow}"),
+    ),
+    row(
+        "target-input-reject/reset",
+        Verdict.TARGET_INPUT_REJECT,
+        says("{far}'s own firewall answers with a RST; no socket of {far} had it"),
+        {names.REFUSED: True, names.HOST_DROPPED: True, names.REFUSED_SHORT: False, **_EATEN},
+        proof=proven_by((names.REFUSED, names.HOST_DROPPED), (names.REFUSED, names.ON_WIRE)),
+        place=target_host,
+        transports=TCP,
+        next_test=test("look at the input rules of {far} (nft list ruleset) for {flow}"),
+    ),
+    row(
+        "target-reverse-path-filter",
+        Verdict.TARGET_REVERSE_PATH_FILTER,
+        says("{far} drops it because it came in by another interface than its own way back (rp_filter)"),
+        {names.SILENT: True, names.RPF_DROPPED: True, names.DELIVERED: False, **LEFT_HOME},
+        proof=proven_by((names.SILENT, names.RPF_DROPPED)),
+        place=target_host,
+        next_test=test("on {far}: ip route get the address of {near}; sysctl net.ipv4.conf.all.rp_filter"),
+    ),
+    row(
+        "conntrack-full",
+        Verdict.CONNTRACK_FULL,
+        says("{far}'s connection tracking table is full: new flows are dropped"),
+        {names.SILENT: True, names.HOST_DROPPED: True, names.CONNTRACK_FULL: True, names.DELIVERED: False},
+        proof=proven_by((names.SILENT, names.HOST_DROPPED, names.CONNTRACK_FULL)),
+        place=target_host,
+        next_test=test("on {far}: sysctl net.netfilter.nf_conntrack_max"),
+    ),
+    row(
+        "target-down",
+        Verdict.TARGET_DOWN,
+        says("{far} is down, or not on the network"),
+        {names.SILENT: True, names.FAR_REPORTS: False, names.OTHER_WORKS: False, names.BACK_WORKS: False},
+        {names.DELIVERED: False},
+        place=target_host,
+        transports=ALL,
+    ),
+)
+
+CAUSES: tuple[Cause, ...] = (*DROPS, *REJECTS, *TARGET_HOST)

@@ -1,0 +1,149 @@
+"""Causes: the flow is fine, our own agents are not there, or the prober's own host is in the way."""
+
+from probemesh_shared.words import Verdict
+
+from probemesh_controller.pair.causes import Cause, Told, proven_by
+from probemesh_controller.pair.flow import names
+from probemesh_controller.pair.flow.rows import (
+    ALL,
+    PORTS,
+    TCP,
+    fill,
+    pair,
+    row,
+    says,
+    source_host,
+    target_host,
+    test,
+)
+from probemesh_controller.pair.flow.rows import NEVER_CAME as _NEVER_CAME
+
+
+def _errno_said(told: Told) -> str:
+    return f"{pair(told)}: {fill('{near} itself has no way to {address}', told)}"
+
+
+_GONE = {names.NEAR_GONE: True}
+_ANSWERED = {
+    names.ANSWERED: True,
+    names.NEVER_COMPLETED: False,
+    names.WITNESSED: True,
+    names.WITNESS_MIXED: False,
+    names.FORWARDED: False,
+}
+
+CAUSES: tuple[Cause, ...] = (
+    row(
+        "reachable",
+        Verdict.REACHABLE,
+        says("it gets through, and {far} answers"),
+        _ANSWERED,
+        proof=proven_by((names.ANSWERED,)),
+    ),
+    Cause(
+        "agent-lost",
+        Verdict.AGENT_LOST,
+        lambda told: (
+            f"{pair(told)}: our agent {told.view.near_name} cannot be reached, so nothing was measured from "
+            "there; that says nothing about the network between the two"
+        ),
+        {names.NEAR_GONE: True},
+        proven_by((names.NEAR_GONE,)),
+        source_host,
+        test("bring the agent on {near} back, then ask again"),
+    ),
+    Cause(
+        "not-addressable",
+        Verdict.NOT_ADDRESSABLE,
+        says("{far} has no address by which {near} could dial it; that is no fault of the network"),
+        {names.NO_ADDRESS: True, names.NEAR_GONE: False},
+        proven_by((names.NO_ADDRESS,)),
+        next_test=test("give {far} one: mesh-agent run --advertise ADDRESS"),
+    ),
+    Cause(
+        "vantage-impaired",
+        Verdict.VANTAGE_IMPAIRED,
+        says("{near} itself was too short of processor time or sockets to measure"),
+        {names.IMPAIRED: True, names.NEAR_GONE: False, names.NO_ADDRESS: False},
+        proven_by((names.IMPAIRED,)),
+        source_host,
+        test("see what keeps {near} busy, then ask again"),
+    ),
+    row(
+        "source-output-filter/drop",
+        Verdict.SOURCE_OUTPUT_FILTER,
+        says("{near}'s own output filter drops it before it leaves the host"),
+        {names.SILENT: True, names.NEAR_OUT_LOST: True},
+        _NEVER_CAME,
+        proof=proven_by((names.SILENT, names.NEAR_OUT_LOST)),
+        place=source_host,
+        next_test=test("look at the output rules of {near} (nft list ruleset) for {flow}"),
+    ),
+    row(
+        "source-output-filter/errno",
+        Verdict.SOURCE_OUTPUT_FILTER,
+        says("{near}'s own host does not let it out: sending fails with an error of its filter"),
+        {names.SEND_FILTERED: True},
+        proof=proven_by((names.SEND_FILTERED,)),
+        place=source_host,
+        next_test=test("look at the output rules of {near} (nft list ruleset) for {flow}"),
+    ),
+    row(
+        "source-output-filter/reject",
+        Verdict.SOURCE_OUTPUT_FILTER,
+        says("{near}'s own output filter rejects it: the error comes from its own address"),
+        {names.REJECTED_BY_SELF: True},
+        proof=proven_by((names.REJECTED_BY_SELF,)),
+        place=source_host,
+        next_test=test("look at the output rules of {near} (nft list ruleset) for {flow}"),
+    ),
+    row(
+        "source-output-filter/reset",
+        Verdict.SOURCE_OUTPUT_FILTER,
+        says("{near}'s own output filter resets it: nothing left the host"),
+        {names.REFUSED: True, names.NEAR_OUT_LOST: True, names.REFUSED_SHORT: True},
+        _NEVER_CAME,
+        proof=proven_by((names.REFUSED, names.NEAR_OUT_LOST)),
+        place=source_host,
+        transports=TCP,
+        next_test=test("look at the output rules of {near} (nft list ruleset) for {flow}"),
+    ),
+    row(
+        # behind the counters: a drop at the egress hook of the device counts as sent
+        "source-output-filter/egress",
+        Verdict.SOURCE_OUTPUT_FILTER,
+        says("it is dropped as it leaves {near}, behind the host's own counters"),
+        {names.SILENT: True, names.NEAR_OUT_LOST: False, names.STOPS_AT_ONCE: True},
+        _NEVER_CAME,
+        place=source_host,
+        transports=ALL,
+    ),
+    row(
+        "source-no-route",
+        Verdict.SOURCE_NO_ROUTE,
+        _errno_said,
+        {names.NO_ROUTE: True},
+        proof=proven_by((names.NO_ROUTE,)),
+        place=source_host,
+        next_test=test("on {near}: ip route get {address}"),
+    ),
+    row(
+        "next-hop-dead",
+        Verdict.NEXT_HOP_DEAD,
+        says("the next hop does not answer at the link: {address} was asked for there in vain"),
+        {names.LATE_UNREACHABLE: True},
+        proof=proven_by((names.LATE_UNREACHABLE,)),
+        place=lambda told: told.signs[names.LATE_UNREACHABLE].place,
+        next_test=test("see whether {address} is up and on that link"),
+    ),
+    row(
+        "duplicate-address",
+        Verdict.DUPLICATE_ADDRESS,
+        says("{address} answers, but not always as {far}: two hosts have that address"),
+        {names.ANSWERED: True, names.WITNESS_MIXED: True},
+        proof=proven_by((names.WITNESS_MIXED,)),
+        place=target_host,
+        transports=PORTS,
+        next_test=test("on the link of {far}: arping -D {address}"),
+    ),
+)

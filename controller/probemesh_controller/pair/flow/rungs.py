@@ -1,0 +1,146 @@
+"""Signs of the ladder: the flow with TTL 1, 2, …, beside one to a port that works. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from probemesh_shared.model import FlowSpec, Place, ShotSeen
+from probemesh_shared.words import PlaceKind
+
+from probemesh_controller.pair.flow import names
+from probemesh_controller.pair.flow.fates import fate_of, icmp_of, is_expired
+from probemesh_controller.pair.flow.purposes import LADDER_BASE, LADDER_FLOW
+from probemesh_controller.pair.signs import Notes, Reader, Sign
+from probemesh_controller.pair.view import Probed, View, plain_address
+
+#: Linux sends with this; the TTL that is left when it comes tells the distance.
+USUAL_TTL = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Rungs:
+    """``hops``: who said at which TTL that its hops ran out. ``answers``: how the flow was answered
+    otherwise, by TTL. ``tried``: how many shots each TTL had."""
+
+    hops: Mapping[int, str] = field(default_factory=dict)
+    answers: Mapping[int, str] = field(default_factory=dict)
+    tried: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def last(self) -> int:
+        """The last hop that answered, 0 where none did."""
+        return max(self.hops, default=0)
+
+    def reached(self) -> int | None:
+        """The least TTL that led to an answer of the flow's own kind."""
+        return min((ttl for ttl, fate in self.answers.items() if fate == names.ANSWERED), default=None)
+
+    def refused(self) -> int | None:
+        return min((ttl for ttl, fate in self.answers.items() if fate == names.REFUSED), default=None)
+
+    def hop_of(self, address: str | None) -> int | None:
+        return next((ttl for ttl, found in sorted(self.hops.items()) if found == address), None)
+
+
+def rungs(view: View, purpose: str) -> Rungs:
+    hops: dict[int, str] = {}
+    answers: dict[int, str] = {}
+    tried: dict[int, int] = {}
+    for probed in view.probes_here(purpose):
+        for ttl, shot in _by_ttl(probed):
+            tried[ttl] = tried.get(ttl, 0) + 1
+            icmp = icmp_of(shot)
+            if icmp is not None and is_expired(icmp):
+                hops.setdefault(ttl, plain_address(icmp.sender) if icmp.sender else "?")
+            elif (fate := fate_of(shot, view)) not in (None, names.SILENT):
+                answers.setdefault(ttl, str(fate))
+    return Rungs(hops, answers, tried)
+
+
+def _by_ttl(probed: Probed) -> Iterator[tuple[int, ShotSeen]]:
+    spec = probed.step.spec
+    shots = spec.shots if isinstance(spec, FlowSpec) else ()
+    for seen in probed.shots:
+        ttl = shots[seen.shot].ttl if 0 <= seen.shot < len(shots) else None
+        if ttl is not None:
+            yield ttl, seen
+
+
+def distance(view: View) -> int | None:
+    """Hops to the far end: by the ladder to its own port, else by the TTL of what came in there."""
+    by_ladder = rungs(view, LADDER_BASE).reached()
+    if by_ladder is not None:
+        return by_ladder
+    left = [
+        ttl
+        for probed in view.probes_here()
+        if (account := view.far_account(probed)) is not None
+        for ttl in (
+            *(one.ttl for one in account.datagrams if one.valid),
+            *(one.syn_ttl for one in account.accepted if one.valid),
+        )
+        if ttl is not None and ttl <= USUAL_TTL
+    ]
+    return USUAL_TTL - max(left) + 1 if left else None
+
+
+def known_hops(view: View) -> dict[int, str]:
+    """Whatever ladder said it."""
+    return {**rungs(view, LADDER_BASE).hops, **rungs(view, LADDER_FLOW).hops}
+
+
+def _read(view: View, notes: Notes) -> Iterator[Sign]:
+    flow, base = rungs(view, LADDER_FLOW), rungs(view, LADDER_BASE)
+    if not flow.tried:
+        return
+    far = distance(view)
+    yield from _stops(flow, base, far, view, notes)
+    yield from _refused(flow, far, view, notes)
+
+
+def _stops(flow: Rungs, base: Rungs, far: int | None, view: View, notes: Notes) -> Iterator[Sign]:
+    silent = [ttl for ttl in base.hops if ttl > flow.last and ttl in flow.tried and ttl not in flow.answers]
+    seen = (
+        notes.note(_said(flow, view, "")),
+        *((notes.note(_said(base, view, " another port")),) if base.hops else ()),
+    )
+    place = _after(flow, view)
+    values = {"last": str(flow.last), "address": flow.hops.get(flow.last, "")}
+    if silent and not flow.answers:
+        yield Sign(names.STOPS_SHORT, True, seen, place, values)
+        yield Sign(names.STOPS_AT_ONCE, flow.last == 0, seen, place)
+    elif flow.last and far is not None and flow.last >= far - 1:
+        yield Sign(names.STOPS_SHORT, False, seen, place, values)
+        yield Sign(names.STOPS_AT_ONCE, False, seen, place)
+    elif far == 1:  # on the same link: there is no hop between
+        yield Sign(names.STOPS_SHORT, False, seen, place, values)
+
+
+def _after(flow: Rungs, view: View) -> Place:
+    """Between the last hop that answered and whatever comes after it."""
+    return Place(PlaceKind.BETWEEN, flow.hops.get(flow.last), flow.last)
+
+
+def _said(found: Rungs, view: View, where: str) -> str:
+    hops = ", ".join(f"{ttl} {address}" for ttl, address in sorted(found.hops.items())) or "none"
+    end = "".join(f", TTL {ttl}: {fate}" for ttl, fate in sorted(found.answers.items())[:1])
+    return f"ladder of {view.near_name} to{where or ' ' + view.flow_name}: hops that answer: {hops}{end}"
+
+
+def _refused(flow: Rungs, far: int | None, view: View, notes: Notes) -> Iterator[Sign]:
+    """A RST that came with a TTL which does not lead to the target is not the target's. A router looks at
+    the TTL before it forwards: one that refuses while it forwards stands a hop before that TTL."""
+    at = flow.refused()
+    if at is None or far is None:
+        return
+    before = max(at - 1, 0)
+    text = f"{view.near_name} is refused with TTL {at} already; {view.far_name} is {far} hops away"
+    full = f"{view.near_name} is refused with TTL {at} and no less; that leads to {view.far_name}"
+    place = Place(PlaceKind.HOP, flow.hops.get(before), before) if before else None
+    yield Sign(
+        names.REFUSED_SHORT, at < far, (notes.note(text if at < far else full),), place, {"ttl": str(at)}
+    )
+
+
+READER = Reader(frozenset({names.STOPS_SHORT, names.STOPS_AT_ONCE, names.REFUSED_SHORT}), _read)
+
+__all__ = ["READER", "Rungs", "distance", "known_hops", "rungs"]

@@ -1,0 +1,76 @@
+"""Which of the far end's sockets, connections and packets are the prober's. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from probemesh_shared.model import Connection, HalfOpen, PacketSeen, ShotSeen, WatchDetail
+from probemesh_shared.words import Outcome
+
+from probemesh_controller.pair.view import Probed, View, own_addresses, plain_address, seen_from
+
+#: TCP_ESTABLISHED, TCP_SYN_RECV and the like, as the kernel numbers them.
+ESTABLISHED, SYN_RECV, NEW_SYN_RECV = 1, 3, 12
+
+
+@dataclass(frozen=True, slots=True)
+class Prober:
+    """By what the prober's flows are known at the far end: its own tuples, the addresses that it comes from,
+    and those that it may have behind a NAT."""
+
+    tuples: frozenset[tuple[str, int]]
+    addresses: frozenset[str]
+    mss: int | None = None
+
+    def is_its(self, address: str, port: int) -> bool:
+        """Its very tuple; or its address after a NAT, which changes ports."""
+        address = plain_address(address)
+        return (address, port) in self.tuples or address in self.addresses
+
+    def has_mark(self, mss: int | None) -> bool:
+        """The odd segment size that its SYNs carry, which a NAT leaves alone; timestamps take 12 off it."""
+        return self.mss is not None and mss in (self.mss, self.mss - 12)
+
+
+def prober_of(view: View, probed: Probed) -> Prober:
+    """Of one step. Addresses count only where they are not the prober's own: its own come with the port that
+    its socket has."""
+    tuples = frozenset(
+        (plain_address(shot.local_address), shot.local_port)
+        for shot in probed.shots
+        if shot.local_address and shot.local_port
+    )
+    own = own_addresses(view.near) if view.near is not None else frozenset()
+    beyond = frozenset(
+        address for other in view.probes() for address in seen_from(other) if address not in own
+    )
+    return Prober(tuples, beyond, view.far.mss if view.far is not None else None)
+
+
+def half_open(account: WatchDetail, prober: Prober, port: int | None) -> Iterator[HalfOpen]:
+    for one in account.half_open:
+        if one.local_port == port and prober.is_its(one.address, one.port):
+            yield one
+
+
+def connections(account: WatchDetail, prober: Prober, port: int | None) -> Iterator[Connection]:
+    for one in account.connections:
+        if one.local_port == port and (prober.is_its(one.address, one.port) or prober.has_mark(one.mss)):
+            yield one
+
+
+def packets_in(account: WatchDetail, prober: Prober, view: View) -> Iterator[PacketSeen]:
+    """The prober's packets on the wire, towards the port."""
+    for one in account.packets:
+        if one.outgoing or one.transport is not view.transport:
+            continue
+        its = (
+            plain_address(one.address) in {address for address, _ in prober.tuples} | prober.addresses
+            if one.port is None or view.port is None
+            else prober.is_its(one.address, one.port)
+        )
+        if its and (view.port is None or one.local_port == view.port):
+            yield one
+
+
+def is_answered(shot: ShotSeen) -> bool:
+    return shot.outcome is Outcome.OK
