@@ -131,7 +131,7 @@ def listeners(seen: Iterable[SocketSeen], udp: bool, ours: Callable[[int], bool]
         Listener(
             address,
             one.local_port,
-            None if udp else one.receive_queue,
+            one.receive_queue,
             None if udp else one.send_queue,
             one.drops if udp else None,
             ours(one.inode),

@@ -69,7 +69,7 @@ def counts_of(account: WatchDetail | None, probed: Probed, n: int) -> Counts | N
     """The account's counters over that round; None where it has none."""
     if account is None or not account.counters or "counters" in account.blind:
         return None
-    return Counts(account.counters, probed.round.elapsed_ms, n)
+    return Counts(account.counters, account.span_ms or probed.round.elapsed_ms, n)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,14 @@ from probemesh_shared.words import NOT_MEASURED, FailureKind, Family, Outcome
 from probemesh_controller.pair.flow import names
 from probemesh_controller.pair.view import View, own_addresses, plain_address
 
-#: An answer of "host unreachable" that took this long waited for a neighbour (ARP, ND).
-LATE_MS = 900.0
-
 
 def fate_of(shot: ShotSeen, view: View) -> str | None:
     """One of :data:`names.FATES` (``silent`` of one shot is just that one); None: it says nothing."""
     failure = shot.failure
     if failure is not None and failure.kind is FailureKind.LOCAL_FILTER and icmp_of(shot) is None:
         return names.SEND_FILTERED
+    if failure is not None and failure.errno == "ENOBUFS" and shot.scheduled and not shot.sent:
+        return names.SEND_FILTERED  # it was handed to the device's queue, and dropped there
     if failure is not None and failure.kind is FailureKind.NO_ROUTE and icmp_of(shot) is None:
         return names.NO_ROUTE
     if shot.outcome is Outcome.OK:
@@ -46,8 +45,6 @@ def _fate_of_error(icmp: IcmpError, shot: ShotSeen, view: View) -> str:
     own = near is not None and (sender in own_addresses(near) or sender == shot.local_address)
     if is_expired(icmp):
         return names.EXPIRED
-    if is_host_unreachable(icmp) and (shot.rtt_ms or 0.0) >= LATE_MS:
-        return names.LATE_UNREACHABLE
     if own:
         return names.REJECTED_BY_SELF
     # an address that the far host does not have itself is a box that stands in front of it

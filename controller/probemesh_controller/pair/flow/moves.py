@@ -1,6 +1,7 @@
 """Moves of the flow question: what is sent to settle its signs."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from statistics import median
 
 from probemesh_shared.model import FlowSpec, Options, Shot
@@ -38,10 +39,21 @@ def step(view: View, purpose: str, why: str, spec: FlowSpec, port: int | None) -
     return Step("", purpose, why, view.near_name, view.address, port, spec, view.far_name, view.direction)
 
 
+#: What a foreign UDP service is told: it has to be told something, to answer.
+HELLO = b"probemesh\n"
+
+
+def is_ours(view: View) -> bool:
+    """Whether the port that is asked about is the far watch's own listener (``--listen``)."""
+    far = view.far
+    if not view.case.asked.listen or far is None or far.armed is None or not far.token:
+        return False
+    return any(one.ours and one.port == view.port for one in far.armed.listeners)
+
+
 def flow_spec(view: View, shots: Iterable[Shot], timeout_s: float) -> FlowSpec:
-    """Shots of the flow itself. A foreign service is told nothing over TCP; a datagram carries our token,
-    which says nothing to it."""
-    token = view.far.token if view.far is not None and view.transport is not Transport.ICMP else None
+    """Shots of the flow itself. A foreign service is told nothing over TCP, and no token over UDP."""
+    token = view.far.token if view.far is not None and is_ours(view) else None
     return FlowSpec(_options(view, timeout_s), view.transport, tuple(shots), token or None)
 
 
@@ -60,7 +72,7 @@ def flow_shots(view: View, count: int, every_ms: float, hold_ms: float | None = 
     comes from another address than was asked."""
     tcp, udp = view.transport is Transport.TCP, view.transport is Transport.UDP
     mss = view.far.mss if tcp and view.far is not None else None
-    speaks = b"" if tcp and view.case.asked.listen else None
+    speaks = (b"" if tcp else None) if is_ours(view) else (HELLO if udp else None)
     return [
         Shot(
             at_ms=number * every_ms,
@@ -190,12 +202,9 @@ def _ladder(view: View, signs: Signs) -> Round | None:
     if view.address is None:
         return None
     hops = min(distance(view) or distance(view.back) or HOPS, 24)
-    flow = FlowSpec(
-        _options(view, max(FIRST_S, _patience(view))),
-        view.transport,
-        tuple(_rungs(view.transport, hops, 0.0)),
-        (view.far.token if view.far is not None and view.transport is Transport.UDP else None) or None,
-    )
+    flow = flow_spec(view, _rungs(view.transport, hops, 0.0), max(FIRST_S, _patience(view)))
+    if flow.token is None and view.transport is Transport.UDP:
+        flow = replace(flow, shots=tuple(replace(shot, send=HELLO) for shot in flow.shots))
     steps = [step(view, purposes.LADDER_FLOW, f"how far does {view.flow_name} get", flow, view.port)]
     base = _base(view, signs)
     if base is not None:

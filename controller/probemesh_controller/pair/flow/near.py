@@ -11,10 +11,11 @@ from probemesh_controller.pair.flow.fates import (
     error_words,
     fate_of,
     icmp_of,
+    is_host_unreachable,
     is_port_unreachable,
     is_route_code,
 )
-from probemesh_controller.pair.flow.purposes import FLOW_SHOTS
+from probemesh_controller.pair.flow.purposes import FLOW_SHOTS, LONG
 from probemesh_controller.pair.signs import Notes, Reader, Sign
 from probemesh_controller.pair.view import Probed, View, plain_address
 
@@ -30,7 +31,7 @@ def shots_at(view: View) -> Iterator[tuple[Probed, ShotSeen]]:
 
 
 def _read(view: View, notes: Notes) -> Iterator[Sign]:
-    seen = [(shot, fate_of(shot, view)) for _, shot in shots_at(view)]
+    seen = _fates(view)
     fates = Tally(fate for _, fate in seen if fate is not None)
     if not fates:
         return
@@ -49,6 +50,20 @@ def _read(view: View, notes: Notes) -> Iterator[Sign]:
         yield Sign(name, holds, seen_ids, place)
     yield from _codes(seen, notes, view)
     yield from _other_source(view, notes)
+
+
+def _fates(view: View) -> list[tuple[ShotSeen, str | None]]:
+    """Of every shot. "Host unreachable" that comes to none but those who waited for long comes from whoever
+    asked for a neighbour in vain (ARP, ND)."""
+    seen = [(probed, shot, fate_of(shot, view)) for probed, shot in shots_at(view)]
+    early = {fate for probed, _, fate in seen if probed.step.purpose != LONG}
+    late_only = early <= {names.SILENT, None}
+    found = []
+    for probed, shot, fate in seen:
+        icmp = icmp_of(shot)
+        waited = probed.step.purpose == LONG and icmp is not None and is_host_unreachable(icmp)
+        found.append((shot, names.LATE_UNREACHABLE if waited and late_only else fate))
+    return found
 
 
 def _said(view: View, fates: "Tally[str]", seen: list[tuple[ShotSeen, str | None]]) -> str:
