@@ -101,7 +101,9 @@ def outcome_of(view: View) -> Outcome:
 
 def _findings(side: Assessed, notes: Notes) -> Iterator[Finding]:
     for judgement in side.judgements.values():
-        if judgement.verdict is not Verdict.REACHABLE and judgement.left:
+        # beside the flow, what may as well be nothing is no finding
+        nothing = {judgement.verdict} if judgement.question == FLOW else set(judgement.verdicts)
+        if judgement.left and Verdict.REACHABLE not in nothing:
             yield _finding(judgement, side, notes)
 
 

@@ -13,6 +13,7 @@ from probemesh_controller.pair.flow import (
     rows_own,
     rows_return,
     rungs,
+    witness,
 )
 from probemesh_controller.pair.flow.moves import MOVES as FLOW_MOVES
 from probemesh_controller.pair.moves import Move
@@ -27,8 +28,9 @@ READERS: tuple[Reader, ...] = (
     far.CONNTRACK,
     controls.READER,
     rungs.READER,
+    witness.READER,
 )
 
-CAUSES: tuple[Cause, ...] = (*rows_own.CAUSES, *rows_forward.CAUSES, *rows_return.CAUSES)
+CAUSES: tuple[Cause, ...] = (*rows_own.CAUSES, *rows_own.OWNERS, *rows_forward.CAUSES, *rows_return.CAUSES)
 
 MOVES: tuple[Move, ...] = FLOW_MOVES

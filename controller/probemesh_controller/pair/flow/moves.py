@@ -18,6 +18,8 @@ from probemesh_controller.pair.view import View
 FIRST_S = 0.9
 #: Long enough for a SYN-ACK's first repetition, which is a second after it.
 AGAIN_S = 1.4
+#: A service that lives takes a connection within this.
+HELD_MS = 1050.0
 #: A dead neighbour is given up after about three seconds.
 LONG_S = 3.8
 #: Shots of a burst whose evidence is a counter, and between them.
@@ -194,6 +196,17 @@ def _patience(view: View) -> float:
     return min(3.0, max(FIRST_S, 0.3 + 5 * median(rtts) / 1000)) if rtts else AGAIN_S
 
 
+# --- does somebody take it --------------------------------------------------------------------------------
+
+
+def _hold(view: View, signs: Signs) -> Round | None:
+    if view.address is None or view.transport is not Transport.TCP:
+        return None
+    spec = flow_spec(view, flow_shots(view, 2, 30.0, HELD_MS), FIRST_S)
+    why = f"connections to {view.flow_name}, held for a second: does the service take them"
+    return Round((step(view, purposes.HOLD, why, spec, view.port),), SETTLE_MS)
+
+
 # --- the ladder -------------------------------------------------------------------------------------------
 
 
@@ -245,6 +258,7 @@ def _rungs(transport: Transport, hops: int, offset_ms: float) -> list[Shot]:
 
 
 MOVES: tuple[Move, ...] = (
+    Move(purposes.HOLD, frozenset({names.UNACCEPTED}), _hold, cost=1.2),
     Move(
         purposes.FIRST,
         frozenset(
@@ -256,6 +270,8 @@ MOVES: tuple[Move, ...] = (
                 names.PING,
                 names.OTHER_WORKS,
                 names.DELIVERED,
+                names.WITNESSED,
+                names.WITNESS_MIXED,
             }
         ),
         _first,

@@ -4,7 +4,7 @@ from collections import Counter as Tally
 from collections.abc import Iterator
 
 from probemesh_shared.model import IcmpError, Place, ShotSeen
-from probemesh_shared.words import AgentState, FailureKind, Outcome, PlaceKind
+from probemesh_shared.words import AgentState, FailureKind, Outcome, PlaceKind, Transport
 
 from probemesh_controller.pair.flow import names
 from probemesh_controller.pair.flow.fates import (
@@ -118,7 +118,7 @@ def _other_source(view: View, notes: Notes) -> Iterator[Sign]:
         found = Tally(others).most_common(1)[0][0]
         text = f"{view.near_name} asked {view.address} and was answered from {found[0]}"
         yield Sign(names.OTHER_SOURCE, True, (notes.note(text),), values={"source": found[0]})
-    elif any(shot.replies for _, shot in shots_at(view)):
+    elif view.transport is Transport.UDP and sum(1 for _ in shots_at(view)) >= ENOUGH:
         yield Sign(names.OTHER_SOURCE, False)
 
 

@@ -17,12 +17,14 @@ AGAIN: Final = "again"  # the flow, alone: what the hosts count is its
 BURST: Final = "burst"  # the flow, for one counter that nothing else touches
 LONG: Final = "long"  # the flow, waited for as long as a neighbour is asked for
 
+HOLD: Final = "hold"  # connections that stand for a second: does somebody take them
+
 LADDER: Final = "ladder"
 LADDER_FLOW: Final = "ladder:flow"
 LADDER_BASE: Final = "ladder:base"
 
 #: Full-TTL shots of the flow itself.
-FLOW_SHOTS: Final = (FIRST_FLOW, AGAIN, BURST, LONG)
+FLOW_SHOTS: Final = (FIRST_FLOW, AGAIN, BURST, LONG, HOLD)
 TCP_SHOTS: Final = (FIRST_TCP, CONTROLS_TCP)
 UDP_SHOTS: Final = (FIRST_UDP, CONTROLS_UDP)
 PING_SHOTS: Final = (FIRST_PING, CONTROLS_PING)

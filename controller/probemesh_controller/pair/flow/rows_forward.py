@@ -191,7 +191,7 @@ TARGET_HOST: tuple[Cause, ...] = (
         Verdict.TARGET_INPUT_DROP,
         says("it arrives at {far}, and {far}'s own firewall drops it"),
         {names.SILENT: True, names.HOST_DROPPED: True, names.RPF_DROPPED: False, names.CONNTRACK_FULL: False},
-        {**_EATEN, **LEFT_HOME},
+        {**_EATEN, **LEFT_HOME, names.ON_WIRE: True},
         proof=proven_by((names.SILENT, names.HOST_DROPPED), (names.SILENT, names.ON_WIRE)),
         place=target_host,
         next_test=test("look at the input rules of {far} (nft list ruleset) for {flow}"),
@@ -221,9 +221,8 @@ TARGET_HOST: tuple[Cause, ...] = (
         Verdict.TARGET_INPUT_REJECT,
         says("{far}'s own firewall rejects it; no socket of {far} had it"),
         {names.REJECTED_BY_TARGET: True, names.UNREACHABLE_SENT: False, **_EATEN},
-        proof=proven_by(
-            (names.REJECTED_BY_TARGET, names.HOST_DROPPED), (names.REJECTED_BY_TARGET, names.LISTENING)
-        ),
+        {names.HOST_DROPPED: True},
+        proof=proven_by((names.REJECTED_BY_TARGET, names.HOST_DROPPED)),
         place=target_host,
         transports=UDP | ICMP,
         next_test=test("look at the input rules of {far} (nft list ruleset) for {flow}"),
@@ -233,6 +232,7 @@ TARGET_HOST: tuple[Cause, ...] = (
         Verdict.TARGET_INPUT_REJECT,
         says("{far}'s own firewall answers with a RST; no socket of {far} had it"),
         {names.REFUSED: True, names.HOST_DROPPED: True, names.REFUSED_SHORT: False, **_EATEN},
+        {names.ON_WIRE: True},
         proof=proven_by((names.REFUSED, names.HOST_DROPPED), (names.REFUSED, names.ON_WIRE)),
         place=target_host,
         transports=TCP,

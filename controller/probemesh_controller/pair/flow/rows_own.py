@@ -6,7 +6,6 @@ from probemesh_controller.pair.causes import Cause, Told, proven_by
 from probemesh_controller.pair.flow import names
 from probemesh_controller.pair.flow.rows import (
     ALL,
-    PORTS,
     TCP,
     fill,
     pair,
@@ -27,8 +26,6 @@ _GONE = {names.NEAR_GONE: True}
 _ANSWERED = {
     names.ANSWERED: True,
     names.NEVER_COMPLETED: False,
-    names.WITNESSED: True,
-    names.WITNESS_MIXED: False,
     names.FORWARDED: False,
 }
 
@@ -136,14 +133,29 @@ CAUSES: tuple[Cause, ...] = (
         place=lambda told: told.signs[names.LATE_UNREACHABLE].place,
         next_test=test("see whether {address} is up and on that link"),
     ),
-    row(
-        "duplicate-address",
+)
+
+#: Is it always the far end that answers?
+OWNER = "owner"
+
+OWNERS: tuple[Cause, ...] = (
+    Cause(
+        "owner/one",
+        Verdict.REACHABLE,
+        says("{address} is {far}'s alone"),
+        {names.WITNESS_MIXED: False},
+        question=OWNER,
+        when={names.ANSWERED: True},
+    ),
+    Cause(
+        "owner/two",
         Verdict.DUPLICATE_ADDRESS,
         says("{address} answers, but not always as {far}: two hosts have that address"),
-        {names.ANSWERED: True, names.WITNESS_MIXED: True},
-        proof=proven_by((names.WITNESS_MIXED,)),
-        place=target_host,
-        transports=PORTS,
-        next_test=test("on the link of {far}: arping -D {address}"),
+        {names.WITNESS_MIXED: True},
+        proven_by((names.WITNESS_MIXED,)),
+        target_host,
+        test("on the link of {far}: arping -D {address}"),
+        question=OWNER,
+        when={names.ANSWERED: True},
     ),
 )

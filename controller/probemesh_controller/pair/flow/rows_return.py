@@ -280,4 +280,31 @@ SERVICE: tuple[Cause, ...] = (
     ),
 )
 
-CAUSES: tuple[Cause, ...] = (*RETURN, *SERVICE)
+#: Does somebody take what gets through?
+TAKEN = "taken"
+
+TAKERS: tuple[Cause, ...] = (
+    Cause(
+        "taken/yes",
+        Verdict.REACHABLE,
+        says("the service on {far} takes its connections"),
+        {names.UNACCEPTED: False},
+        question=TAKEN,
+        transports=TCP,
+        when={names.ANSWERED: True, names.LISTENING: True},
+    ),
+    Cause(
+        "taken/no",
+        Verdict.SERVICE_UNRESPONSIVE,
+        says("it connects, and the service on {far} does not take the connection: the path is fine"),
+        {names.UNACCEPTED: True},
+        proven_by((names.UNACCEPTED,)),
+        target_service,
+        test("see what the service on {far} is busy with (ss -ltn: Recv-Q; is the process stopped?)"),
+        question=TAKEN,
+        transports=TCP,
+        when={names.ANSWERED: True, names.LISTENING: True},
+    ),
+)
+
+CAUSES: tuple[Cause, ...] = (*RETURN, *SERVICE, *TAKERS)

@@ -1,0 +1,77 @@
+"""Signs of what is in the far end's tables of connections that stand for the prober. Pure."""
+
+from collections.abc import Iterator
+
+from probemesh_shared.model import ShotSeen
+from probemesh_shared.words import Transport
+
+from probemesh_controller.pair.flow import names
+from probemesh_controller.pair.flow.purposes import FLOW_SHOTS, HOLD
+from probemesh_controller.pair.flow.socket_evidence import connections, half_open, is_answered, prober_of
+from probemesh_controller.pair.signs import Notes, Reader, Sign
+from probemesh_controller.pair.view import Probed, View, plain_address
+
+#: A connection that stood so long was there at some poll of the far watch.
+SEEN_MS = 150.0
+
+
+def _read(view: View, notes: Notes) -> Iterator[Sign]:
+    if view.transport is not Transport.TCP:
+        return
+    found = [
+        _is_there(shot, probed, view)
+        for probed in view.probes_here(*FLOW_SHOTS)
+        if _can_see(probed, view)
+        for shot in probed.shots
+        if is_answered(shot) and (shot.end_ms or 0.0) >= SEEN_MS
+    ]
+    if found:
+        text = (
+            f"of {len(found)} connections that stood for {view.near_name}, {view.far_name} has {sum(found)} "
+            "in its table"
+        )
+        seen = (notes.note(text),)
+        yield Sign(names.WITNESSED, True if all(found) else False if not any(found) else None, seen)
+        yield Sign(names.WITNESS_MIXED, any(found) and not all(found), seen)
+    yield from _unaccepted(view, notes)
+
+
+def _can_see(probed: Probed, view: View) -> bool:
+    account = view.far_account(probed)
+    return account is not None and not {"half-open", "connections"} & set(account.blind)
+
+
+def _is_there(shot: ShotSeen, probed: Probed, view: View) -> bool:
+    """By its tuple; behind a NAT whatever comes from there, or bears our mark, may be it."""
+    account = view.far_account(probed)
+    assert account is not None
+    prober = prober_of(view, probed)
+    its = (plain_address(shot.local_address or ""), shot.local_port or 0)
+    found = [(one.address, one.port) for one in connections(account, prober, view.port)]
+    found += [(one.address, one.port) for one in half_open(account, prober, view.port)]
+    found += [(one.address, one.port) for one in account.accepted if one.local_port == view.port]
+    found = [(plain_address(address), port) for address, port in found]
+    return its in found or any(one not in prober.tuples for one in found)
+
+
+def _unaccepted(view: View, notes: Notes) -> Iterator[Sign]:
+    """Of connections that were held for a second: do they still wait in the accept queue?"""
+    waits, taken = 0, 0
+    for probed in view.probes_here(HOLD):
+        account = view.far_account(probed)
+        if account is None or not _can_see(probed, view):
+            continue
+        for one in connections(account, prober_of(view, probed), view.port):
+            waits += one.accepted is False
+            taken += one.accepted is True
+    if waits and not taken:
+        text = (
+            f"{waits} connections of {view.near_name} waited for a second in the accept queue of "
+            f"{view.far_name}"
+        )
+        yield Sign(names.UNACCEPTED, True, (notes.note(text),))
+    elif taken:
+        yield Sign(names.UNACCEPTED, False)
+
+
+READER = Reader(frozenset({names.WITNESSED, names.WITNESS_MIXED, names.UNACCEPTED}), _read)
