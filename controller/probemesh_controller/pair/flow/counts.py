@@ -15,6 +15,8 @@ from probemesh_controller.pair.view import Probed, View
 ALL, NONE = 0.75, 0.25
 #: Standard deviations.
 SURE = 4.0
+#: Of two counters' noise, the share that they need not have in common.
+_APART, _ALIKE = 0.25, 0.02
 #: The watch's unit of quiet time, in ms.
 UNIT_MS = 50.0
 
@@ -36,6 +38,11 @@ class Counts:
         """The rise beyond what the counter does by itself."""
         found = self._find(names)
         return None if found is None else found.delta - (found.quiet_mean or 0.0) * self._units
+
+    def mean(self, name: str) -> float:
+        """What it does by itself in a unit of quiet time."""
+        found = self._find((name,))
+        return 0.0 if found is None else found.quiet_mean or 0.0
 
     def noise(self, *names: str) -> float:
         found = self._find(names)
@@ -112,8 +119,10 @@ class Host:
 
 def abs_difference(counts: Counts, one: str, other: str) -> float:
     """The noise of the difference of two counters. They count the same packets, so most of their noise is
-    common; that of the packets which one of them misses cannot be less than what parts the two."""
-    return abs(counts.noise(one) - counts.noise(other)) + 0.25 * min(counts.noise(one), counts.noise(other))
+    common, and all of it where they rose alike through all the quiet time."""
+    share = _APART if counts.mean(one) != counts.mean(other) else _ALIKE
+    first, second = counts.noise(one), counts.noise(other)
+    return abs(first - second) + share * min(first, second)
 
 
 def host_of(account: WatchDetail | None, probed: Probed, view: View, n: int) -> Host | None:

@@ -23,7 +23,7 @@ HELD_MS = 1050.0
 #: A dead neighbour is given up after about three seconds.
 LONG_S = 3.8
 #: Shots of a burst whose evidence is a counter, and between them.
-BURST, BURST_MS = 8, 40.0
+BURST, BURST_MS = 10, 40.0
 #: Hops that are tried where the distance is not known.
 HOPS = 10
 #: Shots of each rung: with what the ladder beside it takes no more than a Linux router answers at once.
