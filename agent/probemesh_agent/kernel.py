@@ -39,6 +39,8 @@ REPORT_SOFTWARE: Final = 1 << 4
 TX_SCHED: Final = 1 << 8
 OPT_ID: Final = 1 << 7  # each transmit stamp carries the number of its send, from 0
 OPT_TSONLY: Final = 1 << 11  # transmit stamps come without the packet
+#: Both transmit stamps of each send, numbered, without the packet; and stamps of what arrives.
+TX_STAMPS: Final = TX_SCHED | TX_SOFTWARE | RX_SOFTWARE | REPORT_SOFTWARE | OPT_ID | OPT_TSONLY
 # ee_info of a transmit stamp: which one it is
 STAMP_SENT: Final = 0  # handed to the driver
 STAMP_SCHEDULED: Final = 1  # handed to the queueing discipline

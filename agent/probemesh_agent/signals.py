@@ -1,7 +1,8 @@
-"""The kernel's signals that a watch can read on this host, by name: found at start and told in hello.
+"""The kernel's signals that diagnosis can read on this host, by name: found at start and told in hello.
 
 Words: ``counter:Ip.OutTransmits`` (this kernel counts that), ``sock-diag`` (sockets by netlink; else by
-/proc), ``saved-syn``, ``packets`` (CAP_NET_RAW: the wire itself). What is missing is "not checked".
+/proc), ``saved-syn``, ``packets`` (CAP_NET_RAW: the wire itself), ``tx-timestamps`` (when a datagram
+left). What is missing is "not checked".
 
 ``PROBEMESH_MASK_SIGNALS`` names signals, with commas between, that are to be taken for missing: so the tests
 see an older kernel than they run on.
@@ -19,6 +20,7 @@ MASK: Final = "PROBEMESH_MASK_SIGNALS"
 SOCK_DIAG: Final = "sock-diag"
 SAVED_SYN: Final = "saved-syn"
 PACKETS: Final = "packets"
+TX_TIMESTAMPS: Final = "tx-timestamps"
 
 #: Files of pairs of lines (names, values), and the one with a name and a value a line.
 PAIRED: Final = ("/proc/net/snmp", "/proc/net/netstat")
@@ -107,6 +109,19 @@ def _has_saved_syn() -> bool:
     return _can(asked)
 
 
+def _has_tx_timestamps() -> bool:
+    def asked() -> socket.socket:
+        sock = socket.socket(type=socket.SOCK_DGRAM)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, kernel.SO_TIMESTAMPING, kernel.TX_STAMPS)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    return _can(asked)
+
+
 def _can(make: Callable[[], socket.socket]) -> bool:
     try:
         make().close()
@@ -115,4 +130,9 @@ def _can(make: Callable[[], socket.socket]) -> bool:
     return True
 
 
-_SOCKETS: Final = ((SOCK_DIAG, _has_sock_diag), (SAVED_SYN, _has_saved_syn), (PACKETS, _has_packets))
+_SOCKETS: Final = (
+    (SOCK_DIAG, _has_sock_diag),
+    (SAVED_SYN, _has_saved_syn),
+    (PACKETS, _has_packets),
+    (TX_TIMESTAMPS, _has_tx_timestamps),
+)

@@ -192,7 +192,8 @@ class Line(ABC):
 
     def _judge(self, record: Record) -> None:
         failure = judged(Stage.RECEIVE, 0, record.entries, record.host, self._own)
-        if failure is not None:
+        if failure is not None and record.outcome is None:
+            record.rtt_ms = (time.perf_counter_ns() - record.begun_ns) / 1e6
             record.fail(failure)
 
 

@@ -8,7 +8,7 @@ from probemesh_shared import failures
 from probemesh_shared.model import Failure, Options, Shot
 from probemesh_shared.words import Family, Stage
 
-from probemesh_agent import kernel
+from probemesh_agent import kernel, signals
 from probemesh_agent.engine.item import socket_address
 from probemesh_agent.engine.schedule import Shortage
 from probemesh_agent.engine.sockets import CannotOpen, recipe, source_port
@@ -17,14 +17,6 @@ from probemesh_agent.net.sources import sourced
 
 #: What TCP_MAXSEG takes.
 LEAST_MSS, MOST_MSS = 88, 32_767
-_TX_STAMPS = (
-    kernel.TX_SCHED
-    | kernel.TX_SOFTWARE
-    | kernel.RX_SOFTWARE
-    | kernel.REPORT_SOFTWARE
-    | kernel.OPT_ID
-    | kernel.OPT_TSONLY
-)
 _Setting = tuple[int, int, int]
 
 
@@ -76,9 +68,11 @@ def _open(family: Family, kind: int, options: Options, port: int, more: Sequence
 
 def stamp_sends(sock: socket.socket) -> bool:
     """Asks for transmit stamps that are numbered from 0 on, from the next datagram. False: not to be had."""
+    if signals.TX_TIMESTAMPS in signals.masked():
+        return False
     try:
         sock.setsockopt(socket.SOL_SOCKET, kernel.SO_TIMESTAMPING, 0)
-        sock.setsockopt(socket.SOL_SOCKET, kernel.SO_TIMESTAMPING, _TX_STAMPS)
+        sock.setsockopt(socket.SOL_SOCKET, kernel.SO_TIMESTAMPING, kernel.TX_STAMPS)
     except OSError:
         return False
     return True

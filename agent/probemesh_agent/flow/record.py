@@ -14,6 +14,7 @@ from probemesh_agent.env import Address
 #: Kept of each shot: what comes beyond that is a flood, and says nothing new.
 MOST_ERRORS = 8
 MOST_REPLIES = 16
+_NONE = ("0.0.0.0", "::")  # noqa: S104  (where nothing was chosen: there is no route)
 
 
 class Record:
@@ -114,16 +115,15 @@ class Record:
             self.replies.append(reply)
 
     def seen(self) -> ShotSeen:
-        failure = self.failure
-        if self.outcome is None:
-            failure = failures.past_deadline()
+        failure = failures.past_deadline() if self.outcome is None else self.failure
+        local, port = self.local or (None, 0)
         return ShotSeen(
             shot=self.index,
             outcome=self.outcome or Outcome.UNMEASURED,
             at_ms=self.at_ms,
             rtt_ms=self.rtt_ms,
-            local_address=self.local[0] if self.local else None,
-            local_port=self.local[1] if self.local else None,
+            local_address=None if local in _NONE else local,
+            local_port=port or None,
             failure=failure,
             errors=tuple(self.errors),
             so_error=self.so_error,

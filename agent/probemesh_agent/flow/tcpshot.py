@@ -92,7 +92,7 @@ class TcpShot:
     def _at_once(self, number: int) -> None:
         """``connect`` itself failed: by our own routing, for want of a port, or refused on loopback."""
         record = self._record
-        record.note(number, kernel.drain_errors(self._sock))
+        record.note(0, kernel.drain_errors(self._sock))
         failure = judged(Stage.CONNECT, number, record.entries, record.host, self._own)
         if not record.entries:
             busy = port_failure(number, record.local[1] if record.local else 0) if self._is_bound else None
@@ -131,8 +131,8 @@ class TcpShot:
             self._connected(info, now_ns)  # it stood, and was reset before we looked
             record.end_kind, record.end_ms = RESET, 0.0
         elif failure := judged(Stage.CONNECT, number, record.entries, record.host, self._own):
-            if failure.icmp is None and number == errno.ECONNREFUSED and not info.retransmits:
-                record.rtt_ms = (now_ns - record.begun_ns) / 1e6  # how far away the one is that refused
+            if not info.retransmits and (failure.icmp is not None or number == errno.ECONNREFUSED):
+                record.rtt_ms = (now_ns - record.begun_ns) / 1e6  # how far away the one is that said no
             record.fail(failure)
 
     def _connected(self, info: kernel.TcpInfo, now_ns: int) -> None:

@@ -8,12 +8,13 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from time import monotonic
 
 from probemesh_shared import failures
 from probemesh_shared.model import (
+    Counter,
     Failure,
     FlowDetail,
     FlowSpec,
@@ -27,11 +28,13 @@ from probemesh_shared.model import (
 from probemesh_shared.targets import expand_ports
 from probemesh_shared.words import FailureKind, Kind, Origin, Stage, Transport
 
+from probemesh_agent import signals
 from probemesh_agent.engine.pace import Pace
 from probemesh_agent.env import Address, ProbeEnv
 from probemesh_agent.flow import Orders, fire
 from probemesh_agent.flow.firing import room
 from probemesh_agent.flow.fitting import fitting
+from probemesh_agent.responder.counters import CounterFiles, CounterTrack
 
 _FLOWS_AT_ONCE = 32
 _WAITING = 64
@@ -121,8 +124,10 @@ class _Run:
         others = await self._others(target)
         orders = Orders(spec.transport, spec.options, address, port, spec.token, spec.listen_ms, others)
         started_ns, began = env.clock.wall_ns(), monotonic()
-        seen = await fire(orders, self._shots, env, pace=self._pace, places=self._places)
-        detail = fitting(FlowDetail(tuple(seen), elapsed_ms=(monotonic() - began) * 1e3))
+        with _counting(began) as counted:
+            seen = await fire(orders, self._shots, env, pace=self._pace, places=self._places)
+            counters = counted()
+        detail = fitting(FlowDetail(tuple(seen), counters, (monotonic() - began) * 1e3))
         samples = tuple(_sample(one) for one in seen)
         outcome, failure = failures.overall(samples)
         return Measurement(
@@ -161,6 +166,18 @@ class _Run:
             failure=failure,
             log=(failure.detail,),
         )
+
+
+@contextlib.contextmanager
+def _counting(now: float) -> Iterator[Callable[[], tuple[Counter, ...]]]:
+    """This host's own counters: what they rose by since then, none where they cannot be read."""
+    try:
+        files = CounterFiles(signals.masked())
+    except OSError:  # no descriptors left
+        yield tuple
+        return
+    with contextlib.closing(files):
+        yield CounterTrack(files, now).look
 
 
 def _plain(spec: FlowSpec) -> tuple[Shot, ...]:
