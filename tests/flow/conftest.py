@@ -40,7 +40,9 @@ class Way:
         program = str(Path(__file__).parent / "responder.py")
         words = (sys.executable, program, str(PORT), TOKEN.hex(), *more)
         with self.b.start(*words, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+            assert process.stdout is not None
+            with process.stdout as said:
+                assert said.readline() == b"ready\n"
             yield
 
 

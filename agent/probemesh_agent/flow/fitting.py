@@ -10,9 +10,8 @@ MOST_BYTES = 220 * 1024
 
 
 def fitting(detail: FlowDetail, most: int = MOST_BYTES) -> FlowDetail:
-    """The detail itself, nearly always. Outcome, errno, ICMP errors and replies of every shot outlive the
-    words for people."""
-    for slimmer in (_wordless, _brief, _bare):
+    """The detail itself, nearly always. Words for people go first, outcomes never."""
+    for slimmer in (_wordless, _brief, _bare, _barest):
         if size_of(detail) <= most:
             return detail
         detail = replace(detail, shots=tuple(slimmer(one) for one in detail.shots))
@@ -31,3 +30,7 @@ def _brief(seen: ShotSeen) -> ShotSeen:
 def _bare(seen: ShotSeen) -> ShotSeen:
     failure = replace(seen.failure, icmp=None) if seen.failure is not None else None
     return replace(seen, failure=failure, replies=(), answer=None, local_address=None, mss=None, pmtu=None)
+
+
+def _barest(seen: ShotSeen) -> ShotSeen:
+    return replace(seen, failure=None, errors=())

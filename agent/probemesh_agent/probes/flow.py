@@ -124,7 +124,7 @@ class _Run:
         others = await self._others(target)
         orders = Orders(spec.transport, spec.options, address, port, spec.token, spec.listen_ms, others)
         started_ns, began = env.clock.wall_ns(), monotonic()
-        with _counting(began) as counted:
+        with _counting() as counted:
             seen = await fire(orders, self._shots, env, pace=self._pace, places=self._places)
             counters = counted()
         detail = fitting(FlowDetail(tuple(seen), counters, (monotonic() - began) * 1e3))
@@ -169,7 +169,7 @@ class _Run:
 
 
 @contextlib.contextmanager
-def _counting(now: float) -> Iterator[Callable[[], tuple[Counter, ...]]]:
+def _counting() -> Iterator[Callable[[], tuple[Counter, ...]]]:
     """This host's own counters: what they rose by since then, none where they cannot be read."""
     try:
         files = CounterFiles(signals.masked())
@@ -177,7 +177,8 @@ def _counting(now: float) -> Iterator[Callable[[], tuple[Counter, ...]]]:
         yield tuple
         return
     with contextlib.closing(files):
-        yield CounterTrack(files, now).look
+        track = CounterTrack(files, monotonic())
+        yield lambda: track.look(monotonic())
 
 
 def _plain(spec: FlowSpec) -> tuple[Shot, ...]:
