@@ -231,7 +231,7 @@ class LiveMesh:
         )
         (state / "policy.toml").write_text(POLICY)
         address, policy = f"127.0.1.{number}", str(state / "policy.toml")
-        run = ["run", "--state", str(state), "--policy", policy, "--source", address]
+        run = ["run", "--state", str(state), "--policy", policy, "--source", address, "--advertise", address]
         log = self.folder / f"{name}.log"
         self.members[name] = Member(name, address, Program([*command, *run], log, self.environment))
 

@@ -51,6 +51,14 @@ def test_token_create_prints_one_line_that_keeps_the_secret_out_of_argv(meshctl,
     assert "expires 2026-11-22T18:22:03Z" in ran.err
 
 
+def test_an_agents_many_counters_are_counted_for_people_and_told_to_programs(meshctl, config_file, mesh):
+    words = ("kind:tcp", *(f"counter:Ip.Number{number}" for number in range(99)))
+    mesh.fleet = [replace(agent("berlin-1"), capabilities=words)]
+    shown = meshctl("agents", "show", "berlin-1").out
+    assert "kind:tcp (and 99 kernel counters)" in shown and "Ip.Number7" not in shown
+    assert "counter:Ip.Number7" in meshctl("agents", "show", "berlin-1", "-o", "json").out
+
+
 def test_operator_create(meshctl, config_file, mesh):
     ran = meshctl("operator", "create", "alice", "--role", "viewer")
     assert ran.out == "printf %s mesh1.c2VjcmV0 | meshctl join mesh.example:7400 --token-file -\n"

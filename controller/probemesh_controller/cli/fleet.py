@@ -23,6 +23,8 @@ _STATES = {
     AgentState.LOST: ("✕", "bad"),
     AgentState.REVOKED: ("–", "dim"),
 }
+#: How the words of kernel counters begin.
+_COUNTER = "counter:"
 
 
 async def all_agents() -> tuple[AgentInfo, ...]:
@@ -108,10 +110,17 @@ def print_one(agent: AgentInfo, wanted: Format) -> None:
         "version": bare_version(agent.version) or "–",
         "labels": " ".join(f"{key}={value}" for key, value in sorted(agent.labels.items())) or "–",
         "addresses": " ".join(agent.addresses) or "–",
-        "can do": " ".join(sorted(agent.capabilities)) or "–",
+        "can do": _can_do(agent),
         "id": agent.id,
     }
     write("".join(f"{key.ljust(10)}  {escape(value)}\n" for key, value in lines.items()))
+
+
+def _can_do(agent: AgentInfo) -> str:
+    """Its words, without the hundred counters: ``-o json`` has them."""
+    counters = sum(word.startswith(_COUNTER) for word in agent.capabilities)
+    words = sorted(word for word in agent.capabilities if not word.startswith(_COUNTER))
+    return " ".join([*words, *([f"(and {counters} kernel counters)"] if counters else [])]) or "–"
 
 
 async def add(name: str, address: str, site: str | None) -> None:

@@ -213,9 +213,9 @@ def _one_ended(
     bare = not to.ports and "." not in to.host and not is_address(to.host)
     if not spelled and not is_address(to.host) and (near is not None or bare):
         as_host = f"tcp://{to.host}:PORT" if flow.port is None else _spelled(to, flow)
-        hint = did_you_mean(to.host, names) or "meshctl agents list shows them"
+        hint = did_you_mean(to.host, names) or "meshctl agents list shows them."
         raise NotFound(
-            f"there is no agent called '{to.host}'", f"{hint}; a host that is no agent is written {as_host}"
+            f"there is no agent called '{to.host}'", f"{hint} A host that is no agent is written {as_host}"
         )
     for option, given in (
         ("--listen", asked.listen),
