@@ -15,12 +15,16 @@ A lab plays on one topology (``base`` where it does not say) and breaks it::
 
 and says the truth, ``forward`` (A→B) and ``reverse`` (B→A), words relative to each one's initiator::
 
-    verdict    the fault; "reachable" where there is none (the default)
-    set        verdicts that cannot be told apart: the answer must be the set, or hold all of it
+    verdict    the fault; "reachable" where there is none (the default); "any-fault", "any": not judged by it
+    set        verdicts that cannot be told apart: the answer must be undetermined and name all of them
+    may        true: undetermined will do, if the truth is among what it names
     or         other verdicts that are true as well
     at         the host that does it: an answer that names a place must name that one
     plain      what an ordinary socket sees (a word of tests/lab/plain.py), where it does not follow
-    findings   verdicts that findings have to name     forbidden   that none may name
+    findings   verdicts that findings have to name     findings_may    may, beside the verdict
+    forbidden  that none may name
+
+``nat.AGENT`` is what ``meshctl nat`` has to say of an agent.
 
 ``[lab.when."udp"]``, ``"bare"`` (no service on the port), ``"v6"``, ``"raw"`` (CAP_NET_RAW), ``"masked"``
 (newer counters hidden), or several joined by ``+``, say what else is true then; the more special wins.
@@ -53,9 +57,9 @@ class Link:
 @dataclass(frozen=True)
 class Topology:
     """``agents`` says by which addresses each is advertised; none: by all that it has. ``path`` are the
-    hosts that a packet from A to B sees, in their order, ``path_back`` those of the answer. ``inband``:
-    the controller is a host of the lab like any other, reached by this address on it, and there is no
-    network for management."""
+    hosts that a packet from A to B sees, in their order, ``path_back`` those of the answer. ``standing``
+    are rulesets that all its labs have. ``controller`` ("HOST ADDRESS"): it is a host of the lab like any
+    other, and there is no network for management."""
 
     name: str
     about: str
@@ -68,6 +72,7 @@ class Topology:
     path: tuple[str, ...]
     path_back: tuple[str, ...]
     run: Mapping[str, tuple[str, ...]]
+    standing: Mapping[str, str]
     controller: str | None = None
 
     def addresses(self, host: str) -> tuple[str, ...]:
@@ -87,10 +92,12 @@ class Truth:
 
     verdict: str = "reachable"
     set: tuple[str, ...] = ()
+    may: bool = False
     others: tuple[str, ...] = ()
     at: str | None = None
     plain: str | None = None
     findings: tuple[str, ...] = ()
+    findings_may: tuple[str, ...] = ()
     forbidden: tuple[str, ...] = ()
     path_verdict: str | None = None
     service_verdict: str | None = None
@@ -120,6 +127,7 @@ class Lab:
     dial: Mapping[str, str]
     truths: Mapping[frozenset[str], Mapping[str, Mapping[str, Any]]]
     hit: bool
+    nat: Mapping[str, Mapping[str, Any]]
     path: tuple[str, ...] = ()
     path_back: tuple[str, ...] = ()
 
@@ -197,19 +205,9 @@ class Case:
 
 
 def _truth(found: dict[str, Any], lab: str) -> Truth:
-    known = {
-        "verdict",
-        "set",
-        "or",
-        "at",
-        "plain",
-        "findings",
-        "forbidden",
-        "path_verdict",
-        "service_verdict",
-    }
+    lists = {"set", "or", "findings", "findings_may", "forbidden"}
+    known = lists | {"verdict", "may", "at", "plain", "path_verdict", "service_verdict"}
     assert not (wrong := set(found) - known), f"{lab}: a truth knows no {', '.join(wrong)}"
-    lists = {"set", "or", "findings", "forbidden"}
     given = {"others" if k == "or" else k: tuple(v) if k in lists else v for k, v in found.items()}
     return Truth(**given)
 
@@ -279,6 +277,7 @@ def _topology(name: str, tables: Mapping[str, dict[str, Any]]) -> Topology:
         path=path,
         path_back=tuple(table.get("path_back", path[::-1])),
         run=_tuples(table.get("run", {})),
+        standing=table.get("standing", {}),
         controller=table.get("controller"),
     )
 
@@ -309,6 +308,7 @@ def _lab(table: dict[str, Any], file_name: str) -> Lab:
         dial=table.pop("dial", {}),
         truths={frozenset(): always, **when},
         hit=table.pop("hit", True),
+        nat=table.pop("nat", {}),
         path=tuple(table.pop("path", ())),
         path_back=tuple(table.pop("path_back", ())),
     )

@@ -16,10 +16,13 @@ import json
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+import trustme
 
 from tests.lab import plain
 from tests.lab.inside import forget_connections, inside, set_sysctl
@@ -37,14 +40,29 @@ SEEN = {
 }
 
 
+class Certificates(dict[str, str]):
+    """``{cert}``, ``{othercert}`` … in what a lab says: files with certificate and key, made when wanted."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __missing__(self, name: str) -> str:
+        file = self._folder / f"{name}.pem"
+        made = trustme.CA().issue_cert(f"{name}.lab", "203.0.113.2", "2001:db8:3::2")
+        made.private_key_and_cert_chain_pem.write_to_path(str(file))
+        self[name] = str(file)
+        return self[name]
+
+
 class Stage:
     """``hosts`` by name. The controller's namespace is ``m``: a star of its own to every agent, so that no
     rule of a lab comes between (a topology may put it into the lab instead)."""
 
-    def __init__(self, net: NetLab, topology: Topology, values: Mapping[str, str] | None = None) -> None:
+    def __init__(self, net: NetLab, topology: Topology) -> None:
         self.net = net
         self.topology = topology
-        self.values = dict(values or {})
+        self._folder = tempfile.TemporaryDirectory(prefix="probemesh-lab-")
+        self.values = Certificates(Path(self._folder.name))
         self.hosts: dict[str, Host] = {}
         self._serving: dict[str, tuple[tuple[str, ...], contextlib.ExitStack]] = {}
         self._build()
@@ -87,6 +105,8 @@ class Stage:
         for name, commands in topology.run.items():
             for command in commands:
                 self._run(name, command)
+        for name, rules in topology.standing.items():
+            self.hosts[name].nft(rules)
         if not topology.controller:
             self._manage()
 
@@ -154,6 +174,8 @@ class Stage:
     def _reset(self) -> None:
         for host in self.hosts.values():
             host.nft_flush()
+            if host.name in self.topology.standing:
+                host.nft(self.topology.standing[host.name])
             forget_connections(host)
             for family in ("-4", "-6"):
                 host.run("ip", family, "route", "flush", "cache")
@@ -163,6 +185,7 @@ class Stage:
         for _, held in self._serving.values():
             held.close()
         self._serving.clear()
+        self._folder.cleanup()
 
     # --- looking -------------------------------------------------------------------------------
 
