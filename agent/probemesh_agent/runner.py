@@ -153,8 +153,12 @@ class Runner:
         self._draining = True
 
     async def finish(self, seconds: float, reason: str) -> None:
-        """Waits up to ``seconds`` for the jobs to end by themselves, then cancels the rest."""
+        """Waits up to ``seconds`` for the jobs to end by themselves, then cancels the rest. Watches, which
+        do not, are cancelled at once."""
         self.refuse_new()
+        for running in list(self._running.values()):
+            if running.kind is Kind.WATCH:
+                self._stop(running, JobStatus.CANCELLED, reason)
         if tasks := {running.task for running in self._running.values()}:
             await asyncio.wait(tasks, timeout=seconds)
         for running in list(self._running.values()):
