@@ -199,6 +199,11 @@ class Network(Protocol):
     def may_listen(self) -> bool:
         """Whether this host's owner lets its agent open listeners."""
 
+    async def sending(self, address: Address, options: Options, deadline: float) -> Options:
+        """For kinds that send single packets by sockets of their own: waits until the host owner's rate lets
+        one leave; returns the options with this agent's own source. Raises :class:`ProbeFailed` where it
+        does not before ``deadline``."""
+
     @property
     def engine(self) -> Any:
         """The packet engine (:mod:`probemesh_agent.engine`) that icmp, tcp and udp share; it takes Address

@@ -14,16 +14,19 @@ IP_TTL: Final = 2
 IP_MTU_DISCOVER: Final = 10
 IP_RECVERR: Final = 11
 IP_RECVTTL: Final = 12
+IP_MTU: Final = 14
 IP_BIND_ADDRESS_NO_PORT: Final = 24  # the port is chosen at connect: source ports last longer
 # level IPPROTO_IPV6
 IPV6_2292PKTOPTIONS: Final = 6  # of a connection: what came with its latest segment
 IPV6_UNICAST_HOPS: Final = 16
 IPV6_MTU_DISCOVER: Final = 23
+IPV6_MTU: Final = 24  # of this socket's packets; larger ones are fragmented here
 IPV6_RECVERR: Final = 25
 IPV6_RECVHOPLIMIT: Final = 51
 IPV6_HOPLIMIT: Final = 52
 IPV6_DONTFRAG: Final = 62
 IPV6_TCLASS: Final = 67
+IPV6_AUTOFLOWLABEL: Final = 70  # 0: no label of its own for each socket, which routers would spread by
 # values of both MTU_DISCOVER options
 PMTUDISC_DONT: Final = 0  # DF clear
 PMTUDISC_DO: Final = 2  # DF set; what is known of the path limits the size
@@ -82,6 +85,7 @@ TCP_CONNECTED: Final = frozenset({TCP_ESTABLISHED, TCP_CLOSE_WAIT})
 
 TCP_INFO_SIZE: Final = 104
 # state at 0, snd_mss at 16, pmtu at 60, rtt (microseconds) at 68, total_retrans at 100
+_ADVERTISED_MSS: Final = struct.Struct("=84xI")
 _TCP_INFO = struct.Struct("=B15xI40xI4xI28xI")
 
 _EXTENDED_ERR = struct.Struct("=IBBBxII")  # errno, origin, type, code, info, data
@@ -138,6 +142,12 @@ def unpack_tcp_info(raw: bytes) -> tuple[int, int, int, int, int]:
 def tcp_info(sock: "socket.SocketType") -> TcpInfo:
     """Raises :class:`OSError` as ``getsockopt``."""
     return TcpInfo(*unpack_tcp_info(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_SIZE)))
+
+
+def advertised_mss(sock: "socket.SocketType") -> int | None:
+    """What our own SYN said, from ``tcpi_advmss``; None where the kernel does not tell."""
+    raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_SIZE)
+    return int(_ADVERTISED_MSS.unpack_from(raw)[0]) or None if len(raw) >= _ADVERTISED_MSS.size else None
 
 
 def address_of(raw: bytes) -> str | None:

@@ -19,12 +19,14 @@ from probemesh_shared.model import (
     IcmpSpec,
     LadderSpec,
     Measurement,
+    MtuSpec,
     Options,
     Spec,
     Target,
     TargetResult,
     TcpSpec,
     TlsSpec,
+    TraceSpec,
     UdpSpec,
     Vantage,
 )
@@ -50,6 +52,8 @@ _SPECS: dict[Kind, Callable[[Options], Spec]] = {
     Kind.TLS: TlsSpec,
     Kind.HTTP: HttpSpec,
     Kind.LADDER: LadderSpec,
+    Kind.TRACE: TraceSpec,
+    Kind.MTU: MtuSpec,
 }
 
 

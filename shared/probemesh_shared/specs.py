@@ -192,12 +192,15 @@ class TraceSpec:
 class MtuSpec:
     """The largest IP packet that gets there in one piece, by don't-fragment datagrams that are answered
     (ping, or ``transport`` UDP to a responder): found by halving between ``smallest`` and ``largest``
-    bytes of IP packet. ``largest`` None: the MTU of the interface that leads there."""
+    bytes of IP packet. ``largest`` None: the MTU of the interface that leads there. ``token`` is what the
+    responder at the target's port answers to (UDP); ``large``: with as many bytes as came."""
 
     options: Options = Options()
     transport: Transport | None = None
     smallest: int = 576
     largest: int | None = None
+    token: bytes | None = None
+    large: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,8 +230,13 @@ class WatchDetail:
 
 @dataclass(frozen=True, slots=True)
 class HopAnswer:
-    """One answer to one probe of a trace. ``ttl`` is that of the answer itself. ``quoted_*`` are from the
-    packet that the hop quotes: where they differ from what was sent, something on the way rewrote it."""
+    """One answer to one probe of a trace. ``ttl`` is that of the answer itself. ``how`` it came: ``icmp``, or
+    from the target itself ``syn-ack``, ``reset``, ``echo-reply``, ``datagram``.
+
+    ``quoted_*`` are from the packet that the hop quotes, as far as the kernel shows it: a TCP or ICMP header
+    to a socket without privilege, an IP header to nobody but CAP_NET_RAW. ``changed`` names what there
+    differs from what was sent (``source-port``, ``checksum``, ``mss``, ``options`` ...): something before
+    this hop rewrote it. A NAT that mends its quotations, as Linux does, is not seen by this."""
 
     address: str | None = None
     rtt_ms: float | None = None
@@ -240,6 +245,9 @@ class HopAnswer:
     quoted_source: str | None = None
     quoted_port: int | None = None
     mtu: int | None = None
+    how: str = "icmp"
+    quoted_mss: int | None = None
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +261,12 @@ class TraceHop:
 
 @dataclass(frozen=True, slots=True)
 class TraceDetail:
-    """``reached``: the target itself answered, at ``distance`` hops. ``rewritten_at``: the first hop whose
-    quotation shows another source than was sent (NAT before it)."""
+    """``reached``: the target itself answered, at ``distance`` hops (None: with a full TTL only).
+    ``rewritten_at``: the first hop whose quotation is not what was sent (NAT or another rewriter before
+    it). ``stand_in``: who says at ``distance`` hops, of another packet to the target, that its hops ran
+    out: then what answered there in the target's name was not the target. ``ended`` is why no further
+    hop was asked: ``target``, ``error`` (a router said no), ``silence``, ``hops`` (all that were allowed),
+    ``deadline``, ``local`` (nothing could be sent)."""
 
     transport: Transport = Transport.ICMP
     hops: tuple[TraceHop, ...] = ()
@@ -263,6 +275,8 @@ class TraceDetail:
     rewritten_at: int | None = None
     local_address: str | None = None
     local_port: int | None = None
+    stand_in: str | None = None
+    ended: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,15 @@ from probemesh_shared.model import (
     HttpSpec,
     IcmpSpec,
     Measurement,
+    MtuSpec,
     Options,
     PortRange,
     Spec,
     Target,
     TcpSpec,
     TlsSpec,
+    TraceDetail,
+    TraceSpec,
     UdpSpec,
     WatchSpec,
 )
@@ -45,10 +48,13 @@ SPECS: dict[Kind, Callable[[Options], Spec]] = {
     Kind.HTTP: HttpSpec,
     Kind.FLOW: FlowSpec,
     Kind.WATCH: watch_spec,
+    Kind.TRACE: TraceSpec,
+    Kind.MTU: MtuSpec,
 }
 KINDS = sorted(TABLE)
 #: A watch sends nothing by itself: whatever its target is like, it is well.
 SENDING = [kind for kind in KINDS if kind is not Kind.WATCH]
+PINGING = (Kind.ICMP, Kind.MTU)  # what they ask has no port, and this host answers
 
 SPELLINGS = (
     "127.0.0.1",
@@ -124,7 +130,7 @@ def target_of(kind: Kind, port: int, host: str = "127.0.0.1") -> Target:
     if kind is Kind.DNS:
         bracketed = f"[{host}]" if ":" in host else host
         return Target(f"dns:a@{host}", "a.example", record_type="TXT", server=f"{bracketed}:{port}")
-    ports = () if kind is Kind.ICMP else (PortRange(port, port),)
+    ports = () if kind in PINGING else (PortRange(port, port),)
     return Target(f"{host}:{port}", host, ports)
 
 
@@ -164,7 +170,7 @@ def test_every_kind_but_the_ladder_has_a_row() -> None:
     assert set(TABLE) == set(Kind) - {Kind.LADDER} == set(SPECS)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in SENDING if kind is not Kind.ICMP])
+@pytest.mark.parametrize("kind", [kind for kind in SENDING if kind not in PINGING])
 async def test_silence_is_a_result_that_explains_itself(home: Home, kind: Kind, mute_port: int) -> None:
     (row,) = await home.rows(kind, Options(count=1, timeout_s=0.3), target_of(kind, mute_port), 5.0)
     assert row.kind is kind and row.target_index == 0
@@ -174,11 +180,17 @@ async def test_silence_is_a_result_that_explains_itself(home: Home, kind: Kind, 
     assert [sample.rtt_ms for sample in row.samples] == [None]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in SENDING if kind is not Kind.ICMP])
+@pytest.mark.parametrize("kind", [kind for kind in SENDING if kind not in (*PINGING, Kind.TRACE)])
 async def test_refusal_is_a_result_that_explains_itself(home: Home, kind: Kind, closed_port: int) -> None:
     (row,) = await home.rows(kind, Options(count=1, timeout_s=1.0), target_of(kind, closed_port), 5.0)
     assert row.outcome is Outcome.REFUSED and row.failure is not None
     assert row.failure.kind is FailureKind.REFUSED and row.failure.detail and row.log
+
+
+async def test_a_trace_that_is_refused_has_reached_its_target(home: Home, closed_port: int) -> None:
+    (row,) = await home.rows(Kind.TRACE, Options(count=1), target_of(Kind.TRACE, closed_port), 5.0)
+    assert row.outcome is Outcome.OK and isinstance(row.detail, TraceDetail)
+    assert (row.detail.distance, row.detail.hops[0].answers[0].how) == (1, "reset")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -203,7 +215,7 @@ async def test_what_could_not_be_begun_is_told(home: Home, kind: Kind, mute_port
 
 @pytest.mark.parametrize("kind", [kind for kind in SENDING if kind is not Kind.DNS])
 async def test_names_that_came_too_late_are_not_the_resolver_s_fault(home: Home, kind: Kind) -> None:
-    ports = () if kind is Kind.ICMP else (PortRange(9, 9),)
+    ports = () if kind in PINGING else (PortRange(9, 9),)
     rows = await home.rows(kind, patient(1.0), Target("x", "localhost", ports), -1.0)
     assert [(row.outcome, row.failure and row.failure.kind) for row in rows] == [
         (Outcome.UNMEASURED, FailureKind.DEADLINE)
@@ -301,7 +313,7 @@ async def test_denied_addresses_reach_no_socket(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in SENDING if kind is not Kind.DNS])
 async def test_names_that_do_not_exist_are_a_result(home: Home, kind: Kind) -> None:
-    ports = () if kind is Kind.ICMP else (PortRange(9, 9),)
+    ports = () if kind in PINGING else (PortRange(9, 9),)
     (row,) = await home.rows(kind, patient(0.3), Target("x", "no..name", ports), 2.0)
     assert row.outcome is Outcome.NAME_FAILS and row.failure is not None
     assert row.failure.kind is FailureKind.NO_SUCH_NAME and row.log and not row.samples

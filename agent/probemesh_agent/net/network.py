@@ -194,6 +194,10 @@ class SystemNetwork:
         options = sourced(options, self.source, address.host)
         return streams.UdpSocket(address, port, options, self._clock)
 
+    async def sending(self, address: Address, options: Options, deadline: float) -> Options:
+        await self._paced(deadline)
+        return sourced(options, self.source, address.host)
+
     async def admit(self, deadline: float) -> None:
         """The host owner's own caps: connections open at once, and the rate at which they are begun."""
         limits = self.limits
@@ -208,20 +212,22 @@ class SystemNetwork:
                     _capped(f"{limits.concurrent} connections are open, and no more are allowed")
                 )
         self._open += 1
+        try:
+            await self._paced(deadline)
+        except BaseException:
+            self.release()
+            raise
+
+    async def _paced(self, deadline: float) -> None:
+        limits = self.limits
         now = self._clock.monotonic()
         self._next_send = max(self._next_send, now) + 1.0 / limits.packets_per_s
         pause = self._next_send - now
         if pause < 0.001:
             return
-        try:
-            if now + pause > deadline:
-                raise ProbeFailed(
-                    _capped(f"{limits.packets_per_s:g} packets a second are allowed, and no more")
-                )
-            await self._clock.sleep(pause)
-        except BaseException:
-            self.release()
-            raise
+        if now + pause > deadline:
+            raise ProbeFailed(_capped(f"{limits.packets_per_s:g} packets a second are allowed, and no more"))
+        await self._clock.sleep(pause)
 
     def release(self) -> None:
         self._open -= 1

@@ -6,6 +6,7 @@ anycast, AnyIP routes, and addresses that came a second ago.
 """
 
 import errno
+import fcntl
 import socket
 import struct
 from ipaddress import IPv6Address
@@ -18,6 +19,7 @@ _NLMSG_ERROR = 2
 _NLM_F_REQUEST = 1
 _RTA_DST, _RTA_OIF = 1, 4
 _RTN_LOCAL, _RTN_BROADCAST, _RTN_ANYCAST = 2, 3, 4
+_SIOCGIFMTU = 0x8921
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _ROUTE = struct.Struct("=BBBBBBBBI")  # struct rtmsg
 _ATTRIBUTE = struct.Struct("=HH")  # struct rtattr
@@ -37,6 +39,40 @@ class Routes:
                 return _answer(link.recv(65536))
         except OSError:
             return Way.OWN if _can_bind(address) else Way.UNKNOWN
+
+
+def interface_mtu(address: IPAddress) -> int | None:
+    """Of the interface by which packets to ``address`` leave, in bytes of IP packet; None where nobody
+    says."""
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE) as link:
+            link.settimeout(0.1)
+            link.send(_question(address))
+            index = _outgoing(link.recv(65536))
+        if index is None:
+            return None
+        name = socket.if_indextoname(index).encode()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            answer = fcntl.ioctl(asking, _SIOCGIFMTU, struct.pack("16si12x", name[:15], 0))
+    except OSError:
+        return None
+    return int(struct.unpack_from("=i", answer, 16)[0])
+
+
+def _outgoing(message: bytes) -> int | None:
+    """The index in RTA_OIF of a RTM_NEWROUTE."""
+    length, kind, _, _, _ = _HEADER.unpack_from(message)
+    if kind != _RTM_NEWROUTE:
+        return None
+    at, end = _HEADER.size + _ROUTE.size, min(length, len(message))
+    while at + _ATTRIBUTE.size <= end:
+        size, attribute = _ATTRIBUTE.unpack_from(message, at)
+        if size < _ATTRIBUTE.size:
+            return None
+        if attribute == _RTA_OIF and size >= _ATTRIBUTE.size + 4:
+            return int(struct.unpack_from("=I", message, at + _ATTRIBUTE.size)[0])
+        at += (size + 3) & ~3
+    return None
 
 
 def _question(address: IPAddress) -> bytes:

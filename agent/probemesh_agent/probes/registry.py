@@ -19,6 +19,8 @@ TABLE: Mapping[Kind, tuple[str, str]] = {
     Kind.HTTP: ("http", "HttpProbe"),
     Kind.FLOW: ("flow", "FlowProbe"),
     Kind.WATCH: ("watch", "WatchProbe"),
+    Kind.TRACE: ("trace", "TraceProbe"),
+    Kind.MTU: ("mtu", "MtuProbe"),
 }
 
 

@@ -1038,9 +1038,13 @@ class MtuSpec(_message.Message):
     TRANSPORT_FIELD_NUMBER: _builtins.int
     SMALLEST_FIELD_NUMBER: _builtins.int
     LARGEST_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    LARGE_FIELD_NUMBER: _builtins.int
     transport: Global___Transport.ValueType
     smallest: _builtins.int
     largest: _builtins.int
+    token: _builtins.bytes
+    large: _builtins.bool
     @_builtins.property
     def options(self) -> Global___Options: ...
     def __init__(
@@ -1050,17 +1054,23 @@ class MtuSpec(_message.Message):
         transport: Global___Transport.ValueType | None = ...,
         smallest: _builtins.int = ...,
         largest: _builtins.int | None = ...,
+        token: _builtins.bytes | None = ...,
+        large: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_largest", b"_largest", "_transport", b"_transport", "largest", b"largest", "options", b"options", "transport", b"transport"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_largest", b"_largest", "_token", b"_token", "_transport", b"_transport", "largest", b"largest", "options", b"options", "token", b"token", "transport", b"transport"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_largest", b"_largest", "_transport", b"_transport", "largest", b"largest", "options", b"options", "smallest", b"smallest", "transport", b"transport"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_largest", b"_largest", "_token", b"_token", "_transport", b"_transport", "large", b"large", "largest", b"largest", "options", b"options", "smallest", b"smallest", "token", b"token", "transport", b"transport"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__largest: _TypeAlias = _typing.Literal["largest"]  # noqa: Y015
     _WhichOneofArgType__largest: _TypeAlias = _typing.Literal["_largest", b"_largest"]  # noqa: Y015
+    _WhichOneofReturnType__token: _TypeAlias = _typing.Literal["token"]  # noqa: Y015
+    _WhichOneofArgType__token: _TypeAlias = _typing.Literal["_token", b"_token"]  # noqa: Y015
     _WhichOneofReturnType__transport: _TypeAlias = _typing.Literal["transport"]  # noqa: Y015
     _WhichOneofArgType__transport: _TypeAlias = _typing.Literal["_transport", b"_transport"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__largest) -> _WhichOneofReturnType__largest | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__token) -> _WhichOneofReturnType__token | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__transport) -> _WhichOneofReturnType__transport | None: ...
 
@@ -3331,14 +3341,21 @@ class HopAnswer(_message.Message):
     QUOTED_SOURCE_FIELD_NUMBER: _builtins.int
     QUOTED_PORT_FIELD_NUMBER: _builtins.int
     MTU_FIELD_NUMBER: _builtins.int
+    HOW_FIELD_NUMBER: _builtins.int
+    QUOTED_MSS_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
     address: _builtins.str
     rtt_ms: _builtins.float
     ttl: _builtins.int
     quoted_source: _builtins.str
     quoted_port: _builtins.int
     mtu: _builtins.int
+    how: _builtins.str
+    quoted_mss: _builtins.int
     @_builtins.property
     def icmp(self) -> Global___IcmpError: ...
+    @_builtins.property
+    def changed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -3349,15 +3366,20 @@ class HopAnswer(_message.Message):
         quoted_source: _builtins.str | None = ...,
         quoted_port: _builtins.int | None = ...,
         mtu: _builtins.int | None = ...,
+        how: _builtins.str = ...,
+        quoted_mss: _builtins.int | None = ...,
+        changed: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_mtu", b"_mtu", "_quoted_port", b"_quoted_port", "_quoted_source", b"_quoted_source", "_rtt_ms", b"_rtt_ms", "_ttl", b"_ttl", "address", b"address", "icmp", b"icmp", "mtu", b"mtu", "quoted_port", b"quoted_port", "quoted_source", b"quoted_source", "rtt_ms", b"rtt_ms", "ttl", b"ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_mtu", b"_mtu", "_quoted_mss", b"_quoted_mss", "_quoted_port", b"_quoted_port", "_quoted_source", b"_quoted_source", "_rtt_ms", b"_rtt_ms", "_ttl", b"_ttl", "address", b"address", "icmp", b"icmp", "mtu", b"mtu", "quoted_mss", b"quoted_mss", "quoted_port", b"quoted_port", "quoted_source", b"quoted_source", "rtt_ms", b"rtt_ms", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_mtu", b"_mtu", "_quoted_port", b"_quoted_port", "_quoted_source", b"_quoted_source", "_rtt_ms", b"_rtt_ms", "_ttl", b"_ttl", "address", b"address", "icmp", b"icmp", "mtu", b"mtu", "quoted_port", b"quoted_port", "quoted_source", b"quoted_source", "rtt_ms", b"rtt_ms", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_mtu", b"_mtu", "_quoted_mss", b"_quoted_mss", "_quoted_port", b"_quoted_port", "_quoted_source", b"_quoted_source", "_rtt_ms", b"_rtt_ms", "_ttl", b"_ttl", "address", b"address", "changed", b"changed", "how", b"how", "icmp", b"icmp", "mtu", b"mtu", "quoted_mss", b"quoted_mss", "quoted_port", b"quoted_port", "quoted_source", b"quoted_source", "rtt_ms", b"rtt_ms", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__address: _TypeAlias = _typing.Literal["address"]  # noqa: Y015
     _WhichOneofArgType__address: _TypeAlias = _typing.Literal["_address", b"_address"]  # noqa: Y015
     _WhichOneofReturnType__mtu: _TypeAlias = _typing.Literal["mtu"]  # noqa: Y015
     _WhichOneofArgType__mtu: _TypeAlias = _typing.Literal["_mtu", b"_mtu"]  # noqa: Y015
+    _WhichOneofReturnType__quoted_mss: _TypeAlias = _typing.Literal["quoted_mss"]  # noqa: Y015
+    _WhichOneofArgType__quoted_mss: _TypeAlias = _typing.Literal["_quoted_mss", b"_quoted_mss"]  # noqa: Y015
     _WhichOneofReturnType__quoted_port: _TypeAlias = _typing.Literal["quoted_port"]  # noqa: Y015
     _WhichOneofArgType__quoted_port: _TypeAlias = _typing.Literal["_quoted_port", b"_quoted_port"]  # noqa: Y015
     _WhichOneofReturnType__quoted_source: _TypeAlias = _typing.Literal["quoted_source"]  # noqa: Y015
@@ -3370,6 +3392,8 @@ class HopAnswer(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__address) -> _WhichOneofReturnType__address | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__mtu) -> _WhichOneofReturnType__mtu | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quoted_mss) -> _WhichOneofReturnType__quoted_mss | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__quoted_port) -> _WhichOneofReturnType__quoted_port | None: ...
     @_typing.overload
@@ -3418,12 +3442,16 @@ class TraceDetail(_message.Message):
     REWRITTEN_AT_FIELD_NUMBER: _builtins.int
     LOCAL_ADDRESS_FIELD_NUMBER: _builtins.int
     LOCAL_PORT_FIELD_NUMBER: _builtins.int
+    STAND_IN_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
     transport: Global___Transport.ValueType
     reached: _builtins.bool
     distance: _builtins.int
     rewritten_at: _builtins.int
     local_address: _builtins.str
     local_port: _builtins.int
+    stand_in: _builtins.str
+    ended: _builtins.str
     @_builtins.property
     def hops(self) -> _containers.RepeatedCompositeFieldContainer[Global___TraceHop]: ...
     def __init__(
@@ -3436,10 +3464,12 @@ class TraceDetail(_message.Message):
         rewritten_at: _builtins.int | None = ...,
         local_address: _builtins.str | None = ...,
         local_port: _builtins.int | None = ...,
+        stand_in: _builtins.str | None = ...,
+        ended: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_distance", b"_distance", "_local_address", b"_local_address", "_local_port", b"_local_port", "_rewritten_at", b"_rewritten_at", "distance", b"distance", "local_address", b"local_address", "local_port", b"local_port", "rewritten_at", b"rewritten_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_distance", b"_distance", "_local_address", b"_local_address", "_local_port", b"_local_port", "_rewritten_at", b"_rewritten_at", "_stand_in", b"_stand_in", "distance", b"distance", "local_address", b"local_address", "local_port", b"local_port", "rewritten_at", b"rewritten_at", "stand_in", b"stand_in"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance", b"_distance", "_local_address", b"_local_address", "_local_port", b"_local_port", "_rewritten_at", b"_rewritten_at", "distance", b"distance", "hops", b"hops", "local_address", b"local_address", "local_port", b"local_port", "reached", b"reached", "rewritten_at", b"rewritten_at", "transport", b"transport"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance", b"_distance", "_local_address", b"_local_address", "_local_port", b"_local_port", "_rewritten_at", b"_rewritten_at", "_stand_in", b"_stand_in", "distance", b"distance", "ended", b"ended", "hops", b"hops", "local_address", b"local_address", "local_port", b"local_port", "reached", b"reached", "rewritten_at", b"rewritten_at", "stand_in", b"stand_in", "transport", b"transport"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__distance: _TypeAlias = _typing.Literal["distance"]  # noqa: Y015
     _WhichOneofArgType__distance: _TypeAlias = _typing.Literal["_distance", b"_distance"]  # noqa: Y015
@@ -3449,6 +3479,8 @@ class TraceDetail(_message.Message):
     _WhichOneofArgType__local_port: _TypeAlias = _typing.Literal["_local_port", b"_local_port"]  # noqa: Y015
     _WhichOneofReturnType__rewritten_at: _TypeAlias = _typing.Literal["rewritten_at"]  # noqa: Y015
     _WhichOneofArgType__rewritten_at: _TypeAlias = _typing.Literal["_rewritten_at", b"_rewritten_at"]  # noqa: Y015
+    _WhichOneofReturnType__stand_in: _TypeAlias = _typing.Literal["stand_in"]  # noqa: Y015
+    _WhichOneofArgType__stand_in: _TypeAlias = _typing.Literal["_stand_in", b"_stand_in"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__distance) -> _WhichOneofReturnType__distance | None: ...
     @_typing.overload
@@ -3457,6 +3489,8 @@ class TraceDetail(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__local_port) -> _WhichOneofReturnType__local_port | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rewritten_at) -> _WhichOneofReturnType__rewritten_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stand_in) -> _WhichOneofReturnType__stand_in | None: ...
 
 Global___TraceDetail: _TypeAlias = TraceDetail  # noqa: Y015
 

@@ -75,6 +75,12 @@ _FIELD: dict[tuple[str, str] | str, Check] = {
     "ttl": _OCTET,
     "size": integer(0, 65_535),
     "mss": integer(0, 65_535),
+    "first_hop": integer(1, 255),
+    "max_hops": integer(1, 255),
+    "hop": _OCTET,
+    "distance": _OCTET,
+    ("MtuSpec", "smallest"): integer(48, 65_535),  # of IP packets
+    ("MtuSpec", "largest"): integer(48, 65_535),
     "count": integer(1, MAX_SAMPLES),
     "interval_s": number(0.0, 86_400.0),
     "timeout_s": number(0.001, 86_400.0),

@@ -1,0 +1,106 @@
+"""What a router quotes of our packet, beside what was sent. Pure; a quotation is a stranger's bytes, of any
+length.
+
+To a socket without privilege the kernel hands the quotation from the transport header on: for TCP ports,
+checksum and options (an MSS that was clamped before that hop), for echo requests identifier and checksum,
+for UDP the payload alone. A box that mends its quotations (Linux NAT does) leaves nothing to be seen.
+"""
+
+import struct
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+_PORTS = struct.Struct("!HHI")
+_TCP = struct.Struct("!HHIIHHHH")  # ports, seq, ack, offset and flags, window, checksum, urgent
+_ECHO = struct.Struct("!BBHHH")
+_PROTOCOL_TCP = 6
+#: Options of our own kernel's SYN that middle boxes take out.
+_END, _NOP, _MSS, _SACK, _STAMPS = 0, 1, 2, 4, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Syn:
+    """What we sent. ``mss`` None: not known."""
+
+    source: str
+    source_port: int
+    target: str
+    port: int
+    mss: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """``port`` is the quoted source port; ``changed`` as in :class:`probemesh_shared.model.HopAnswer`."""
+
+    port: int | None = None
+    mss: int | None = None
+    changed: tuple[str, ...] = ()
+
+
+def tcp_quote(data: bytes, sent: Syn) -> Quote:
+    """Eight bytes at least (ports and sequence number), a whole header where the router is generous."""
+    if len(data) < _PORTS.size:
+        return Quote()
+    port, target_port, _ = _PORTS.unpack_from(data)
+    changed = []
+    if port != sent.source_port:
+        changed.append("source-port")
+    if target_port != sent.port:
+        changed.append("port")
+    length = (data[12] >> 4) * 4 if len(data) > 12 else 0
+    if length < _TCP.size or len(data) < length:
+        return Quote(port, None, tuple(changed))
+    header = data[:length]
+    if not _holds(header, sent):
+        changed.append("checksum")
+    options = _options(header[_TCP.size :])
+    mss = options.get(_MSS)
+    if sent.mss is not None and mss != sent.mss:
+        changed.append("mss")
+    return Quote(port, mss, tuple(changed))
+
+
+def echo_quote(data: bytes, identifier: int, checksum: int | None) -> Quote:
+    """``checksum`` None: not known (it is the kernel's to make)."""
+    if len(data) < _ECHO.size:
+        return Quote()
+    _, _, theirs, quoted, _ = _ECHO.unpack_from(data)
+    changed = []
+    if quoted != identifier:
+        changed.append("identifier")
+    if checksum is not None and theirs != checksum:
+        changed.append("checksum")
+    return Quote(None, None, tuple(changed))
+
+
+def _holds(header: bytes, sent: Syn) -> bool:
+    """The checksum fits the header between the two addresses that we know. A packet that never met real
+    hardware carries the sum of the pseudo header only, which the last device would have completed."""
+    source, target = ip_address(sent.source.partition("%")[0]), ip_address(sent.target.partition("%")[0])
+    pseudo = source.packed + target.packed + struct.pack("!II", len(header), _PROTOCOL_TCP)
+    told = struct.unpack_from("!H", header, 16)[0]
+    return _sum(pseudo + header) == 0xFFFF or told == _sum(pseudo)
+
+
+def _sum(data: bytes) -> int:
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+def _options(data: bytes) -> dict[int, int]:
+    """Option kind → its value as a number (0 for those without); ends at the first that is broken."""
+    found: dict[int, int] = {}
+    at = 0
+    while at < len(data) and data[at] != _END:
+        if data[at] == _NOP:
+            at += 1
+            continue
+        if at + 1 >= len(data) or not 2 <= data[at + 1] <= len(data) - at:
+            break
+        end = at + data[at + 1]
+        found[data[at]] = int.from_bytes(data[at + 2 : end], "big")
+        at = end
+    return found
