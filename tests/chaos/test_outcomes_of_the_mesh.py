@@ -14,7 +14,9 @@ AGENT = "berlin-1"
 #: Ten seconds of samples, so that no row is whole when the end comes. Each run has a target of its own.
 LASTING = ("--from", AGENT, "--count", "50", "--interval", "0.2", "--timeout", "0.5")
 #: What a person can ask for: the kinds of diagnosis come to their end in tests of their own.
-KINDS = [kind for kind in Kind if kind is not Kind.LADDER and kind not in OF_DIAGNOSIS]
+#: The search for an MTU is over at once where the target answers: nobody could interrupt it.
+QUICK = frozenset({Kind.LADDER, Kind.MTU})
+KINDS = [kind for kind in Kind if kind not in QUICK | OF_DIAGNOSIS]
 
 
 def begun(mesh: LiveMesh, kind: Kind, number: int, deadline: str) -> Client:

@@ -10,10 +10,11 @@ from probemesh_shared.model import Failure, Measurement, Sample, TraceDetail, Tr
 from probemesh_shared.words import Kind, Origin, Outcome, Transport
 
 from probemesh_agent.env import ProbeEnv, ProbeFailed, ProbeLog
-from probemesh_agent.path.lane import Lane, LaneFailed, Tell, Told, failure_of
+from probemesh_agent.path.lane import Lane, LaneFailed, Tell, failure_of
 from probemesh_agent.path.told import (
     MOST_ANSWERS,
     Shot,
+    Told,
     hops_of,
     refusal_of,
     rewritten_at,

@@ -18,7 +18,6 @@ from probemesh_agent.path.lane import (
     Lane,
     LaneFailed,
     Tell,
-    Told,
     own_address,
     resend,
     set_hop,
@@ -26,6 +25,7 @@ from probemesh_agent.path.lane import (
     watch,
 )
 from probemesh_agent.path.quotes import echo_quote
+from probemesh_agent.path.told import Told
 from probemesh_agent.path.walk import Heard
 from probemesh_agent.wire import icmp
 

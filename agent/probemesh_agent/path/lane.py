@@ -19,20 +19,10 @@ from probemesh_agent.engine.schedule import Shortage
 from probemesh_agent.engine.sockets import CannotOpen, Recipe, icmp_error, recipe, refusal
 from probemesh_agent.env import Address, Clock
 from probemesh_agent.net.literals import sockaddr_of
+from probemesh_agent.path.told import Told
 from probemesh_agent.path.walk import Heard
 
 _RX_STAMPS = kernel.RX_SOFTWARE | kernel.REPORT_SOFTWARE
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What was heard of one packet. ``failure`` is what it would mean for an attempt (None: it reached the
-    target); ``too_big`` says that the packet is to be sent again, smaller."""
-
-    answer: HopAnswer
-    what: Heard
-    failure: Failure | None = None
-    too_big: bool = False
 
 
 class LaneFailed(Exception):

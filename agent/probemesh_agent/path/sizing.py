@@ -12,8 +12,9 @@ from probemesh_shared.words import FailureKind, Kind, Origin, Outcome, Stage
 from probemesh_agent.env import ProbeFailed, ProbeLog
 from probemesh_agent.net.own import interface_mtu
 from probemesh_agent.path.echolane import EchoLane
-from probemesh_agent.path.lane import Lane, LaneFailed, Told, failure_of
+from probemesh_agent.path.lane import Lane, LaneFailed, failure_of
 from probemesh_agent.path.sizes import Search
+from probemesh_agent.path.told import Told
 from probemesh_agent.path.walk import FULL, Heard
 from probemesh_agent.probes.attempts import RichRun, Unit, not_tried
 

@@ -18,8 +18,9 @@ from probemesh_shared.words import Stage
 from probemesh_agent import kernel
 from probemesh_agent.engine.sockets import source_port
 from probemesh_agent.net.literals import sockaddr_of
-from probemesh_agent.path.lane import Lane, LaneFailed, Told, failure_of, set_hop, unwatch, watch
+from probemesh_agent.path.lane import Lane, LaneFailed, failure_of, set_hop, unwatch, watch
 from probemesh_agent.path.quotes import Syn, tcp_quote
+from probemesh_agent.path.told import Told
 from probemesh_agent.path.walk import Heard
 
 _RESET = struct.pack("=ii", 1, 0)

@@ -7,11 +7,21 @@ from probemesh_shared import failures, icmpcodes
 from probemesh_shared.model import Failure, HopAnswer, Sample, TraceHop
 from probemesh_shared.words import Outcome, Stage
 
-from probemesh_agent.path.lane import Told
 from probemesh_agent.path.walk import FULL, Heard
 
 #: Answers to one packet that are kept; more come from nobody who is honest.
 MOST_ANSWERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was heard of one packet. ``failure`` is what it would mean for an attempt (None: it reached the
+    target); ``too_big`` says that the packet is to be sent again, smaller."""
+
+    answer: HopAnswer
+    what: Heard
+    failure: Failure | None = None
+    too_big: bool = False
 
 
 @dataclass(slots=True)

@@ -11,7 +11,8 @@ from probemesh_agent import kernel
 from probemesh_agent.engine.sockets import source_port
 from probemesh_agent.env import Address, Clock
 from probemesh_agent.net.literals import sockaddr_of
-from probemesh_agent.path.lane import Lane, Tell, Told, own_address, resend, set_hop, unwatch, watch
+from probemesh_agent.path.lane import Lane, Tell, own_address, resend, set_hop, unwatch, watch
+from probemesh_agent.path.told import Told
 from probemesh_agent.path.walk import Heard
 from probemesh_agent.probes.udprequests import Questions
 from probemesh_agent.wire.requests import Asking

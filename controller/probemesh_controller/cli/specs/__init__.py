@@ -22,21 +22,21 @@ from probemesh_controller.cli.specs.tls import ENUMERATION_S, TlsAsked
 from probemesh_controller.cli.specs.udp import UdpAsked
 from probemesh_controller.cli.specs.values import parse_span, within
 
-_KINDS = (Kind.ICMP, Kind.DNS, Kind.TCP, Kind.UDP, Kind.TLS, Kind.HTTP)
+_KINDS = (Kind.ICMP, Kind.DNS, Kind.TCP, Kind.UDP, Kind.TLS, Kind.HTTP, Kind.TRACE, Kind.MTU)
 #: Kinds that a spelling which forces a kind leaves possible.
 _FITS = {
-    Kind.UDP: {Kind.UDP, Kind.ICMP, Kind.DNS},
-    Kind.TCP: {Kind.TCP, Kind.TLS, Kind.HTTP, Kind.ICMP, Kind.DNS},
-    Kind.HTTP: {Kind.HTTP, Kind.TLS, Kind.TCP, Kind.ICMP, Kind.DNS},
-    Kind.ICMP: {Kind.ICMP, Kind.DNS},
+    Kind.UDP: {Kind.UDP, Kind.ICMP, Kind.DNS, Kind.TRACE, Kind.MTU},
+    Kind.TCP: {Kind.TCP, Kind.TLS, Kind.HTTP, Kind.ICMP, Kind.DNS, Kind.TRACE, Kind.MTU},
+    Kind.HTTP: {Kind.HTTP, Kind.TLS, Kind.TCP, Kind.ICMP, Kind.DNS, Kind.TRACE, Kind.MTU},
+    Kind.ICMP: {Kind.ICMP, Kind.DNS, Kind.TRACE, Kind.MTU},
     Kind.DNS: {Kind.DNS},
 }
 LONGEST_S = 3600
 #: Options that belong to some kinds only; the first one is proposed where none of them was asked for.
 _BELONGS = {
-    "--size": (Kind.ICMP, Kind.UDP),
-    "--dont-fragment": (Kind.ICMP, Kind.UDP),
-    "--source-port": (Kind.TCP, Kind.UDP),
+    "--size": (Kind.ICMP, Kind.UDP, Kind.TRACE),
+    "--dont-fragment": (Kind.ICMP, Kind.UDP, Kind.TRACE),
+    "--source-port": (Kind.TCP, Kind.UDP, Kind.TRACE),
     # tcp
     "--send": (Kind.TCP,),
     "--banner": (Kind.TCP,),
