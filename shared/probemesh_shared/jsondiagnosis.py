@@ -52,6 +52,7 @@ def _path(hops: Iterable[PathHop]) -> list[PathHopJson]:
             "hop": hop.hop,
             "rtt_ms": None if hop.rtt_ms is None else round(hop.rtt_ms, 3),
             "mark": hop.mark,
+            "breaks": hop.breaks,
         }
         for hop in hops
     ]

@@ -442,6 +442,7 @@ class PathHopJson(TypedDict):
     hop: int | None
     rtt_ms: float | None
     mark: Annotated[str | None, "what happens there, where something does"]
+    breaks: Annotated[bool, "the flow is broken there"]
 
 
 DiagnosisJson = TypedDict(

@@ -292,13 +292,14 @@ class DirectionVerdict:
 @dataclass(frozen=True, slots=True)
 class PathHop:
     """One station of a drawn path: an end, a router or the gap where it breaks. ``mark`` is what stands
-    beside it (``"drops tcp/5001"``), None for most."""
+    beside it (``"forward-drop"``), None for most; ``breaks``: the flow is broken there."""
 
     name: str
     address: str | None = None
     hop: int | None = None
     rtt_ms: float | None = None
     mark: str | None = None
+    breaks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

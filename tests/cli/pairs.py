@@ -63,7 +63,7 @@ DROP = Finding(
 PATH = (
     PathHop("berlin-1", "10.1.0.2"),
     PathHop("hop 1", "10.1.0.1", 1, 0.42),
-    PathHop("hop 2", None, 2, mark="forward-drop: tcp/5432 gets no further"),
+    PathHop("hop 2", None, 2, mark="forward-drop", breaks=True),
     PathHop("tokyo-1", "203.0.113.2"),
 )
 BACK = (

@@ -215,6 +215,7 @@ def test_json_is_what_the_schema_says(meshctl, driver):
         "hop": 1,
         "rtt_ms": 0.42,
         "mark": None,
+        "breaks": False,
     }
     assert (value["packets"], value["elapsed_s"], value["missing"]) == (143, 3.21, [])
     assert value["replayed"] is value["interrupted"] is False
@@ -296,7 +297,7 @@ def test_nothing_from_elsewhere_steers_a_terminal(meshctl, concluded, driver, wa
         findings=(finding,),
         excluded=((Verdict.LOSS, evil),),
         missing=(evil,),
-        path=(PathHop(evil, evil, 1, mark=evil), PathHop(evil)),
+        path=(PathHop(evil, evil, 1, mark=evil, breaks=True), PathHop(evil)),
         source=evil,
         target=evil,
     )

@@ -24,6 +24,7 @@ from probemesh_controller.pair import saved
 from probemesh_controller.pair.case import Asked, Case
 from probemesh_controller.pair.conclude import conclude
 from probemesh_controller.pair.drive import Driver
+from probemesh_controller.pair.paths import with_paths
 
 
 async def run_diagnose(asked: PairAsked) -> int:
@@ -49,7 +50,7 @@ async def run_diagnose(asked: PairAsked) -> int:
         return 130
     if asked.save is not None:
         _save(case, Path(asked.save))
-    return _show(asked, case, conclude(case), interrupted=interrupted)
+    return _show(asked, case, with_paths(case, conclude(case)), interrupted=interrupted)
 
 
 async def _drive(mesh: Mesh, pair: Asked) -> tuple[Case | None, bool]:
@@ -150,7 +151,7 @@ def load(path: Path) -> Case:
 def _concluded(case: Case, name: str) -> Diagnosis:
     """A file that somebody wrote may hold what no agent would tell."""
     try:
-        return conclude(case)
+        return with_paths(case, conclude(case))
     except Exception as error:
         raise InvalidRequest(
             f"--replay {escape(name, 200)}: nothing can be concluded from it: {type(error).__name__}"

@@ -152,18 +152,21 @@ def _evidence(judgement: Judgement, side: Assessed, notes: Notes) -> Iterator[Ev
 
 
 def _excluded(side: Assessed, notes: Notes) -> Iterator[tuple[Verdict, str]]:
-    """What was ruled out of the flow's causes, and by what; not what some other row still holds up."""
+    """What was ruled out of the flow's causes, and by what; not what some other row still holds up, nor where
+    nothing is the matter."""
     flow = side.judgements.get(FLOW)
-    if flow is None:
+    if flow is None or flow.verdict is Verdict.REACHABLE:
         return
     for one in flow.excluded:
         if one.cause.verdict not in flow.verdicts and one.cause.verdict is not Verdict.REACHABLE:
-            yield one.cause.verdict, _why(one, notes)
+            why = _why(one, notes)
+            if why:
+                yield one.cause.verdict, why
 
 
 def _why(one: Excluded, notes: Notes) -> str:
     texts = [notes.text(identifier) for sign in one.by for identifier in sign.seen]
-    return "; ".join(dict.fromkeys(texts)) or ", ".join(sign.name for sign in one.by)
+    return "; ".join(dict.fromkeys(texts))
 
 
 def _missing(case: Case) -> tuple[str, ...]:

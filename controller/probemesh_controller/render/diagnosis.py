@@ -1,7 +1,7 @@
 """A diagnosis as a good engineer would tell it: what is the matter in plain words, where, how that is known,
 what it is not, what to do next, and what finding out has cost. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from probemesh_shared.escape import escape
@@ -11,11 +11,27 @@ from probemesh_shared.words import NOT_MEASURED, Direction, Verdict
 
 from probemesh_controller.pair.case import Case, EndRole
 from probemesh_controller.render.findings import evidence_lines, hanging
-from probemesh_controller.render.paths import drawing, stations
+from probemesh_controller.render.paths import drawing
 from probemesh_controller.render.steps import steps_lines
 from probemesh_controller.render.text import counted, paint, wrap
 from probemesh_controller.render.verdictwords import said
 
+#: What is suspected first when something does not get through; the others after them, as they come.
+_SUSPECTS = (
+    Verdict.FORWARD_DROP,
+    Verdict.RETURN_DROP,
+    Verdict.FORWARD_REJECT,
+    Verdict.FORWARD_RESET,
+    Verdict.TARGET_INPUT_DROP,
+    Verdict.TARGET_INPUT_REJECT,
+    Verdict.TARGET_OUTPUT_FILTER,
+    Verdict.SOURCE_OUTPUT_FILTER,
+    Verdict.PORT_CLOSED,
+    Verdict.TARGET_DOWN,
+    Verdict.ASYMMETRIC_STATEFUL,
+    Verdict.SYN_FILTER,
+    Verdict.TARGET_REVERSE_PATH_FILTER,
+)
 #: Ruled out causes, and things that could not be looked at, that are shown without ``-o wide``.
 _MOST = 8
 
@@ -79,7 +95,7 @@ def render(
     blocks = [
         _head(diagnosis, view, replayed, interrupted),
         *(_answer(side, view) for side in both),
-        _ways(case, both, view),
+        _ways(both, view),
         *_details(diagnosis, both, view),
         _excluded(diagnosis, view),
         _missing(diagnosis, view),
@@ -142,24 +158,16 @@ def _plain(side: Side) -> str:
 # --- where ------------------------------------------------------------------------------------------------
 
 
-def _ways(case: Case, both: Sequence[Side], view: View) -> list[str]:
+def _ways(both: Sequence[Side], view: View) -> list[str]:
     lines: list[str] = []
     for side in both:
-        if not side.is_measured and not side.path:
+        if not side.is_measured or not side.path:
             continue
-        finding = side.first if side.told.verdict is not Verdict.REACHABLE else None
-        drawn = stations(side.path, finding, _station(case, side.near), _station(case, side.far))
         if lines:
             lines.append("")
         lines.append(paint(f"{escape(side.near, 80)} → {escape(side.far, 80)}", "dim", view.color))
-        lines += drawing(drawn, view.width, view.color)
+        lines += drawing(side.path, view.width, view.color)
     return lines
-
-
-def _station(case: Case, name: str) -> PathHop:
-    end = case.end(name)
-    address = next(iter((*end.addresses, *end.info.addresses)), None) if end is not None else None
-    return PathHop(name, address)
 
 
 # --- how that is known --------------------------------------------------------------------------------------
@@ -193,13 +201,23 @@ def _title(finding: Finding, diagnosis: Diagnosis) -> str:
 
 
 def _excluded(diagnosis: Diagnosis, view: View) -> list[str]:
-    if not diagnosis.excluded:
+    everything = grouped(diagnosis.excluded)
+    if not everything:
         return []
-    shown = diagnosis.excluded if view.wide else diagnosis.excluded[:_MOST]
     lines = ["What it is not"]
-    for verdict, how in shown:
-        lines += hanging(f"{verdict}: ", how, view.width)
-    return [*lines, *_more(len(diagnosis.excluded) - len(shown))]
+    for verdict, hows in everything if view.wide else everything[:_MOST]:
+        lines += hanging(f"{verdict}: ", "; ".join(hows if view.wide else hows[:1]), view.width)
+    return [*lines, *_more(0 if view.wide else len(everything) - _MOST)]
+
+
+def grouped(excluded: Iterable[tuple[Verdict, str]]) -> list[tuple[Verdict, list[str]]]:
+    """Each verdict once, those first that people think of first, with all that rules it out."""
+    found: dict[Verdict, list[str]] = {}
+    for verdict, how in excluded:
+        hows = found.setdefault(verdict, [])
+        hows += [piece for piece in how.split("; ") if piece not in hows]
+    rank = {verdict: number for number, verdict in enumerate(_SUSPECTS)}
+    return sorted(found.items(), key=lambda item: rank.get(item[0], len(rank)))
 
 
 def _missing(diagnosis: Diagnosis, view: View) -> list[str]:

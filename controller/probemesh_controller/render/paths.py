@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from probemesh_shared.escape import escape
-from probemesh_shared.model import Finding, PathHop, Place
-from probemesh_shared.words import PlaceKind
+from probemesh_shared.model import PathHop
 
 from probemesh_controller.render.text import clip, ms_text, pad, paint, width_of
 
@@ -13,40 +12,10 @@ END, HOP, BREAK = "●", "○", "✕"
 _MOST = 40
 
 
-def stations(path: Sequence[PathHop], finding: Finding | None, near: PathHop, far: PathHop) -> list[PathHop]:
-    """What is drawn: the path as concluded; where nothing is known of it, its ends, and the place that a
-    finding names."""
-    if path:
-        return list(path)
-    place, mark = (finding.place, str(finding.verdict)) if finding is not None else (None, None)
-    if place is None:
-        return [near, far]
-    return _placed(place, mark, near, far)
-
-
-def _placed(place: Place, mark: str | None, near: PathHop, far: PathHop) -> list[PathHop]:
-    where = PathHop("hop" if place.hop is None else f"hop {place.hop}", place.address, place.hop, mark=mark)
-    match place.kind:
-        case PlaceKind.SOURCE_HOST:
-            return [_marked(near, mark), far]
-        case PlaceKind.TARGET_HOST | PlaceKind.TARGET_SERVICE:
-            return [near, _marked(far, mark)]
-        case PlaceKind.BEHIND_HOST:
-            return [near, far, PathHop("behind it", place.address, mark=mark)]
-        case PlaceKind.BETWEEN:
-            return [near, PathHop("between", place.address, place.hop, mark=mark), far]
-        case PlaceKind.HOP:
-            return [near, where, far]
-
-
-def _marked(hop: PathHop, mark: str | None) -> PathHop:
-    return PathHop(hop.name, hop.address, hop.hop, hop.rtt_ms, mark)
-
-
 def drawing(hops: Sequence[PathHop], width: int, color: bool) -> list[str]:
     """A line where nothing is marked and it fits, else a station a line, broken where it breaks."""
     shown = [*hops[: _MOST - 1], *hops[-1:]] if len(hops) > _MOST else list(hops)
-    if not any(hop.mark for hop in shown):
+    if not any(hop.mark or hop.breaks for hop in shown):
         line = _one_line(shown)
         if width_of(line) <= width - 2:
             return ["  " + line]
@@ -59,16 +28,16 @@ def drawing(hops: Sequence[PathHop], width: int, color: bool) -> list[str]:
     for index, hop in enumerate(shown):
         if index:
             lines.append("  " + ("┊" if broken else "│"))
-        broken = broken or bool(hop.mark)
+        broken = broken or hop.breaks
         cells = [
             pad(text, size)
             for text, size in zip((names[index], addresses[index], times[index]), wide, strict=True)
         ]
         text = "  ".join(cell for cell, size in zip(cells, wide, strict=True) if size)
         mark = f"  ◀ {escape(hop.mark, 120)}" if hop.mark else ""
-        sign = BREAK if hop.mark else END if index in (0, len(shown) - 1) else HOP
+        sign = BREAK if hop.breaks else END if index in (0, len(shown) - 1) else HOP
         line = clip(f"  {sign}  {text}{mark}".rstrip(), width)
-        lines.append(paint(line, "bad", color) if hop.mark else line)
+        lines.append(paint(line, "bad", color) if hop.breaks else line)
     return lines
 
 

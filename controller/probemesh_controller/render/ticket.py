@@ -13,9 +13,11 @@ from probemesh_shared.outcomes import diagnosis_exit_code
 from probemesh_shared.words import Confidence, PlaceKind, Transport, Verdict
 
 from probemesh_controller.pair.case import Case
-from probemesh_controller.render.diagnosis import Side, sides
+from probemesh_controller.render.diagnosis import Side, grouped, sides
 from probemesh_controller.render.verdictwords import WORDS, Owner, said
 
+#: More of what it is not convinces nobody.
+_MOST_EXCLUDED = 12
 _MARKUP = str.maketrans({char: f"\\{char}" for char in "\\`*_{}[]<>|#~"})
 
 
@@ -168,7 +170,7 @@ def _proof(diagnosis: Diagnosis, side: Side) -> Iterator[str]:
 
 
 def _excluded(excluded: Iterable[tuple[Verdict, str]]) -> Iterator[str]:
-    rows = [f"- {verdict}: {plain(how)}" for verdict, how in excluded]
+    rows = [f"- {verdict}: {plain(hows[0])}" for verdict, hows in grouped(excluded)[:_MOST_EXCLUDED]]
     if rows:
         yield from ("## What it is not", "", *rows, "")
 

@@ -1,0 +1,206 @@
+"""The way that each direction's flow takes, as far as the case tells, with the places of its findings. Pure.
+
+Hops come from what said that a TTL had run out: ladders of the flow itself and of its controls, traces. A
+hop that nobody heard of is there without an address.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+
+from probemesh_shared.model import (
+    Diagnosis,
+    DirectionVerdict,
+    Finding,
+    FlowDetail,
+    FlowSpec,
+    IcmpError,
+    PathHop,
+    Place,
+    ShotSeen,
+    TraceDetail,
+)
+from probemesh_shared.words import Direction, Family, Outcome, PlaceKind, Verdict
+
+from probemesh_controller.pair.case import Case, EndRole, StepDone
+from probemesh_controller.pair.causes import HARMLESS, NO_FAULT
+from probemesh_controller.pair.view import View, plain_address, views
+
+#: ICMP types for a TTL that ran out.
+_EXPIRED = {Family.IPV4: 11, Family.IPV6: 3}
+#: Further away than this is a mistake of whoever answered.
+_FARTHEST = 64
+
+
+@dataclass(slots=True)
+class _Way:
+    """``hops``: TTL → who answered. ``times``: TTL → round trips. ``distance``: the least TTL that led to the
+    far end itself."""
+
+    hops: dict[int, str] = field(default_factory=dict)
+    times: dict[int, list[float]] = field(default_factory=dict)
+    distance: int | None = None
+
+    def heard(self, ttl: int, address: str, rtt_ms: float | None) -> None:
+        if 0 < ttl <= _FARTHEST:
+            self.hops.setdefault(ttl, plain_address(address))
+            self.timed(ttl, rtt_ms)
+
+    def reached(self, ttl: int, rtt_ms: float | None) -> None:
+        if 0 < ttl <= _FARTHEST:
+            self.distance = ttl if self.distance is None else min(ttl, self.distance)
+            self.timed(ttl, rtt_ms)
+
+    def timed(self, ttl: int, rtt_ms: float | None) -> None:
+        if rtt_ms is not None:
+            self.times.setdefault(ttl, []).append(rtt_ms)
+
+    def rtt_ms(self, ttl: int | None) -> float | None:
+        return median(self.times[ttl]) if ttl is not None and self.times.get(ttl) else None
+
+
+def with_paths(case: Case, diagnosis: Diagnosis) -> Diagnosis:
+    """The same with ``path`` and ``reverse_path`` drawn, where they are not yet."""
+    forward, reverse = views(case)
+    return replace(
+        diagnosis,
+        path=diagnosis.path or path_of(forward, diagnosis.forward, diagnosis.findings),
+        reverse_path=diagnosis.reverse_path or path_of(reverse, diagnosis.reverse, diagnosis.findings),
+    )
+
+
+def path_of(view: View, told: DirectionVerdict, findings: Iterable[Finding]) -> tuple[PathHop, ...]:
+    """From the initiator to who is dialled; ``breaks`` marks the place where the verdict's fault is."""
+    way = _way(view)
+    hops = _stations(view, way)
+    if told.verdict in HARMLESS | NO_FAULT:
+        return tuple(hops)
+    mine = [one for one in findings if one.direction is view.direction and one.verdict is told.verdict]
+    place = mine[0].place if mine else None
+    if place is None:
+        return tuple(hops)
+    mark = " or ".join(told.alternatives) if told.verdict is Verdict.UNDETERMINED else str(told.verdict)
+    return tuple(_marked(hops, place, mark))
+
+
+# --- what is known of the way -----------------------------------------------------------------------------
+
+
+def _way(view: View) -> _Way:
+    way = _Way()
+    for probed in view.probes_here():
+        for ttl, shot in _with_ttl(probed.done):
+            _take_shot(way, ttl, shot)
+        if probed.trace is not None:
+            _take_trace(way, probed.trace)
+    return way
+
+
+def _with_ttl(done: StepDone) -> Iterator[tuple[int, ShotSeen]]:
+    shots = done.step.spec.shots if isinstance(done.step.spec, FlowSpec) else ()
+    for row in done.rows:
+        for seen in row.detail.shots if isinstance(row.detail, FlowDetail) else ():
+            ttl = shots[seen.shot].ttl if 0 <= seen.shot < len(shots) else None
+            if ttl is not None:
+                yield ttl, seen
+
+
+def _take_shot(way: _Way, ttl: int, shot: ShotSeen) -> None:
+    expired = next((error for error in _errors(shot) if _is_expired(error)), None)
+    if expired is not None and expired.sender is not None:
+        way.heard(ttl, expired.sender, shot.rtt_ms)
+    elif shot.outcome is Outcome.OK or (shot.outcome is Outcome.REFUSED and not _errors(shot)):
+        way.reached(ttl, shot.rtt_ms)
+
+
+def _errors(shot: ShotSeen) -> tuple[IcmpError, ...]:
+    own = shot.failure.icmp if shot.failure is not None else None
+    return (*shot.errors, *([own] if own is not None else []))
+
+
+def _is_expired(error: IcmpError) -> bool:
+    return error.type == _EXPIRED.get(error.family)
+
+
+def _take_trace(way: _Way, trace: TraceDetail) -> None:
+    for hop in trace.hops:
+        for answer in hop.answers:
+            if answer.address is not None and (answer.icmp is None or _is_expired(answer.icmp)):
+                if hop.hop == trace.distance:
+                    way.reached(hop.hop, answer.rtt_ms)
+                else:
+                    way.heard(hop.hop, answer.address, answer.rtt_ms)
+
+
+# --- stations -----------------------------------------------------------------------------------------------
+
+
+def _stations(view: View, way: _Way) -> list[PathHop]:
+    last = max((ttl for ttl in way.hops if way.distance is None or ttl < way.distance), default=0)
+    count = way.distance - 1 if way.distance is not None else last
+    between = [PathHop(f"hop {ttl}", way.hops.get(ttl), ttl, way.rtt_ms(ttl)) for ttl in range(1, count + 1)]
+    near = PathHop(view.near_name, _own_address(view))
+    far = PathHop(view.far_name, view.address or _any_address(view), way.distance, way.rtt_ms(way.distance))
+    return [near, *between, far]
+
+
+def _own_address(view: View) -> str | None:
+    """The one that the flow itself left from, else the first that is known."""
+    for probed in view.probes_here():
+        for shot in probed.shots:
+            if shot.local_address:
+                return plain_address(shot.local_address)
+    return _any_address(view.back)
+
+
+def _any_address(view: View) -> str | None:
+    end = view.case.role(EndRole.TARGET if view.direction is Direction.FORWARD else EndRole.SOURCE)
+    return next(iter((*end.addresses, *end.info.addresses)), None) if end is not None else None
+
+
+# --- the place --------------------------------------------------------------------------------------------
+
+
+def _marked(hops: Sequence[PathHop], place: Place, mark: str) -> list[PathHop]:
+    stations = list(hops)
+    last = len(stations) - 1
+    match place.kind:
+        case PlaceKind.SOURCE_HOST:
+            stations[0] = _broken(stations[0], mark)
+        case PlaceKind.TARGET_HOST | PlaceKind.TARGET_SERVICE:
+            stations[last] = _broken(stations[last], mark)
+        case PlaceKind.BEHIND_HOST:
+            stations.append(_broken(PathHop("behind it", place.address), mark))
+        case PlaceKind.HOP:
+            at = _index(stations, place)
+            if at is None:
+                stations.insert(last, _broken(_hop(place), mark))
+            else:
+                stations[at] = _broken(stations[at], mark)
+        case PlaceKind.BETWEEN:
+            at = _index(stations, place)
+            if at is None and (place.address is not None or place.hop):
+                stations.insert(last, _hop(place))
+                at = last
+            at = 0 if at is None else at
+            behind = "there or just behind" if at else "on the way"
+            stations.insert(min(at + 1, len(stations) - 1), _broken(PathHop(behind), mark))
+    return stations
+
+
+def _broken(hop: PathHop, mark: str) -> PathHop:
+    return replace(hop, mark=mark, breaks=True)
+
+
+def _hop(place: Place) -> PathHop:
+    return PathHop(f"hop {place.hop}" if place.hop else "a hop", place.address, place.hop)
+
+
+def _index(hops: Sequence[PathHop], place: Place) -> int | None:
+    """Where the place is among the stations between the ends: by its address, else by its number."""
+    inner = range(1, len(hops) - 1)
+    if place.address is not None:
+        by_address = next((i for i in inner if hops[i].address == place.address), None)
+        if by_address is not None:
+            return by_address
+    return next((i for i in inner if place.hop is not None and hops[i].hop == place.hop), None)

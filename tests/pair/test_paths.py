@@ -1,0 +1,153 @@
+"""The way of a flow as the case tells it, and where a finding marks it."""
+
+from dataclasses import replace
+
+import pytest
+from probemesh_controller.pair.case import Asked, Case, End, EndRole, RoundDone, StepDone
+from probemesh_controller.pair.paths import path_of
+from probemesh_controller.pair.view import View
+from probemesh_shared.model import (
+    DirectionVerdict,
+    Finding,
+    FlowSpec,
+    HopAnswer,
+    IcmpError,
+    PathHop,
+    Place,
+    Scope,
+    Shot,
+    ShotSeen,
+    TraceDetail,
+    TraceHop,
+    TraceSpec,
+)
+from probemesh_shared.words import (
+    Confidence,
+    Direction,
+    Family,
+    Kind,
+    Outcome,
+    PlaceKind,
+    Transport,
+    Verdict,
+)
+
+from tests.pair.fakes import A, B, row, shots, step
+
+GOOD = DirectionVerdict(Outcome.OK, Verdict.REACHABLE, None, Verdict.REACHABLE)
+BAD = DirectionVerdict(Outcome.TIMEOUT, Verdict.FORWARD_DROP, None, Verdict.FORWARD_DROP)
+R, S = "10.1.0.1", "198.51.100.2"
+
+
+def expired(shot: int, sender: str, rtt_ms: float | None = None) -> ShotSeen:
+    error = IcmpError(Family.IPV4, 11, 0, sender, 64, None)
+    return ShotSeen(shot, Outcome.UNREACHABLE, errors=(error,), rtt_ms=rtt_ms)
+
+
+def silent(shot: int) -> ShotSeen:
+    return ShotSeen(shot, Outcome.TIMEOUT)
+
+
+def ladder(*seen: ShotSeen, ttls: tuple[int, ...] = (1, 2, 3)) -> StepDone:
+    spec = FlowSpec(transport=Transport.TCP, shots=tuple(Shot(ttl=ttl) for ttl in ttls))
+    return StepDone(replace(step(1, spec=spec), purpose="ladder:base"), (shots(*seen),))
+
+
+def view(*done: StepDone) -> View:
+    asked = Asked("a", "b", Transport.TCP, 5432, 7001)
+    ends = (End(EndRole.SOURCE, A, ("10.1.0.2",)), End(EndRole.TARGET, B, ("203.0.113.2",)))
+    return View(Case(asked, 1, ends, (RoundDone(done),)), Direction.FORWARD)
+
+
+def finding(place: Place | None, verdict: Verdict = Verdict.FORWARD_DROP) -> Finding:
+    return Finding(verdict, Scope(), Confidence.CERTAIN, "", Direction.FORWARD, place)
+
+
+def brief(path: tuple[PathHop, ...]) -> list[str]:
+    return [f"{'!' if hop.breaks else ''}{hop.name}={hop.address}" for hop in path]
+
+
+WHOLE = view(ladder(expired(0, R, 0.5), expired(1, S, 5.0), ShotSeen(2, Outcome.OK, rtt_ms=6.0)))
+
+
+def test_a_ladder_tells_the_hops_and_how_far_the_end_is():
+    path = path_of(WHOLE, GOOD, ())
+    assert path == (
+        PathHop("a", "10.1.0.2"),
+        PathHop("hop 1", R, 1, 0.5),
+        PathHop("hop 2", S, 2, 5.0),
+        PathHop("b", "203.0.113.2", 3, 6.0),
+    )
+
+
+def test_a_hop_that_nobody_heard_of_has_no_address():
+    path = path_of(view(ladder(expired(0, R), silent(1), ShotSeen(2, Outcome.REFUSED))), GOOD, ())
+    assert brief(path) == ["a=10.1.0.2", f"hop 1={R}", "hop 2=None", "b=203.0.113.2"]
+
+
+def test_without_a_ladder_there_are_two_ends():
+    flow = StepDone(step(1), (shots(ShotSeen(0, Outcome.OK, local_address="10.1.0.77")),))
+    assert brief(path_of(view(flow), GOOD, ())) == ["a=10.1.0.77", "b=203.0.113.2"]
+
+
+def test_a_trace_tells_it_too():
+    hops = (
+        TraceHop(1, 1, (HopAnswer(R, 0.5, IcmpError(Family.IPV4, 11, 0, R, None, None)),)),
+        TraceHop(2, 1, ()),
+        TraceHop(3, 1, (HopAnswer("203.0.113.2", 6.0),)),
+    )
+    detail = TraceDetail(Transport.TCP, hops, reached=True, distance=3)
+    done = StepDone(step(1, spec=TraceSpec()), (row(Kind.TRACE, detail),))
+    path = path_of(view(done), GOOD, ())
+    assert [(hop.address, hop.rtt_ms) for hop in path[1:]] == [(R, 0.5), (None, None), ("203.0.113.2", 6.0)]
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        (Place(PlaceKind.HOP, S, 2), ["a", "hop 1", "!hop 2", "b"]),
+        (Place(PlaceKind.HOP, None, 1), ["a", "!hop 1", "hop 2", "b"]),
+        (Place(PlaceKind.HOP, "192.0.2.99"), ["a", "hop 1", "hop 2", "!a hop", "b"]),
+        (Place(PlaceKind.BETWEEN, R, 1), ["a", "hop 1", "!there or just behind", "hop 2", "b"]),
+        (Place(PlaceKind.BETWEEN), ["a", "!on the way", "hop 1", "hop 2", "b"]),
+        (
+            Place(PlaceKind.BETWEEN, "192.0.2.9", 7),
+            ["a", "hop 1", "hop 2", "hop 7", "!there or just behind", "b"],
+        ),
+        (Place(PlaceKind.SOURCE_HOST), ["!a", "hop 1", "hop 2", "b"]),
+        (Place(PlaceKind.TARGET_HOST, "203.0.113.2"), ["a", "hop 1", "hop 2", "!b"]),
+        (Place(PlaceKind.TARGET_SERVICE), ["a", "hop 1", "hop 2", "!b"]),
+        (Place(PlaceKind.BEHIND_HOST, "172.17.0.2"), ["a", "hop 1", "hop 2", "b", "!behind it"]),
+        (None, ["a", "hop 1", "hop 2", "b"]),
+    ],
+)
+def test_where_a_finding_marks_it(place, expected):
+    path = path_of(WHOLE, BAD, (finding(place),))
+    assert [f"{'!' if hop.breaks else ''}{hop.name}" for hop in path] == expected
+    assert {hop.mark for hop in path if hop.breaks} <= {"forward-drop"}
+
+
+def test_what_breaks_nothing_marks_nothing():
+    harmless = finding(Place(PlaceKind.HOP, R, 1), Verdict.SOURCE_NAT)
+    assert not any(hop.breaks for hop in path_of(WHOLE, GOOD, (harmless,)))
+    other_way = replace(finding(Place(PlaceKind.HOP, R, 1)), direction=Direction.REVERSE)
+    assert not any(hop.breaks for hop in path_of(WHOLE, BAD, (other_way,)))
+
+
+def test_a_set_is_marked_with_all_that_it_may_be():
+    told = replace(BAD, verdict=Verdict.UNDETERMINED, alternatives=(Verdict.BLACKHOLE, Verdict.FORWARD_DROP))
+    path = path_of(WHOLE, told, (finding(Place(PlaceKind.BETWEEN, R, 1), Verdict.UNDETERMINED),))
+    assert [hop.mark for hop in path if hop.breaks] == ["blackhole or forward-drop"]
+
+
+@pytest.mark.parametrize("ttls", [(0, 255, -1), (70, 71, 72)])
+def test_a_ttl_that_cannot_be_draws_nothing(ttls):
+    seen = ladder(expired(0, R), expired(1, S), ShotSeen(2, Outcome.OK), ttls=ttls)
+    assert brief(path_of(view(seen), GOOD, ())) == ["a=10.1.0.2", "b=203.0.113.2"]
+
+
+def test_a_shot_that_was_not_asked_for_is_passed_over():
+    assert brief(path_of(view(ladder(expired(99, R), expired(-1, S))), GOOD, ())) == [
+        "a=10.1.0.2",
+        "b=203.0.113.2",
+    ]
