@@ -47,7 +47,7 @@ class PacketSide:
         kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         self._sock = socket.socket(socket.AF_PACKET, kind, socket.htons(kernel.ETH_P_ALL))
         try:
-            _attach(self._sock, bpf.program(watched, whole))
+            attach(self._sock, bpf.program(watched, whole))
             with contextlib.suppress(OSError):
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
             self._forget()
@@ -139,7 +139,7 @@ def _told(key: _Key, line: _Line) -> PacketSeen:
     )
 
 
-def _attach(sock: socket.socket, program: bytes) -> None:
+def attach(sock: socket.socket, program: bytes) -> None:
     """The kernel copies it."""
     held = ctypes.create_string_buffer(program, len(program))
     fprog = struct.pack("@HP", len(program) // bpf.SIZE, ctypes.addressof(held))
