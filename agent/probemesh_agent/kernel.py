@@ -44,6 +44,8 @@ OPT_ID: Final = 1 << 7  # each transmit stamp carries the number of its send, fr
 OPT_TSONLY: Final = 1 << 11  # transmit stamps come without the packet
 #: Both transmit stamps of each send, numbered, without the packet; and stamps of what arrives.
 TX_STAMPS: Final = TX_SCHED | TX_SOFTWARE | RX_SOFTWARE | REPORT_SOFTWARE | OPT_ID | OPT_TSONLY
+SIOCETHTOOL: Final = 0x8946
+ETHTOOL_GET_TS_INFO: Final = 0x41
 # ee_info of a transmit stamp: which one it is
 STAMP_SENT: Final = 0  # handed to the driver
 STAMP_SCHEDULED: Final = 1  # handed to the queueing discipline

@@ -162,6 +162,34 @@ def test_the_own_host_s_output_reject(served: Way, host: str) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize("ttl", [None, 1])
+def test_an_error_that_comes_while_connect_holds_the_socket(way: Way, host: str, ttl: int | None) -> None:
+    """Between B and S nothing takes time: the kernel aborts no connect for such an error, and keeps it."""
+    way.s.chain("forward", "meta l4proto { tcp, udp } th dport 7001 reject with icmpx type admin-prohibited")
+    for transport in (TCP, UDP):
+        (shot,) = seen_from(way.b, spec_of(transport, Shot(ttl=ttl)), SELF[host], 7001)
+        assert shot.failure is not None and shot.failure.origin is Origin.PATH, shot
+        kind = FailureKind.UNREACHABLE if ttl else FailureKind.PROHIBITED
+        assert shot.failure.kind is kind
+        assert shot.errors[0].sender == {V4: "203.0.113.1", V6: "2001:db8:3::1"}[host]
+        assert shot.rtt_ms is not None and shot.rtt_ms < 300, "not only at the end of the wait"
+
+
+def test_an_interface_that_stamps_nothing_proves_nothing(way: Way) -> None:
+    """A bridge without ports swallows what it is given, and its driver says that it gives no stamps."""
+    way.a.run("ip", "link", "add", "br0", "type", "bridge")
+    try:
+        way.a.run("ip", "addr", "add", "10.9.0.1/24", "dev", "br0")
+        way.a.run("ip", "link", "set", "br0", "up")
+        way.a.run("ip", "neigh", "add", "10.9.0.2", "lladdr", "02:00:00:00:00:01", "dev", "br0")
+        (shot,) = seen_from(way.a, spec_of(UDP, Shot(), timeout_s=0.2), "10.9.0.2", PORT)
+    finally:
+        way.a.run("ip", "link", "del", "br0")
+    assert shot.outcome is Outcome.TIMEOUT
+    assert (shot.scheduled, shot.sent) == (True, None)
+
+
+@BOTH
 def test_the_own_host_s_egress_drop(served: Way, host: str) -> None:
     served.a.nft(
         "table netdev e {\nchain out {\ntype filter hook egress device eth0 priority 0; policy accept;\n"

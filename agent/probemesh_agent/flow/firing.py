@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from probemesh_shared import failures
 from probemesh_shared.model import Failure, Options, Shot, ShotSeen
-from probemesh_shared.words import Family, Origin, Stage, Transport
+from probemesh_shared.words import Family, Stage, Transport
 
 from probemesh_agent.engine.item import socket_address
 from probemesh_agent.engine.loop import socket_budget
@@ -20,6 +20,7 @@ from probemesh_agent.flow.echoline import EchoLine
 from probemesh_agent.flow.line import Line
 from probemesh_agent.flow.opening import NotOpened, for_shot, local_address, port_of, tcp_socket, udp_socket
 from probemesh_agent.flow.record import Record, local_of
+from probemesh_agent.flow.stamping import doubt
 from probemesh_agent.flow.tcpshot import TcpShot, Timing
 from probemesh_agent.flow.udpline import UdpLine
 
@@ -64,7 +65,7 @@ async def fire(
         await salvo.run()
     finally:
         salvo.close()
-    _doubt_stamps(salvo.records)
+    doubt(salvo.records)
     return [record.seen() for record in salvo.records]
 
 
@@ -234,20 +235,3 @@ class _Salvo:
             if record.outcome is None:
                 waited = time.monotonic() - began
                 record.end(*cut_or_silent(Stage.RECEIVE, waited, left < timeout_s))
-
-
-def _doubt_stamps(records: Sequence[Record]) -> None:
-    """Not every driver stamps what it sends. Where a shot without a stamp was answered all the same, a
-    missing stamp says nothing of the others either."""
-    heard = [record for record in records if record.replies or _from_afar(record)]
-    if any(record.scheduled is False for record in heard):
-        for record in records:
-            record.scheduled = record.sent = None
-    elif any(record.sent is False for record in heard):
-        for record in records:
-            record.sent = None
-
-
-def _from_afar(record: Record) -> bool:
-    failure = record.failure
-    return failure is not None and failure.icmp is not None and failure.origin is not Origin.AGENT

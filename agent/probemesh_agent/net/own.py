@@ -31,14 +31,24 @@ class Routes:
 
     def way(self, address: IPAddress) -> Way:
         try:
-            with socket.socket(
-                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE
-            ) as link:
-                link.settimeout(0.1)
-                link.send(_question(address))
-                return _answer(link.recv(65536))
+            return _answer(_asked(address))
         except OSError:
             return Way.OWN if _can_bind(address) else Way.UNKNOWN
+
+    def interface(self, address: IPAddress) -> str | None:
+        """The name of the interface by which packets leave; None where the kernel does not tell."""
+        try:
+            index = _interface_index(_asked(address))
+            return None if index is None else socket.if_indextoname(index)
+        except (OSError, struct.error):
+            return None
+
+
+def _asked(address: IPAddress) -> bytes:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE) as link:
+        link.settimeout(0.1)
+        link.send(_question(address))
+        return link.recv(65536)
 
 
 def interface_mtu(address: IPAddress) -> int | None:
@@ -102,6 +112,20 @@ def _answer(message: bytes) -> Way:
     if route_type in (_RTN_LOCAL, _RTN_ANYCAST):
         return Way.OWN
     return Way.BROADCAST if route_type == _RTN_BROADCAST else Way.ELSEWHERE
+
+
+def _interface_index(message: bytes) -> int | None:
+    if _HEADER.unpack_from(message)[1] != _RTM_NEWROUTE:
+        return None
+    at = _HEADER.size + _ROUTE.size
+    while at + _ATTRIBUTE.size <= len(message):
+        length, kind = _ATTRIBUTE.unpack_from(message, at)
+        if length < _ATTRIBUTE.size:
+            return None
+        if kind == _RTA_OIF:
+            return int(struct.unpack_from("=I", message, at + _ATTRIBUTE.size)[0])
+        at += (length + 3) & ~3
+    return None
 
 
 def _can_bind(address: IPAddress) -> bool:
