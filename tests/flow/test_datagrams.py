@@ -22,21 +22,21 @@ def server(answer: Answer, host: str = "127.0.0.1") -> Iterator[int]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.bind((host, 0))
-        sock.settimeout(10)
-        over = threading.Event()
+        own = sock.getsockname()
 
         def work() -> None:
-            while not over.is_set():
+            while True:
                 data, where = sock.recvfrom(65_535)
-                if not over.is_set():
-                    answer(sock, data, where)
+                if where == own:
+                    return
+                answer(sock, data, where)
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
-        yield sock.getsockname()[1]
-        over.set()
-        sock.sendto(b"", sock.getsockname())
-        thread.join(5)
+        yield own[1]
+        sock.sendto(b"", own)
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def reply_to(data: bytes, where: tuple[str, int]) -> bytes:

@@ -21,24 +21,27 @@ Serve = Callable[[socket.socket], None]
 
 @contextlib.contextmanager
 def server(serve: Serve, host: str = "127.0.0.1") -> Iterator[int]:
-    """A port whose connections are given to ``serve`` one after another."""
+    """A port whose connections are given to ``serve`` one after another; all of them have been when the block
+    ends."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, 0), family=family) as listener:
+    with socket.create_server((host, 0), family=family) as listener, socket.socket(family) as last:
+        last.bind((host, 0))
+        port = last.getsockname()[1]
 
         def work() -> None:
             while True:
-                try:
-                    accepted, _ = listener.accept()
-                except OSError:
-                    return
+                accepted, where = listener.accept()
                 with accepted, contextlib.suppress(OSError):
+                    if where[1] == port:
+                        return
                     serve(accepted)
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
         yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
+        last.connect(listener.getsockname()[:2])
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def until_closed(accepted: socket.socket) -> None:
