@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from probemesh_shared.model import Diagnosis, DirectionVerdict, Evidence, Finding, Place, Scope
-from probemesh_shared.words import Confidence, Outcome, Verdict
+from probemesh_shared.words import NOT_MEASURED, Confidence, Outcome, Verdict
 
 from probemesh_controller.pair.assess import Assessed, assess
 from probemesh_controller.pair.case import Case
@@ -44,6 +44,8 @@ def _direction(side: Assessed) -> DirectionVerdict:
     flow = side.judgements.get(FLOW)
     outcome = outcome_of(side.view)
     if flow is None:
+        return DirectionVerdict(outcome=outcome)
+    if outcome in NOT_MEASURED and flow.verdict is Verdict.UNDETERMINED:
         return DirectionVerdict(outcome=outcome)
     judgement = _that_matters(flow, side)
     verdict = Verdict.REACHABLE if judgement.verdict in HARMLESS else judgement.verdict
@@ -100,7 +102,10 @@ def outcome_of(view: View) -> Outcome:
 
 
 def _findings(side: Assessed, notes: Notes) -> Iterator[Finding]:
+    unmeasured = outcome_of(side.view) in NOT_MEASURED
     for judgement in side.judgements.values():
+        if unmeasured and judgement.verdict is Verdict.UNDETERMINED:
+            continue  # what could not be looked at stands elsewhere
         # beside the flow, what may as well be nothing is no finding
         nothing = {judgement.verdict} if judgement.question == FLOW else set(judgement.verdicts)
         if judgement.left and Verdict.REACHABLE not in nothing:

@@ -20,7 +20,8 @@ class Move:
     It is made ``times`` times at most for one address of a view, when a judgement is open to one of those
     signs, and ``wants`` agrees. Of several moves that would do, the one with the least ``cost`` (about
     seconds) is made. ``alone``: nothing else may run beside it, since what it is about are counters of a
-    host. ``build`` gives None where it cannot be done here; ids of steps are filled in by the planner."""
+    host. ``beside``: made once for its own sake, beside the next thing that need not be alone, or last.
+    ``build`` gives None where it cannot be done here; ids of steps are filled in by the planner."""
 
     key: str
     settles: frozenset[str]
@@ -28,12 +29,15 @@ class Move:
     cost: float = 1.0
     alone: bool = False
     times: int = 1
+    beside: bool = False
     wants: Callable[[View, Signs], bool] = _always
 
     def made(self, view: View) -> int:
         """How many rounds had steps of it, to the address that the view is about now."""
-        return len({one.number for one in view.probes() if is_of(one.step, self.key, view.address)})
+        return len({one.number for one in view.probes() if is_of(one.step, self.key, view)})
 
 
-def is_of(step: Step, key: str, address: str | None) -> bool:
-    return step.purpose.partition(":")[0] == key and (step.address == address or step.to is None)
+def is_of(step: Step, key: str, view: View) -> bool:
+    """Also what somebody else sent for it: the far end, a third agent."""
+    mine = step.sender != view.near_name or step.address == view.address
+    return mine and step.purpose.partition(":")[0] == key

@@ -31,8 +31,10 @@ def next_round(case: Case) -> Round | None:
     """What to do now; ids of its steps are new. None: conclude."""
     if case.elapsed_s >= case.asked.limits.seconds:
         return None
-    options = [option for side in assess(case, Notes()) for option in _options(side)]
-    chosen = _chosen(options)
+    sides = assess(case, Notes())
+    options = [option for side in sides for option in _options(side)]
+    beside = [option for side in sides for option in _beside(side)]
+    chosen = _chosen(options, beside)
     return _numbered(case, _within(case, chosen)) if chosen else None
 
 
@@ -58,11 +60,20 @@ def _helpful(side: Assessed, judgement: Judgement) -> Iterator[Option]:
             wanted -= move.settles
 
 
-def _chosen(options: list[Option]) -> list[Round]:
+def _beside(side: Assessed) -> Iterator[Option]:
+    """What is made for its own sake, once there is something to be shown."""
+    for move in MOVES:
+        if move.beside and move.made(side.view) < move.times and move.wants(side.view, side.signs):
+            built = move.build(side.view, side.signs)
+            if built is not None:
+                yield Option(move, built)
+
+
+def _chosen(options: list[Option], beside: list[Option]) -> list[Round]:
     """All that may run together; else the cheapest of those that must be alone."""
     together = [option.round for option in options if not option.move.alone]
-    if together:
-        return together
+    if together or not options:
+        return together + [option.round for option in beside]
     alone = sorted(options, key=lambda option: (option.move.cost, option.move.key))
     return [option.round for option in alone[:1]]
 

@@ -42,7 +42,16 @@ class Probed:
 
     @property
     def shots(self) -> tuple[ShotSeen, ...]:
-        return self.flow.shots if self.flow is not None else ()
+        """Where none could even be made, what the row says is so for each."""
+        if self.flow is not None:
+            return self.flow.shots
+        row, spec = self.row, self.step.spec
+        if row is None or row.failure is None or not isinstance(spec, FlowSpec):
+            return ()
+        return tuple(
+            ShotSeen(number, row.outcome, shot.at_ms, failure=row.failure)
+            for number, shot in enumerate(spec.shots)
+        )
 
     @property
     def alone(self) -> bool:

@@ -257,7 +257,88 @@ def _rungs(transport: Transport, hops: int, offset_ms: float) -> list[Shot]:
     ]
 
 
+# --- the way back -----------------------------------------------------------------------------------------
+
+
+def _back_ladder(view: View, signs: Signs) -> Round | None:
+    """The far end sends from the service's own port, as its answers do. Beside a foreign service that port
+    is taken; then it cannot be done."""
+    back = view.back
+    if back.address is None or view.port is None:
+        return None
+    hops = min(distance(back) or distance(view) or HOPS, 24)
+    tcp = view.transport is Transport.TCP
+    first = 33_434  # what traceroute takes: no service is there
+    flow = tuple(
+        Shot(
+            at_ms=(turn * hops + ttl - 1) * RUNG_MS,
+            ttl=ttl,
+            source_port=view.port,
+            port=first + turn * hops + ttl,
+            socket=None if tcp else 0,
+        )
+        for turn in range(RUNG)
+        for ttl in range(1, hops + 1)
+    )
+    base = tuple(
+        Shot(at_ms=shot.at_ms + RUNG_MS / 2, ttl=shot.ttl, port=shot.port, socket=None if tcp else 1)
+        for shot in flow
+    )
+    steps = [
+        _from_far(
+            view, purposes.BACK_FLOW, f"how far do packets from {view.flow_name} get on the way back", flow
+        ),
+        _from_far(view, purposes.BACK_BASE, "how far do packets from any port get on the way back", base),
+    ]
+    return Round(tuple(steps), SETTLE_MS)
+
+
+def _from_far(view: View, purpose: str, why: str, shots: tuple[Shot, ...]) -> Step:
+    back = view.back
+    assert back.address is not None
+    spec = FlowSpec(_options(view, _patience(view)), view.transport, shots)
+    return Step(
+        "", purpose, why, view.far_name, back.address, shots[0].port, spec, view.near_name, view.direction
+    )
+
+
+def _answers_are_lost(view: View, signs: Signs) -> bool:
+    free = signs.holds(names.LISTENING) is False or is_ours(view)
+    return free and signs.holds(names.DELIVERED) is True and signs.holds(names.SILENT) is True
+
+
+# --- which hops there are ---------------------------------------------------------------------------------
+
+
+def _path(view: View, signs: Signs) -> Round | None:
+    far, base = distance(view), _base(view, signs)
+    if view.address is None or base is None:
+        return None
+    hops = min(far or HOPS, 24)
+    shots = [
+        Shot(at_ms=ttl * RUNG_MS, ttl=ttl, socket=ttl if base is Transport.UDP else None)
+        for ttl in range(1, hops + 1)
+    ]
+    spec = own_spec(view, base, shots, FIRST_S)
+    port = None if base is Transport.ICMP else view.surrogate
+    return Round((step(view, purposes.PATH, "which hops are on the way", spec, port),))
+
+
+def _is_for_show(view: View, signs: Signs) -> bool:
+    """A flow that gets through, or was told by somebody on the way that it does not."""
+    told = any(signs.holds(one) for one in (names.ANSWERED, names.REJECTED, names.REJECTED_BY_TARGET))
+    return told and not any(True for _ in view.probes(purposes.LADDER_BASE))
+
+
 MOVES: tuple[Move, ...] = (
+    Move(
+        purposes.BACK_LADDER,
+        frozenset({names.RETURN_LEAVES, names.RETURN_STOPS}),
+        _back_ladder,
+        cost=1.2,
+        wants=_answers_are_lost,
+    ),
+    Move(purposes.PATH, frozenset(), _path, cost=0.4, beside=True, wants=_is_for_show),
     Move(purposes.HOLD, frozenset({names.UNACCEPTED}), _hold, cost=1.2),
     Move(
         purposes.FIRST,

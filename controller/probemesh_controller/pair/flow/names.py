@@ -34,6 +34,7 @@ OVERFLOWED: Final = "overflowed"  # its listener's queue was full
 CONNTRACK_FULL: Final = "conntrack-full"
 FAR_REPLIED: Final = "far-replied"  # its socket sent a reply (UDP)
 FAR_OUT_LOST: Final = "far-out-lost"  # it sent its replies, and its own output let nothing out
+FAR_NO_ROUTE: Final = "far-no-route"  # its host has no way to the prober
 SYNACK_REPEATED: Final = "synack-repeated"  # it sent its SYN-ACKs again
 RST_SENT: Final = "rst-sent"  # it answered with RSTs
 UNREACHABLE_SENT: Final = "unreachable-sent"  # nothing stood on the UDP port, by its own count
@@ -59,6 +60,10 @@ SYN_ONLY: Final = "syn-only"  # no SYN gets through, everything else does
 STOPS_SHORT: Final = "stops-short"  # hops that answer for another flow do not for this one
 STOPS_AT_ONCE: Final = "stops-at-once"  # ... and not one answers
 REFUSED_SHORT: Final = "refused-short"  # refused with a TTL that does not lead to the target
+
+# the ladder back: the far end sends what its answers look like
+RETURN_STOPS: Final = "return-stops"  # hops that answer for other packets of its do not for these
+RETURN_LEAVES: Final = "return-leaves"  # its own host lets them out
 
 # ourselves
 NEAR_GONE: Final = "near-gone"  # the prober's agent cannot be reached

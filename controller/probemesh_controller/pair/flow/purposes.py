@@ -23,6 +23,12 @@ LADDER: Final = "ladder"
 LADDER_FLOW: Final = "ladder:flow"
 LADDER_BASE: Final = "ladder:base"
 
+BACK_LADDER: Final = "back-ladder"
+BACK_FLOW: Final = "back-ladder:flow"  # from the service's port, as its answers are
+BACK_BASE: Final = "back-ladder:base"
+
+PATH: Final = "path"  # which hops there are, for people
+
 #: Full-TTL shots of the flow itself.
 FLOW_SHOTS: Final = (FIRST_FLOW, AGAIN, BURST, LONG, HOLD)
 TCP_SHOTS: Final = (FIRST_TCP, CONTROLS_TCP)

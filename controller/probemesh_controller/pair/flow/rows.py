@@ -30,6 +30,7 @@ NEVER_CAME: Mapping[str, bool] = {
     names.RST_SENT: False,
     names.UNREACHABLE_SENT: False,
     names.OVERFLOWED: False,
+    names.FAR_NO_ROUTE: False,
 }
 #: It came all the way, and the answers were lost.
 CAME: Mapping[str, bool] = {
@@ -37,6 +38,7 @@ CAME: Mapping[str, bool] = {
     names.HOST_DROPPED: False,
     names.FORWARDED: False,
     names.OVERFLOWED: False,
+    names.FAR_NO_ROUTE: False,
 }
 
 

@@ -183,7 +183,13 @@ def _before_target(told: Told) -> Place | None:
     return Place(PlaceKind.HOP, hops[far - 1], far - 1)
 
 
-_EATEN = {names.DELIVERED: False, names.FORWARDED: False, names.RST_SENT: False, names.STOPS_SHORT: False}
+_EATEN = {
+    names.FAR_NO_ROUTE: False,
+    names.DELIVERED: False,
+    names.FORWARDED: False,
+    names.RST_SENT: False,
+    names.STOPS_SHORT: False,
+}
 
 TARGET_HOST: tuple[Cause, ...] = (
     row(

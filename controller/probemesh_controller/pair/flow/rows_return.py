@@ -1,8 +1,9 @@
 """Causes: it arrived, and the answer did not come back; or the service is the matter."""
 
+from probemesh_shared.model import Place
 from probemesh_shared.words import Verdict
 
-from probemesh_controller.pair.causes import Cause, proven_by
+from probemesh_controller.pair.causes import Cause, Told, proven_by
 from probemesh_controller.pair.flow import names
 from probemesh_controller.pair.flow.rows import (
     ALL,
@@ -13,7 +14,6 @@ from probemesh_controller.pair.flow.rows import (
     TCP,
     UDP,
     behind_host,
-    nowhere,
     row,
     says,
     target_host,
@@ -32,6 +32,14 @@ _CLEAN = {
 }
 _ASK = test("look at the rules for what comes from {address}, {flow}, on the way back to {near}")
 
+
+def _return_stop(told: Told) -> Place | None:
+    """The last hop that lets out what looks like the answer; its number counts from the far end, so it is
+    left out."""
+    found = told.signs[names.RETURN_STOPS].place
+    return Place(found.kind, found.address) if found is not None and found.address else None
+
+
 RETURN: tuple[Cause, ...] = (
     row(
         "return-drop/tcp",
@@ -39,9 +47,10 @@ RETURN: tuple[Cause, ...] = (
         says("it arrives at {far}, and the answer is dropped on the way back"),
         _LOST,
         _CLEAN,
+        {names.RETURN_LEAVES: True},
         proof=proven_by((names.SILENT, names.DELIVERED)),
         transports=TCP,
-        place=nowhere,
+        place=_return_stop,
         next_test=_ASK,
     ),
     row(
@@ -69,6 +78,16 @@ RETURN: tuple[Cause, ...] = (
         proof=proven_by((names.SILENT, names.DELIVERED)),
         transports=ICMP,
         next_test=_ASK,
+    ),
+    row(
+        "return-drop/no-route",
+        Verdict.RETURN_DROP,
+        says("it arrives at {far}, which has no route back to {near}: the answer never leaves it"),
+        {names.SILENT: True, **LEFT_HOME, names.HOST_DROPPED: False, names.FORWARDED: False},
+        {names.FAR_NO_ROUTE: True},
+        proof=proven_by((names.SILENT, names.FAR_NO_ROUTE)),
+        place=target_host,
+        next_test=test("on {far}: ip route get the address of {near}"),
     ),
     row(
         "return-reject",
@@ -104,6 +123,7 @@ RETURN: tuple[Cause, ...] = (
         says("it arrives at {far}, and {far}'s own output filter drops the answer"),
         _LOST,
         {names.FAR_OUT_LOST: True, names.SYNACK_REPEATED: False, names.EMBRYONIC: False},
+        {names.RETURN_LEAVES: False},
         proof=proven_by((names.SILENT, names.FAR_OUT_LOST)),
         place=target_host,
         next_test=test("look at the output rules of {far} (nft list ruleset) for source port {flow}"),
@@ -114,7 +134,7 @@ RETURN: tuple[Cause, ...] = (
         says("it arrives at {far}, and the answer is dropped as it leaves {far}, behind the host's counters"),
         _LOST,
         {names.FAR_OUT_LOST: False, names.SYNACK_REPEATED: False, names.EMBRYONIC: False},
-        {names.RETURN_ICMP: False, names.BACK_HALF: False},
+        {names.RETURN_ICMP: False, names.BACK_HALF: False, names.RETURN_LEAVES: False},
         place=target_host,
         transports=TCP,
     ),

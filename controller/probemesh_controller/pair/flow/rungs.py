@@ -1,6 +1,6 @@
 """Signs of the ladder: the flow with TTL 1, 2, …, beside one to a port that works. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from probemesh_shared.model import FlowSpec, Place, ShotSeen
@@ -8,7 +8,7 @@ from probemesh_shared.words import PlaceKind
 
 from probemesh_controller.pair.flow import names
 from probemesh_controller.pair.flow.fates import fate_of, icmp_of, is_expired
-from probemesh_controller.pair.flow.purposes import LADDER_BASE, LADDER_FLOW
+from probemesh_controller.pair.flow.purposes import BACK_BASE, BACK_FLOW, LADDER_BASE, LADDER_FLOW, PATH
 from probemesh_controller.pair.signs import Notes, Reader, Sign
 from probemesh_controller.pair.view import Probed, View, plain_address
 
@@ -41,11 +41,21 @@ class Rungs:
         return next((ttl for ttl, found in sorted(self.hops.items()) if found == address), None)
 
 
-def rungs(view: View, purpose: str) -> Rungs:
+def rungs(view: View, *purposes: str) -> Rungs:
+    """Of all ladders of these purposes that went to the address that the view is about."""
+    return _rungs(view.probes_here(*purposes), view)
+
+
+def back_rungs(view: View, *purposes: str) -> Rungs:
+    """Of ladders that the far end sent, to tell about this direction's answers."""
+    return _rungs(view.probes(*purposes), view.back)
+
+
+def _rungs(found: Iterable[Probed], view: View) -> Rungs:
     hops: dict[int, str] = {}
     answers: dict[int, str] = {}
     tried: dict[int, int] = {}
-    for probed in view.probes_here(purpose):
+    for probed in found:
         for ttl, shot in _by_ttl(probed):
             tried[ttl] = tried.get(ttl, 0) + 1
             icmp = icmp_of(shot)
@@ -67,7 +77,7 @@ def _by_ttl(probed: Probed) -> Iterator[tuple[int, ShotSeen]]:
 
 def distance(view: View) -> int | None:
     """Hops to the far end: by the ladder to its own port, else by the TTL of what came in there."""
-    by_ladder = rungs(view, LADDER_BASE).reached()
+    by_ladder = rungs(view, LADDER_BASE, PATH).reached()
     if by_ladder is not None:
         return by_ladder
     left = [
@@ -85,10 +95,12 @@ def distance(view: View) -> int | None:
 
 def known_hops(view: View) -> dict[int, str]:
     """Whatever ladder said it."""
-    return {**rungs(view, LADDER_BASE).hops, **rungs(view, LADDER_FLOW).hops}
+    found = back_rungs(view.back, BACK_BASE, BACK_FLOW).hops
+    return {**found, **rungs(view, PATH, LADDER_BASE, LADDER_FLOW).hops}
 
 
 def _read(view: View, notes: Notes) -> Iterator[Sign]:
+    yield from _back(view, notes)
     flow, base = rungs(view, LADDER_FLOW), rungs(view, LADDER_BASE)
     if not flow.tried:
         return
@@ -141,6 +153,41 @@ def _refused(flow: Rungs, far: int | None, view: View, notes: Notes) -> Iterator
     )
 
 
-READER = Reader(frozenset({names.STOPS_SHORT, names.STOPS_AT_ONCE, names.REFUSED_SHORT}), _read)
+# --- the way back -----------------------------------------------------------------------------------------
+
+
+def _back(view: View, notes: Notes) -> Iterator[Sign]:
+    """The far end's ladder from the service's own port, beside one from any port."""
+    flow, base = back_rungs(view, BACK_FLOW), back_rungs(view, BACK_BASE)
+    if not flow.tried or not base.hops:
+        return
+    back = view.back
+    seen = (
+        notes.note(_said(flow, back, f" {back.far_name}, from its port {view.port},")),
+        notes.note(_said(base, back, f" {back.far_name}, from any port,")),
+    )
+    left = bool(flow.hops or flow.answers)
+    yield Sign(names.RETURN_LEAVES, left, seen)
+    silent = [ttl for ttl in base.hops if ttl > flow.last and ttl in flow.tried and ttl not in flow.answers]
+    beyond = flow.reached() or flow.refused()
+    if left and beyond is None:
+        # behind the last hop that says so: hops that answer for the other, or the end of the way
+        yield Sign(names.RETURN_STOPS, True, seen, _after(flow, back), {"hops": str(len(silent))})
+    elif beyond is not None:
+        yield Sign(names.RETURN_STOPS, False, seen)
+
+
+READER = Reader(
+    frozenset(
+        {
+            names.STOPS_SHORT,
+            names.STOPS_AT_ONCE,
+            names.REFUSED_SHORT,
+            names.RETURN_STOPS,
+            names.RETURN_LEAVES,
+        }
+    ),
+    _read,
+)
 
 __all__ = ["READER", "Rungs", "distance", "known_hops", "rungs"]
