@@ -104,9 +104,10 @@ DROPS: tuple[Cause, ...] = (
         LEFT_HOME,
         NEVER_CAME,
         {names.ONE_WAY: True, names.ANSWERED: False, names.EXPIRED: False, names.SYN_ONLY: False},
+        {names.NO_ROUTE: False, names.SEND_FILTERED: False, names.REJECTED_BY_SELF: False},
+        {names.OTHER_SOURCE: False},
         proof=proven_by((names.ONE_WAY,)),
         place=_STOP,
-        transports=PORTS,
         next_test=test(
             "if {near} is to open flows to {far}, the firewall or NAT in front of it needs a rule"
         ),
@@ -207,6 +208,7 @@ TARGET_HOST: tuple[Cause, ...] = (
         Verdict.TARGET_INPUT_DROP,
         says("it arrives at {far}, and is dropped there before the host counts it (ingress filter)"),
         {names.SILENT: True, names.HOST_DROPPED: False, names.ON_WIRE: True, names.RPF_DROPPED: False},
+        {names.ONE_WAY: False},
         {**_EATEN, **LEFT_HOME},
         proof=proven_by((names.SILENT, names.ON_WIRE)),
         place=target_host,

@@ -110,7 +110,7 @@ CAUSES: tuple[Cause, ...] = (
         "source-output-filter/egress",
         Verdict.SOURCE_OUTPUT_FILTER,
         says("it is dropped as it leaves {near}, behind the host's own counters"),
-        {names.SILENT: True, names.NEAR_OUT_LOST: False, names.STOPS_AT_ONCE: True},
+        {names.SILENT: True, names.NEAR_OUT_LOST: False, names.STOPS_AT_ONCE: True, names.ONE_WAY: False},
         _NEVER_CAME,
         place=source_host,
         transports=ALL,

@@ -14,6 +14,7 @@ from probemesh_controller.pair.view import Probed, View, plain_address
 
 #: Linux sends with this; the TTL that is left when it comes tells the distance.
 USUAL_TTL = 64
+MOST_HOPS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,18 @@ def distance(view: View) -> int | None:
             *(one.ttl for one in account.datagrams if one.valid),
             *(one.syn_ttl for one in account.accepted if one.valid),
         )
-        if ttl is not None and ttl <= USUAL_TTL
+        if ttl is not None
     ]
-    return USUAL_TTL - max(left) + 1 if left else None
+    # what the near end's packets were answered with came the same way
+    left += [
+        reply.ttl
+        for probed in view.back.probes_here()
+        for shot in probed.shots
+        for reply in shot.replies
+        if reply.valid and reply.ttl is not None
+    ]
+    found = [ttl for ttl in left if USUAL_TTL - MOST_HOPS <= ttl <= USUAL_TTL]
+    return USUAL_TTL - max(found) + 1 if found else None
 
 
 def known_hops(view: View) -> dict[int, str]:
@@ -120,10 +130,10 @@ def _stops(flow: Rungs, base: Rungs, far: int | None, view: View, notes: Notes) 
     if silent and not flow.answers:
         yield Sign(names.STOPS_SHORT, True, seen, place, values)
         yield Sign(names.STOPS_AT_ONCE, flow.last == 0, seen, place)
-    elif flow.last and far is not None and flow.last >= far - 1:
-        yield Sign(names.STOPS_SHORT, False, seen, place, values)
+        return
+    if flow.last:
         yield Sign(names.STOPS_AT_ONCE, False, seen, place)
-    elif far == 1:  # on the same link: there is no hop between
+    if (flow.last and far is not None and flow.last >= far - 1) or far == 1:
         yield Sign(names.STOPS_SHORT, False, seen, place, values)
 
 
