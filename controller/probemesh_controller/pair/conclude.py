@@ -9,7 +9,6 @@ from probemesh_controller.pair.assess import Assessed, assess
 from probemesh_controller.pair.case import Case
 from probemesh_controller.pair.causes import FLOW, HARMLESS, NO_FAULT, OF_SERVICE, Cause, Told
 from probemesh_controller.pair.cost import packets
-from probemesh_controller.pair.drawn import drawn
 from probemesh_controller.pair.flow.purposes import FLOW_SHOTS
 from probemesh_controller.pair.judge import Excluded, Judgement
 from probemesh_controller.pair.signs import Notes
@@ -21,7 +20,6 @@ def conclude(case: Case) -> Diagnosis:
     notes = Notes()
     forward, reverse = assess(case, notes)
     asked = case.asked
-    findings = (*_findings(forward, notes), *_findings(reverse, notes))
     return Diagnosis(
         source=asked.source,
         target=asked.target,
@@ -31,10 +29,8 @@ def conclude(case: Case) -> Diagnosis:
         started_ns=case.started_ns,
         forward=_direction(forward),
         reverse=_direction(reverse),
-        findings=findings,
+        findings=(*_findings(forward, notes), *_findings(reverse, notes)),
         excluded=tuple(dict.fromkeys((*_excluded(forward, notes), *_excluded(reverse, notes)))),
-        path=drawn(forward.view, findings),
-        reverse_path=drawn(reverse.view, findings),
         packets=packets(case),
         elapsed_s=case.elapsed_s,
         missing=_missing(case),
