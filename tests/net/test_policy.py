@@ -230,6 +230,13 @@ def test_deny_wins_over_allow(tmp_path: Path) -> None:
     assert not policy.explain("10.0.0.1").allowed
 
 
+def test_the_owner_may_forbid_listeners(tmp_path: Path) -> None:
+    assert Policy.shipped().listen and load(tmp_path / "p", "[allow]\nlisten = true").listen
+    assert not load(tmp_path / "q", "[allow]\nlisten = false").listen
+    with pytest.raises(StateError, match="listen must be true or false"):
+        load(tmp_path / "r", '[allow]\nlisten = "no"')
+
+
 def test_without_unicast_only_what_is_listed(tmp_path: Path) -> None:
     policy = load(tmp_path / "p", '[allow]\nunicast = false\ncidrs = ["10.0.0.0/8"]')
     assert policy.explain("10.0.0.1").allowed
