@@ -85,8 +85,9 @@ class FlowDetail:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A socket that is bound to the watched port. ``queue`` of ``backlog`` connections wait to be accepted; of
-    UDP ``queue`` is bytes that nobody has read yet, ``drops`` datagrams that found no room. ``ours``: the watch's own."""
+    """A socket that is bound to the watched port. ``queue`` of ``backlog`` connections wait to be accepted;
+    of UDP ``queue`` is bytes that nobody has read yet, ``drops`` datagrams that found no room. ``ours``:
+    the watch's own."""
 
     address: str = ""
     port: int = 0
