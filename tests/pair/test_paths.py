@@ -118,7 +118,7 @@ def test_a_trace_tells_it_too():
         (Place(PlaceKind.TARGET_HOST, "203.0.113.2"), ["a", "hop 1", "hop 2", "!b"]),
         (Place(PlaceKind.TARGET_SERVICE), ["a", "hop 1", "hop 2", "!b"]),
         (Place(PlaceKind.BEHIND_HOST, "172.17.0.2"), ["a", "hop 1", "hop 2", "b", "!behind it"]),
-        (None, ["a", "hop 1", "hop 2", "b"]),
+        (None, ["a", "hop 1", "hop 2", "!somewhere", "b"]),
     ],
 )
 def test_where_a_finding_marks_it(place, expected):
@@ -127,11 +127,25 @@ def test_where_a_finding_marks_it(place, expected):
     assert {hop.mark for hop in path if hop.breaks} <= {"forward-drop"}
 
 
+def test_an_answer_that_is_lost_breaks_behind_the_far_end():
+    told = replace(BAD, verdict=Verdict.RETURN_DROP)
+    path = path_of(WHOLE, told, (finding(Place(PlaceKind.HOP, R, 2), Verdict.RETURN_DROP),))
+    assert brief(path)[-2:] == ["b=203.0.113.2", f"!on the way back={R}"]
+    assert brief(path_of(WHOLE, told, ()))[-1] == "!on the way back=None"
+
+
+def test_a_service_breaks_at_its_end_and_what_nobody_measured_nowhere():
+    closed = replace(BAD, path_verdict=Verdict.REACHABLE, verdict=Verdict.PORT_CLOSED)
+    assert brief(path_of(WHOLE, closed, ()))[-1] == "!b=203.0.113.2"
+    nobody = DirectionVerdict()
+    assert not any(hop.breaks for hop in path_of(WHOLE, nobody, ()))
+
+
 def test_what_breaks_nothing_marks_nothing():
     harmless = finding(Place(PlaceKind.HOP, R, 1), Verdict.SOURCE_NAT)
     assert not any(hop.breaks for hop in path_of(WHOLE, GOOD, (harmless,)))
     other_way = replace(finding(Place(PlaceKind.HOP, R, 1)), direction=Direction.REVERSE)
-    assert not any(hop.breaks for hop in path_of(WHOLE, BAD, (other_way,)))
+    assert [hop.name for hop in path_of(WHOLE, BAD, (other_way,)) if hop.breaks] == ["somewhere"]
 
 
 def test_a_set_is_marked_with_all_that_it_may_be():

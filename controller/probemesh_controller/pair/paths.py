@@ -20,14 +20,18 @@ from probemesh_shared.model import (
     ShotSeen,
     TraceDetail,
 )
-from probemesh_shared.words import Direction, Family, Outcome, PlaceKind, Verdict
+from probemesh_shared.words import NOT_MEASURED, Direction, Family, Outcome, PlaceKind, Verdict
 
 from probemesh_controller.pair.case import Case, EndRole, StepDone
-from probemesh_controller.pair.causes import HARMLESS, NO_FAULT
+from probemesh_controller.pair.causes import HARMLESS, NO_FAULT, OF_SERVICE
 from probemesh_controller.pair.view import View, plain_address, views
 
 #: ICMP types for a TTL that ran out.
 _EXPIRED = {Family.IPV4: 11, Family.IPV6: 3}
+#: The flow arrives; what breaks is the answer, on its own way.
+_RETURNING = frozenset({Verdict.RETURN_DROP, Verdict.RETURN_REJECT, Verdict.RETURN_RESET})
+#: A set that is larger is not spelled out beside a drawing.
+_NAMED = 3
 #: Further away than this is a mistake of whoever answered.
 _FARTHEST = 64
 
@@ -77,9 +81,11 @@ def path_of(view: View, told: DirectionVerdict, findings: Iterable[Finding]) -> 
         return tuple(hops)
     mine = [one for one in findings if one.direction is view.direction and one.verdict is told.verdict]
     place = mine[0].place if mine else None
+    mark = _mark(told)
+    if told.verdict in _RETURNING:
+        return (*hops, _broken(_on_the_way_back(place), mark))
     if place is None:
-        return tuple(hops)
-    mark = " or ".join(told.alternatives) if told.verdict is Verdict.UNDETERMINED else str(told.verdict)
+        return tuple(_somewhere(hops, told, mark))
     return tuple(_marked(hops, place, mark))
 
 
@@ -158,7 +164,7 @@ def _any_address(view: View) -> str | None:
     return next(iter((*end.addresses, *end.info.addresses)), None) if end is not None else None
 
 
-# --- the place --------------------------------------------------------------------------------------------
+# --- where it breaks ----------------------------------------------------------------------------------------
 
 
 def _marked(hops: Sequence[PathHop], place: Place, mark: str) -> list[PathHop]:
@@ -186,6 +192,28 @@ def _marked(hops: Sequence[PathHop], place: Place, mark: str) -> list[PathHop]:
             behind = "there or just behind" if at else "on the way"
             stations.insert(min(at + 1, len(stations) - 1), _broken(PathHop(behind), mark))
     return stations
+
+
+def _mark(told: DirectionVerdict) -> str:
+    if not told.alternatives:
+        return str(told.verdict)
+    several = len(told.alternatives)
+    return " or ".join(told.alternatives) if several <= _NAMED else f"one of {several} causes"
+
+
+def _on_the_way_back(place: Place | None) -> PathHop:
+    if place is None or place.kind is not PlaceKind.HOP:
+        return PathHop("on the way back", place.address if place is not None else None)
+    return replace(_hop(place), name="on the way back")
+
+
+def _somewhere(hops: Sequence[PathHop], told: DirectionVerdict, mark: str) -> list[PathHop]:
+    """Nothing tells where; a service's fault is at its end all the same."""
+    if told.verdict in OF_SERVICE:
+        return [*hops[:-1], _broken(hops[-1], mark)]
+    if told.path_verdict is None and told.outcome in NOT_MEASURED:
+        return list(hops)
+    return [*hops[:-1], _broken(PathHop("somewhere"), mark), hops[-1]]
 
 
 def _broken(hop: PathHop, mark: str) -> PathHop:

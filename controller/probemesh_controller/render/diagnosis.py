@@ -128,7 +128,11 @@ def _answer(side: Side, view: View) -> list[str]:
     sign, style = _sign(side)
     sure = f" ({told.confidence})" if side.is_measured and told.verdict is not Verdict.UNDETERMINED else ""
     head = f"{sign} {escape(side.near, 80)} → {escape(side.far, 80)}: {told.verdict}{sure}"
-    return [paint(head, style, view.color), *wrap(_plain(side), view.width, "  ")]
+    lines = [paint(head, style, view.color), *wrap(_plain(side), view.width, "  ")]
+    shown = told.alternatives if view.wide else told.alternatives[:_MOST]
+    for one in shown:
+        lines += hanging(f"{one}: ", said(one, side.near, side.far, side.flow), view.width)
+    return [*lines, *_more(len(told.alternatives) - len(shown))]
 
 
 def _sign(side: Side) -> tuple[str, str]:
@@ -147,8 +151,7 @@ def _sign(side: Side) -> tuple[str, str]:
 def _plain(side: Side) -> str:
     told, found = side.told, side.first
     if told.verdict is Verdict.UNDETERMINED and told.alternatives:
-        listed = [f"{one} ({said(one, side.near, side.far, side.flow)})" for one in told.alternatives]
-        return f"one of these, and what was seen does not tell which: {'; '.join(listed)}"
+        return "one of these, and what was seen does not tell which:"
     text = found.summary if found is not None else said(told.verdict, side.near, side.far, side.flow)
     if side.direction is Direction.REVERSE and side.is_reached and told.verdict is not Verdict.REACHABLE:
         return f"{text}; nothing need listen there, so that counts as reached"
@@ -178,7 +181,8 @@ def _details(diagnosis: Diagnosis, both: Sequence[Side], view: View) -> Iterator
     first = [side.first for side in both if side.first is not None]
     rest = [one for one in diagnosis.findings if all(one is not other for other in first)]
     for finding in first:
-        lines = [f"{_title(finding, diagnosis)}: how that is known"]
+        known = "what was seen" if finding.verdict is Verdict.UNDETERMINED else "how that is known"
+        lines = [f"{_title(finding, diagnosis)}: {known}"]
         yield [*lines, *evidence_lines(finding, view.width, None if view.wide else 5)]
     for finding in rest:
         lines = [paint(f"▲ {_title(finding, diagnosis)} ({finding.confidence})", "warn", view.color)]
