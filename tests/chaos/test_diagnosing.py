@@ -168,6 +168,7 @@ async def test_a_port_in_use_is_told_and_left_alone(mesh: LiveMesh) -> None:
         end = case.end(B)
         assert end is not None and end.armed is not None
         assert end.armed.listen_failure is not None
+        assert [one for one in case.problems if one.startswith(f"{B} does not listen there itself: ")]
         assert not any(one.ours for one in end.armed.listeners)
         assert case.rounds[0].steps[0].rows[0].outcome is Outcome.OK  # it answered by itself
 

@@ -141,6 +141,12 @@ def test_a_service_breaks_at_its_end_and_what_nobody_measured_nowhere():
     assert not any(hop.breaks for hop in path_of(WHOLE, nobody, ()))
 
 
+def test_on_the_way_back_nothing_need_listen():
+    closed = replace(BAD, path_verdict=Verdict.REACHABLE, verdict=Verdict.PORT_CLOSED)
+    back = View(WHOLE.case, Direction.REVERSE)
+    assert not any(hop.breaks for hop in path_of(back, closed, ()))
+
+
 def test_what_breaks_nothing_marks_nothing():
     harmless = finding(Place(PlaceKind.HOP, R, 1), Verdict.SOURCE_NAT)
     assert not any(hop.breaks for hop in path_of(WHOLE, GOOD, (harmless,)))

@@ -19,7 +19,15 @@ from probemesh_controller.api import Mesh
 from probemesh_controller.pair.asking import Answer, Asking, ask
 from probemesh_controller.pair.case import Asked, Case, End, EndRole, Look, Round, RoundDone, Step, StepDone
 from probemesh_controller.pair.cost import all_planned, longest_s, packets
-from probemesh_controller.pair.part import cannot, kind_of, named, takes_part, target_of, with_lost
+from probemesh_controller.pair.part import (
+    cannot,
+    kind_of,
+    named,
+    no_listener,
+    takes_part,
+    target_of,
+    with_lost,
+)
 from probemesh_controller.pair.plan import next_round
 from probemesh_controller.pair.reaching import dialled_by, seen_from, watched_address, with_seen
 from probemesh_controller.pair.watching import Watch
@@ -117,7 +125,8 @@ class Driver:
         armed = await asyncio.gather(*(self._arm(case, end) for end in ends))
         self._quiet_since = self._clock.monotonic()
         by_name = {end.name: end for end in armed}
-        case = replace(case, ends=tuple(by_name.get(end.name, end) for end in case.ends))
+        problems = tuple(dict.fromkeys((*case.problems, *filter(None, map(no_listener, armed)))))
+        case = replace(case, ends=tuple(by_name.get(end.name, end) for end in case.ends), problems=problems)
         return self._keep(with_lost(case, (name for name, watch in self._watches.items() if watch.lost)))
 
     async def _arm(self, case: Case, end: End) -> End:

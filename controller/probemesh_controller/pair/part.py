@@ -31,6 +31,14 @@ def cannot(info: AgentInfo, kind: Kind) -> str | None:
     return None
 
 
+def no_listener(end: End) -> str | None:
+    """Where ``--listen`` was asked for and is not to be had; what listens there already is watched."""
+    failure = end.armed.listen_failure if end.armed is not None else None
+    if failure is None:
+        return None
+    return f"{end.name} does not listen there itself: {failure.detail or failure.kind}"
+
+
 def kind_of(step: Step) -> Kind:
     return Kind(type(step.spec).__name__.removesuffix("Spec").lower())
 

@@ -74,11 +74,13 @@ def with_paths(case: Case, diagnosis: Diagnosis) -> Diagnosis:
 
 
 def path_of(view: View, told: DirectionVerdict, findings: Iterable[Finding]) -> tuple[PathHop, ...]:
-    """From the initiator to who is dialled; ``breaks`` marks the place where the verdict's fault is."""
+    """From the initiator to who is dialled; ``breaks`` marks where the fault is that makes it not reached."""
     way = _way(view)
     hops = _stations(view, way)
     if told.verdict in HARMLESS | NO_FAULT:
         return tuple(hops)
+    if not view.is_forward and told.path_verdict is Verdict.REACHABLE:
+        return tuple(hops)  # nothing need listen on the way back
     mine = [one for one in findings if one.direction is view.direction and one.verdict is told.verdict]
     place = mine[0].place if mine else None
     mark = _mark(told)
