@@ -123,6 +123,17 @@ def test_shots_beyond_the_most_are_told_and_not_sent() -> None:
     assert Outcome.UNSUPPORTED not in {shot.outcome for shot in told[:-1]}
 
 
+@pytest.mark.parametrize("transport", list(Transport))
+def test_what_no_shot_can_be_is_told_and_raises_nothing(transport: Transport) -> None:
+    for spec in (
+        spec_of(transport, Shot(send=b""), token=b"short"),
+        spec_of(transport, Shot(), ttl=0),
+        spec_of(transport, Shot(ttl=0)),
+    ):
+        (shot,) = run(spec, "127.0.0.1", 9)
+        assert shot.outcome is Outcome.UNSUPPORTED and shot.failure is not None and shot.failure.detail
+
+
 def test_pacing_spaces_shots_to_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loopback is exempt: so this loopback says it is none."""
     from probemesh_agent.flow import firing

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from probemesh_shared import failures
 from probemesh_shared.model import Failure, Options, Shot, ShotSeen
+from probemesh_shared.wire import flowtoken
 from probemesh_shared.words import Family, Stage, Transport
 
 from probemesh_agent.engine.item import socket_address
@@ -100,8 +101,12 @@ class _Salvo:
     def _impossible(self, shot: Shot, port: int) -> Failure | None:
         if shot.address and shot.address not in self._orders.others:
             return failures.unsupported(Stage.CONNECT, f"{shot.address[:80]} was not judged")
-        if shot.ttl is not None and not 1 <= shot.ttl <= 255:
-            return failures.unsupported(Stage.CONNECT, f"a TTL of {shot.ttl}")
+        ttl = self._orders.options.ttl if shot.ttl is None else shot.ttl
+        if ttl is not None and not 1 <= ttl <= 255:
+            return failures.unsupported(Stage.CONNECT, f"a TTL of {ttl}")
+        token = self._orders.token
+        if token is not None and len(token) != flowtoken.TOKEN_SIZE:
+            return failures.unsupported(Stage.CONNECT, f"a token of {len(token)} bytes")
         if not port and self._orders.transport is not Transport.ICMP:
             return failures.unsupported(Stage.CONNECT, f"{self._orders.transport} needs a port")
         return None
