@@ -8,11 +8,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from probemesh_agent import signals
-from probemesh_agent.responder import bpf, control, frames, procnet, savedsyn, sockdiag
+from probemesh_agent.responder import (
+    bpf,
+    control,
+    datagrams,
+    frames,
+    packets,
+    procnet,
+    savedsyn,
+    sockdiag,
+    streams,
+)
 from probemesh_agent.responder.counters import CounterTrack
 from probemesh_agent.responder.flows import MOST, Flows, listeners
 from probemesh_agent.responder.packets import attach
 from probemesh_agent.responder.sockdiag import SocketSeen
+from probemesh_shared.convert import MAX_MESSAGE, pack_agent_frame, unpack_agent_frame
+from probemesh_shared.model import (
+    Accepted,
+    Connection,
+    Counter,
+    Datagram,
+    HalfOpen,
+    IcmpError,
+    Listener,
+    Measurement,
+    PacketSeen,
+    WatchDetail,
+)
+from probemesh_shared.session.frames import ResultBatch
+from probemesh_shared.wire.framing import PREFIX_SIZE
+from probemesh_shared.words import Family, Kind, Outcome, Transport
 
 V4 = struct.Struct(">BBHHHBBH4s4s")
 V6 = struct.Struct(">IHBB16s16s")
@@ -205,9 +231,9 @@ def test_a_listener_of_both_families_is_told_as_two() -> None:
         ("::", 1, 128, True),
         ("0.0.0.0", 1, 128, True),
     ]
-    (datagrams,) = listeners([six], True, lambda inode: False)
-    assert (datagrams.address, datagrams.queue, datagrams.backlog) == ("::", 1, None)
-    assert (datagrams.drops, datagrams.ours) == (3, False)
+    (udp_socket,) = listeners([six], True, lambda inode: False)
+    assert (udp_socket.address, udp_socket.queue, udp_socket.backlog) == ("::", 1, None)
+    assert (udp_socket.drops, udp_socket.ours) == (3, False)
 
 
 # --- counters ----------------------------------------------------------------------------------------------
@@ -286,3 +312,47 @@ def test_a_line_of_proc_is_read_as_the_socket_it_is() -> None:
     open_ = procnet.parse(six, socket.AF_INET6)
     assert open_ is not None and open_.local_address == "127.0.0.1"
     assert (open_.receive_queue, open_.send_queue, open_.inode) == (5, 1, 77)
+
+
+# --- what goes to the controller ---------------------------------------------------------------------------
+
+
+def test_the_largest_account_is_a_message_that_the_controller_takes() -> None:
+    six = "2001:db8:1234:5678:9abc:def0:1234:5678"
+    names = [f"{group}.{name}" for group, names in signals.WANTED.items() for name in names]
+    many = 2**31
+    account = WatchDetail(
+        look=1000,
+        agent="0" * 16,
+        addresses=(six,) * 256,
+        listeners=(Listener(six, 65535, many, many, many, True),) * MOST,
+        counters=tuple(Counter(name, many, 1.5, 1.5) for name in names),
+        half_open=(HalfOpen(six, 65535, six, 65535, 1e6, 1e6, 5),) * MOST,
+        connections=(Connection(1, six, 65535, six, 65535, True, many, many, 65535, 9, many),) * MOST,
+        accepted=(
+            Accepted(
+                *(1e6, six, 65535, six, 65535, six, 255, 65535, 63, 65535, 65535),
+                ("fastopen",) * 20,
+                *(255, True, many, "reset"),
+            ),
+        )
+        * streams.MOST_TOLD,
+        datagrams=(Datagram(1e6, six, 65535, six, 65535, 65535, 255, 63, True, many, True, True, "ENOBUFS"),)
+        * (datagrams.MOST + datagrams.MOST_STRANGERS),
+        errors=(IcmpError(Family.IPV6, 255, 255, six, 255, many),) * datagrams.MOST_ERRORS,
+        packets=(
+            PacketSeen(Transport.TCP, True, six, 65535, six, 65535, "unreachable/255", 255, many, 1e6, 9),
+        )
+        * packets.MOST,
+    )
+    row = Measurement(Kind.WATCH, 0, six, six, 65535, Outcome.OK, 1, detail=account)
+    encoded = pack_agent_frame(ResultBatch("j", 1, (row,)))
+    assert len(encoded) < MAX_MESSAGE / 2
+    body = encoded[PREFIX_SIZE:]
+    assert unpack_agent_frame(body) == ResultBatch("j", 1, (row,))
+
+
+def test_a_flow_from_port_0_is_not_told_since_nobody_could_read_it() -> None:
+    flows = Flows()
+    flows.poll([seen(0, 3), seen(0)], 1.0)
+    assert flows.half_open() == () and flows.connections() == ()

@@ -53,6 +53,8 @@ class Flows:
         self.cut = self.cut or not complete
         now: set[Tuple] = set()
         for one in seen:
+            if one.port == 0:  # nobody's doing but a forger's, and no message has room for it
+                continue
             key = one.tuple
             now.add(key)
             if one.state == kernel.TCP_SYN_RECV:

@@ -122,6 +122,9 @@ class StreamSide:
         except OSError:
             sock.close()
             return
+        if int(peer[1]) == 0:  # a forger's; no message has room for it
+            sock.close()
+            return
         syn = savedsyn.saved(sock) if self._saved_syn else None
         talk = _Talk(
             sock,
