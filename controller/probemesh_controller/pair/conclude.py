@@ -48,7 +48,8 @@ def _direction(side: Assessed) -> DirectionVerdict:
     if outcome in NOT_MEASURED and flow.verdict is Verdict.UNDETERMINED:
         return DirectionVerdict(outcome=outcome)
     judgement = _that_matters(flow, side)
-    verdict = Verdict.REACHABLE if judgement.verdict in HARMLESS else judgement.verdict
+    harmless = judgement is not flow and judgement.verdict in HARMLESS
+    verdict = Verdict.REACHABLE if harmless else judgement.verdict
     path, service = _apart(judgement, verdict)
     return DirectionVerdict(
         outcome=outcome,

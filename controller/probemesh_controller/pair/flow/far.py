@@ -6,7 +6,7 @@ from probemesh_shared.model import Listener, Place, WatchDetail
 from probemesh_shared.words import PlaceKind, Transport
 
 from probemesh_controller.pair.flow import names
-from probemesh_controller.pair.flow.counts import Host, host_of
+from probemesh_controller.pair.flow.counts import SURE, Host, host_of
 from probemesh_controller.pair.flow.near import ENOUGH
 from probemesh_controller.pair.flow.purposes import AGAIN, BURST, FLOW_SHOTS
 from probemesh_controller.pair.flow.socket_evidence import (
@@ -17,6 +17,9 @@ from probemesh_controller.pair.flow.socket_evidence import (
 )
 from probemesh_controller.pair.signs import Notes, Reader, Sign
 from probemesh_controller.pair.view import Probed, View, own_addresses, plain_address
+
+#: A SYN-ACK is sent again after a second; from then on a host that could not send it gives itself away.
+FIRST_REPEAT_MS = 1250.0
 
 _ANY4 = ".".join("0000")
 _ANY = frozenset({_ANY4, "::", "*", ""})
@@ -85,6 +88,8 @@ def _service(view: View) -> Place:
 def _arrival(view: View, notes: Notes) -> Iterator[Sign]:
     yield from _tuples(view, notes)
     yield from _wire(view, notes)
+    if view.transport is Transport.TCP:
+        yield from _repeated(view, notes)
     for probed in view.probes_here(AGAIN, BURST):
         host = host_of(view.far_account(probed), probed, view, len(probed.shots))
         if host is not None and probed.shots:
@@ -235,7 +240,6 @@ def _out(host: Host, view: View, notes: Notes) -> Iterator[Sign]:
     if kept is not None:
         text = f"{far}: {_pair(host, 'OutRequests', 'OutTransmits')} while {host.counts.n} were sent to it"
         yield Sign(names.FAR_OUT_LOST, kept, (notes.note(text),), Place(PlaceKind.TARGET_HOST, view.address))
-    yield from _repeated(host, view, notes)
     for name, counter, what in (
         (names.RETURN_ICMP, host.icmp("InDestUnreachs"), "destination unreachable"),
         (names.RETURN_EXPIRED, host.icmp("InTimeExcds"), "time exceeded"),
@@ -244,27 +248,32 @@ def _out(host: Host, view: View, notes: Notes) -> Iterator[Sign]:
         if excess is None:
             continue
         # routers limit these: a single one is enough where there are none otherwise
-        came = excess >= 1 and excess >= 4 * noise
-        text = f'{far} got {excess:.0f} ICMP errors "{what}" while {host.counts.n} were sent to it'
-        yield Sign(name, came, (notes.note(text),))
+        came = True if excess >= 1 and excess >= SURE * noise else False if SURE * noise < 1 else None
+        text = f'{far} got {max(0.0, excess):.0f} ICMP errors "{what}" while {host.counts.n} were sent to it'
+        yield Sign(name, came, (notes.note(text),) if came is not None else ())
     if view.transport is Transport.UDP:
         yield from _one(host, names.FAR_REPLIED, (host.udp("OutDatagrams"),), far, notes)
 
 
-def _repeated(host: Host, view: View, notes: Notes) -> Iterator[Sign]:
-    """SYN-ACKs sent again: they left the host. A timer that fired without one: they did not."""
-    if view.transport is not Transport.TCP:
-        return
-    again, timers = host.counts.excess("TcpExt.TCPSynRetrans"), host.counts.excess("TcpExt.TCPTimeouts")
-    if again is None:
-        return
-    text = (
-        f"{view.far_name} sent {again:.0f} SYN-ACKs again (TCPSynRetrans), "
-        f"its timers fired {timers or 0:.0f} times"
-    )
-    if again >= 0.5 * host.counts.n and again >= 4 * host.counts.noise("TcpExt.TCPSynRetrans"):
+def _repeated(view: View, notes: Notes) -> Iterator[Sign]:
+    """SYN-ACKs sent again: they left the host. A timer that fired in vain does not count in the socket's own
+    number, so one that stood long enough without any says that they did not."""
+    found = [
+        one
+        for probed in view.probes_here(*FLOW_SHOTS)
+        if (account := view.far_account(probed)) is not None
+        for one in half_open(account, prober_of(view, probed), view.port)
+        if one.retransmits is not None
+    ]
+    again = [one for one in found if one.retransmits]
+    patient = [one for one in found if one.last_ms - one.first_ms >= FIRST_REPEAT_MS]
+    if again:
+        text = f"{view.far_name} sent the SYN-ACKs of {len(again)} half-open connections again: they left it"
         yield Sign(names.SYNACK_REPEATED, True, (notes.note(text),))
-    elif again < 1 and (timers or 0) >= 0.5 * host.counts.n:
+    elif len(patient) >= ENOUGH:
+        text = (
+            f"{len(patient)} half-open connections of {view.far_name} stood long, and no SYN-ACK left again"
+        )
         yield Sign(names.SYNACK_REPEATED, False, (notes.note(text),))
 
 

@@ -20,8 +20,8 @@ FIRST_S = 0.9
 AGAIN_S = 1.4
 #: A service that lives takes a connection within this.
 HELD_MS = 1050.0
-#: A dead neighbour is given up after about three seconds.
-LONG_S = 3.8
+#: A dead neighbour is given up after about three seconds; the first shots were the first to ask for it.
+LONG_S = 2.4
 #: Shots of a burst whose evidence is a counter, and between them.
 BURST, BURST_MS = 10, 40.0
 #: Hops that are tried where the distance is not known.
@@ -181,7 +181,8 @@ def _long(view: View, signs: Signs) -> Round | None:
 
 
 def _nothing_works(view: View, signs: Signs) -> bool:
-    return signs.holds(names.SILENT) is True and signs.holds(names.OTHER_WORKS) is False
+    works = (names.ANSWERED, names.OTHER_WORKS, names.PING)
+    return _not_settled(view, signs) and not any(signs.holds(name) for name in works)
 
 
 def _patience(view: View) -> float:
@@ -422,7 +423,7 @@ MOVES: tuple[Move, ...] = (
         purposes.LONG,
         frozenset({names.LATE_UNREACHABLE}),
         _long,
-        cost=3.8,
+        cost=1.5,
         wants=_nothing_works,
     ),
 )

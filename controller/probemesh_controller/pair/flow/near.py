@@ -15,7 +15,7 @@ from probemesh_controller.pair.flow.fates import (
     is_port_unreachable,
     is_route_code,
 )
-from probemesh_controller.pair.flow.purposes import FLOW_SHOTS, LONG
+from probemesh_controller.pair.flow.purposes import FIRST_FLOW, FLOW_SHOTS
 from probemesh_controller.pair.signs import Notes, Reader, Sign
 from probemesh_controller.pair.view import Probed, View, plain_address
 
@@ -53,16 +53,15 @@ def _read(view: View, notes: Notes) -> Iterator[Sign]:
 
 
 def _fates(view: View) -> list[tuple[ShotSeen, str | None]]:
-    """Of every shot. "Host unreachable" that comes to none but those who waited for long comes from whoever
-    asked for a neighbour in vain (ARP, ND)."""
+    """Of every shot. "Host unreachable" that did not come to the first, who waited for a second, comes from
+    whoever asked for a neighbour in vain (ARP, ND)."""
     seen = [(probed, shot, fate_of(shot, view)) for probed, shot in shots_at(view)]
-    early = {fate for probed, _, fate in seen if probed.step.purpose != LONG}
-    late_only = early <= {names.SILENT, None}
+    first = {fate for probed, _, fate in seen if probed.step.purpose == FIRST_FLOW}
     found = []
-    for probed, shot, fate in seen:
+    for _, shot, fate in seen:
         icmp = icmp_of(shot)
-        waited = probed.step.purpose == LONG and icmp is not None and is_host_unreachable(icmp)
-        found.append((shot, names.LATE_UNREACHABLE if waited and late_only else fate))
+        late = first == {names.SILENT} and icmp is not None and is_host_unreachable(icmp)
+        found.append((shot, names.LATE_UNREACHABLE if late else fate))
     return found
 
 

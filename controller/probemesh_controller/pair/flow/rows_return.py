@@ -135,6 +135,7 @@ RETURN: tuple[Cause, ...] = (
         _LOST,
         {names.FAR_OUT_LOST: False, names.SYNACK_REPEATED: False, names.EMBRYONIC: False},
         {names.RETURN_ICMP: False, names.BACK_HALF: False, names.RETURN_LEAVES: False},
+        {names.RETURN_EXPIRED: False},
         place=target_host,
         transports=TCP,
     ),

@@ -1,0 +1,100 @@
+"""Recorded diagnoses as test data: what was seen in a lab, and what has to be concluded from it.
+
+A file holds ``about``, the ``case`` as ``meshctl diagnose --save`` writes it, thinned to what the engine
+reads, and for ``forward`` and ``reverse`` what has to come out. To keep a new one::
+
+    python -m tests.pair.scenario CASE.json NAME "what is the matter there"
+
+which writes ``scenarios/NAME.json`` with what is concluded today: look at it before it is committed.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from probemesh_controller.history.codec import decode
+from probemesh_controller.pair.case import Case
+from probemesh_controller.pair.conclude import conclude
+from probemesh_shared.model import Diagnosis
+
+FOLDER = Path(__file__).with_name("scenarios")
+_SOURCES = Path(conclude.__code__.co_filename).parent
+_COUNTER = re.compile(r'"(?:(?:Tcp|TcpExt)\.)?([A-Z][A-Za-z]+)"')
+
+
+def names() -> list[str]:
+    return sorted(file.stem for file in FOLDER.glob("*.json"))
+
+
+def load(name: str) -> tuple[Case, dict[str, Any]]:
+    """The case and what is expected of it."""
+    data = json.loads((FOLDER / f"{name}.json").read_text())
+    return decode(Case, data["case"]), data
+
+
+def outcome(diagnosis: Diagnosis) -> dict[str, Any]:
+    """What is compared: the verdicts of both directions, and every finding with its place."""
+    told: dict[str, Any] = {}
+    for name in ("forward", "reverse"):
+        one = getattr(diagnosis, name)
+        told[name] = {
+            "verdict": one.verdict,
+            "confidence": one.confidence,
+            "path_verdict": one.path_verdict,
+            "service_verdict": one.service_verdict,
+            "alternatives": list(one.alternatives),
+        }
+    told["findings"] = [
+        [
+            finding.direction,
+            finding.verdict,
+            finding.confidence,
+            *([finding.place.kind, finding.place.address, finding.place.hop] if finding.place else []),
+        ]
+        for finding in diagnosis.findings
+    ]
+    return told
+
+
+def thinned(case: dict[str, Any]) -> dict[str, Any]:
+    """Without what no sign is read from: capabilities, logs, counters that are not asked for."""
+    read = set(_counters())
+    other = ("Ip6.", "Icmp6.", "Udp6.") if case["asked"].get("family") == "ipv4" else ("Ip.", "Icmp.", "Udp.")
+
+    def told(counter: dict[str, Any]) -> bool:
+        name = counter["name"]
+        return name.partition(".")[2] in read and not name.startswith(other) and len(counter) > 1
+
+    def thin(value: Any) -> Any:
+        if isinstance(value, list):
+            return [thin(one) for one in value]
+        if not isinstance(value, dict):
+            return round(value, 3) if isinstance(value, float) else value
+        kept = {key: thin(one) for key, one in value.items() if key not in ("capabilities", "log")}
+        if "counters" in kept:
+            kept["counters"] = [one for one in kept["counters"] if told(one)]
+        return kept
+
+    thin_case: dict[str, Any] = thin(case)
+    return thin_case
+
+
+def _counters() -> Iterator[str]:
+    """Every counter that the engine names."""
+    for file in _SOURCES.rglob("*.py"):
+        yield from _COUNTER.findall(file.read_text())
+
+
+def keep(file: Path, name: str, about: str) -> None:
+    case = thinned(json.loads(file.read_text())["case"])
+    told = outcome(conclude(decode(Case, case)))
+    FOLDER.mkdir(exist_ok=True)
+    text = json.dumps({"about": about, **told, "case": case}, separators=(",", ":"), ensure_ascii=False)
+    (FOLDER / f"{name}.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    keep(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
