@@ -20,10 +20,11 @@ from probemesh_agent.responder import (
     streams,
 )
 from probemesh_agent.responder.counters import CounterTrack
+from probemesh_agent.responder.fitting import fitted
 from probemesh_agent.responder.flows import MOST, Flows, listeners
 from probemesh_agent.responder.packets import attach
 from probemesh_agent.responder.sockdiag import SocketSeen
-from probemesh_shared.convert import MAX_MESSAGE, pack_agent_frame, unpack_agent_frame
+from probemesh_shared.convert import pack_agent_frame, unpack_agent_frame
 from probemesh_shared.model import (
     Accepted,
     Connection,
@@ -37,6 +38,7 @@ from probemesh_shared.model import (
     WatchDetail,
 )
 from probemesh_shared.session.frames import ResultBatch
+from probemesh_shared.session.outbox import Outbox
 from probemesh_shared.wire.framing import PREFIX_SIZE
 from probemesh_shared.words import Family, Kind, Outcome, Transport
 
@@ -317,7 +319,7 @@ def test_a_line_of_proc_is_read_as_the_socket_it_is() -> None:
 # --- what goes to the controller ---------------------------------------------------------------------------
 
 
-def test_the_largest_account_is_a_message_that_the_controller_takes() -> None:
+def test_the_largest_account_is_cut_to_what_the_controller_gets() -> None:
     six = "2001:db8:1234:5678:9abc:def0:1234:5678"
     names = [f"{group}.{name}" for group, names in signals.WANTED.items() for name in names]
     many = 2**31
@@ -345,11 +347,19 @@ def test_the_largest_account_is_a_message_that_the_controller_takes() -> None:
         )
         * packets.MOST,
     )
-    row = Measurement(Kind.WATCH, 0, six, six, 65535, Outcome.OK, 1, detail=account)
-    encoded = pack_agent_frame(ResultBatch("j", 1, (row,)))
-    assert len(encoded) < MAX_MESSAGE / 2
-    body = encoded[PREFIX_SIZE:]
-    assert unpack_agent_frame(body) == ResultBatch("j", 1, (row,))
+    told = fitted(account)
+    assert (told.datagrams, told.half_open) == (account.datagrams, account.half_open)
+    assert told.counters == account.counters
+    assert "packets more did not fit" in told.problems[0]
+    row = Measurement(Kind.WATCH, 0, six, six, 65535, Outcome.OK, 1, detail=told)
+    outbox = Outbox()
+    outbox.open("j")
+    outbox.add("j", [row])
+    (batch,) = (frame for frame in outbox.take() if isinstance(frame, ResultBatch))
+    assert batch.measurements == (row,), "the outbox leaves out what is too large"
+    assert unpack_agent_frame(pack_agent_frame(batch)[PREFIX_SIZE:]) == batch
+    small = WatchDetail(agent="0" * 16)
+    assert fitted(small) is small
 
 
 def test_a_flow_from_port_0_is_not_told_since_nobody_could_read_it() -> None:

@@ -22,7 +22,7 @@ from probemesh_agent import kernel
 from probemesh_agent.responder import control
 
 #: Told at one look; of those without a token far fewer, so that a stranger's flood hides nothing.
-MOST: Final = 1000
+MOST: Final = 600
 MOST_STRANGERS: Final = 64
 MOST_ERRORS: Final = 64
 _WAITING = 256  # replies that were asked for later

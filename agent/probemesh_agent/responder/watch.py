@@ -21,6 +21,7 @@ from probemesh_agent.responder import doors
 from probemesh_agent.responder.counters import PERIOD_MS, CounterFiles, CounterTrack, conntrack
 from probemesh_agent.responder.datagrams import DatagramSide
 from probemesh_agent.responder.doors import SHORTAGE, Doors
+from probemesh_agent.responder.fitting import fitted
 from probemesh_agent.responder.flows import Flows
 from probemesh_agent.responder.packets import PacketSide
 from probemesh_agent.responder.sockets import BLIND, SocketTrack
@@ -202,15 +203,17 @@ class Watch:
             *_more(more_packets, "packets on the wire"),
         ]
         self._problems = []
-        return replace(
-            standing,
-            half_open=half_open,
-            connections=connections,
-            accepted=accepted,
-            datagrams=datagrams,
-            errors=errors,
-            packets=packets,
-            problems=tuple(problems),
+        return fitted(
+            replace(
+                standing,
+                half_open=half_open,
+                connections=connections,
+                accepted=accepted,
+                datagrams=datagrams,
+                errors=errors,
+                packets=packets,
+                problems=tuple(problems),
+            )
         )
 
     def _blind(self) -> tuple[str, ...]:
