@@ -56,7 +56,7 @@ def came(data: bytes, source: str = HOST, port: int = PORT) -> Arrived:
     return Arrived(data, source, port, None, 64, 1)
 
 
-@given(st.lists(st.tuples(datagrams, sources), max_size=40))
+@given(st.lists(st.tuples(datagrams, sources), max_size=80))
 def test_noise_answers_no_request(noise: list[tuple[bytes, tuple[str, int]]]) -> None:
     def act(line: UdpLine, records: list[Record]) -> None:
         for data, where in noise:

@@ -13,7 +13,7 @@ from probemesh_agent.env import Address
 
 #: Kept of each shot: what comes beyond that is a flood, and says nothing new.
 MOST_ERRORS = 8
-MOST_REPLIES = 16
+MOST_REPLIES = 64
 _NONE = ("0.0.0.0", "::")  # noqa: S104  (where nothing was chosen: there is no route)
 
 
