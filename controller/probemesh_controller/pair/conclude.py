@@ -147,14 +147,15 @@ def _common(places: Iterable[Place | None]) -> Place | None:
 
 
 def _evidence(judgement: Judgement, side: Assessed, notes: Notes) -> Iterator[Evidence]:
-    """Observations behind every known sign that a cause predicts which is left."""
+    """Observations behind every known sign that a cause predicts which is left; those that prove it first."""
     given: dict[str, bool] = {}
     for cause in judgement.proven or judgement.left:
+        proving = frozenset(name for names in cause.proof for name in names)
         for name in cause.predicts:
             for identifier in side.signs[name].seen if side.signs.holds(name) is not None else ():
-                given[identifier] = True
-    for identifier in sorted(given, key=lambda one: int(one[1:])):
-        yield Evidence(identifier, given[identifier], notes.text(identifier))
+                given[identifier] = given.get(identifier, False) or name in proving
+    for identifier in sorted(given, key=lambda one: (not given[one], int(one[1:]))):
+        yield Evidence(identifier, True, notes.text(identifier))
 
 
 def _excluded(side: Assessed, notes: Notes) -> Iterator[tuple[Verdict, str]]:

@@ -111,7 +111,8 @@ class View:
         far = self.far
         if far is None:
             return ()
-        known = (*self.mapped(), *far.addresses)
+        seen = (one for one in far.reflexive if one not in own_addresses(far))
+        known = (*self.mapped(), *seen, *far.addresses)
         return tuple(dict.fromkeys(one for one in known if self._wanted(one)))
 
     @property
