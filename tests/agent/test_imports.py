@@ -66,6 +66,7 @@ NOT_IDLE = {
     "json": "for lines of the log, where so asked, and joining",
     "lzma": "comes with shutil",
     "probemesh_agent.ladder": "loaded by the first job that climbs",
+    "probemesh_agent.responder": "loaded by the first watch",
     "probemesh_shared.identity.token": "for joining",
     "probemesh_shared.rpc.explain": "for links that failed",
     "secrets": "brings hmac and hashlib; os.urandom will do",

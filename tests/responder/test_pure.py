@@ -316,6 +316,13 @@ def test_a_line_of_proc_is_read_as_the_socket_it_is() -> None:
     assert (open_.receive_queue, open_.send_queue, open_.inode) == (5, 1, 77)
 
 
+def test_this_host_s_signals_are_found_and_can_be_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = set(signals.present())
+    assert {"counter:Ip.InReceives", "counter:TcpExt.ListenDrops", "sock-diag", "saved-syn"} <= found
+    monkeypatch.setenv(signals.MASK, "counter:Ip.InReceives, saved-syn")
+    assert set(signals.present()) == found - {"counter:Ip.InReceives", "saved-syn"}
+
+
 # --- what goes to the controller ---------------------------------------------------------------------------
 
 
