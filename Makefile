@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lab format stubs docs wheel clean
+.PHONY: help demo test check bench lab confusion format stubs docs wheel clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -48,6 +48,9 @@ bench: $(VENV)/dev.stamp  ## the budgets, beside the named peers, in one run
 
 lab: $(VENV)/dev.stamp  ## what labs there are; LAB=L02 builds that network with its fault, diagnoses it, and stays (root)
 	@$(BIN)/python -m tests.lab.run $(LAB) $(ARGS)
+
+confusion: $(VENV)/dev.stamp  ## all labs RUNS times (20), and how often diagnosis is right, into docs/reference (root, hours)
+	$(BIN)/python -m tests.lab.confusion $(if $(RUNS),--runs $(RUNS)) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 format: $(VENV)/dev.stamp  ## put the code into its one format
 	$(BIN)/ruff check --fix .

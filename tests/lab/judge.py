@@ -117,6 +117,17 @@ def _direction(case: Case, topology: Topology, said: Mapping[str, Any], directio
     return _with_faults(judged, truth, case, said)
 
 
+def judge_direction(truth: Truth, verdict: str, named: tuple[str, ...]) -> dict[str, Any]:
+    """The same judgement of an answer that is a verdict and a set, and no more."""
+    in_set = verdict in (true := {truth.verdict, *truth.others}) or bool(true & set(named))
+    return {
+        "truth": truth.verdict,
+        "right_direction": _right_leg(truth, verdict, named),
+        "right": _right(truth, verdict, named, in_set),
+        "in_set": in_set,
+    }
+
+
 def _right(truth: Truth, verdict: str, named: tuple[str, ...], in_set: bool) -> bool:
     if truth.set:
         return verdict == "undetermined" and set(truth.set) <= set(named)

@@ -63,7 +63,7 @@ class Played:
 
 
 #: Looks at a lab that holds, after the diagnosis: what other programs say of it.
-Beside = Callable[[Mesh, Case], dict[str, Any]]
+Beside = Callable[[Mesh, Case], dict[str, Any] | None]
 
 
 def chunks(cases: Iterable[Case]) -> list[list[Case]]:
