@@ -103,9 +103,9 @@ class Truth:
     service_verdict: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lab:
-    """One network with what is broken in it. ``raw_text`` is the lab's table as read."""
+    """One network with what is broken in it; there is one object of each."""
 
     id: str
     about: str
