@@ -67,7 +67,10 @@ def _share(part: int, whole: int) -> str:
 def _table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     rule = ["---"] + ["---:"] * (len(head) - 1) if head[-1] != "about" else ["---"] * len(head)
     return (
-        "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in (head, rule, *lines))
+        "\n".join(
+            "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |"
+            for line in (head, rule, *lines)
+        )
         + "\n"
     )
 
@@ -250,7 +253,8 @@ def _by_lab(by_mode: dict[str, list[Row]]) -> str:
     labs = library().labs
     modes = [mode for mode in MODES if mode != "healthy" and by_mode.get(mode)]
     lines = []
-    for lab in labs.values():
+    played = {row["lab"] for row in (one for mode in modes for one in by_mode[mode])}
+    for lab in (labs[name] for name in sorted(played & set(labs))):
         cells = []
         for mode in modes:
             rows = [row for row in by_mode[mode] if row["lab"] == lab.id]

@@ -91,7 +91,6 @@ class Mesh:
         with contextlib.ExitStack() as held:
             where = f"{self.address}:{PORT}"
             self._start(held, "controller", self._controller(state, where), self.environment)
-            until(lambda: self.meshctl("agents").code == 0, "the controller answers")
             token = self._token()
             agents = tuple(self.stage.topology.agents)
             with ThreadPoolExecutor(len(agents)) as pool:
@@ -126,8 +125,12 @@ class Mesh:
         return {**self.program.environment, **(MASKED if self.masked else {})}
 
     def _token(self) -> str:
-        told = self.meshctl("token", "create", "--uses", "20", "-o", "json")
-        assert told.code == 0, told.errors
+        """As soon as the controller is there."""
+        words = ("token", "create", "--uses", "20", "-o", "json")
+        end = time.monotonic() + START_S
+        while (told := self.meshctl(*words)).code != 0:
+            assert time.monotonic() < end, f"no token: {told.errors}{self.log('controller')}"
+            time.sleep(0.05)
         return str(told.json()["token"])
 
     def _join(self, name: str, where: str, token: str) -> None:
