@@ -275,6 +275,21 @@ def test_a_ticket_where_there_is_nothing_to_ask_for(meshctl, concluded):
     assert "now it is 0" in ran.out
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({}, "--tcp 5432"),
+        ({"reverse_port": 22}, "--tcp 5432 --reverse-port 22"),
+        ({"transport": Transport.ICMP, "port": None, "reverse_port": None}, "--icmp"),
+        ({"listen": True, "family": Family.IPV6}, "--tcp 5432 --listen -6"),
+        ({"address": "192.0.2.1", "family": Family.IPV4}, "--tcp 5432 --address 192.0.2.1 -4"),
+    ],
+)
+def test_a_ticket_says_how_to_ask_the_same_again(meshctl, driver, more, words):
+    driver.answer = pairs.case(asked=replace(pairs.case().asked, **more))
+    assert f"\n    meshctl diagnose berlin-1 tokyo-1 {words}\n" in meshctl(*ENDS, "--ticket").out
+
+
 def test_a_ticket_for_a_set_asks_each_owner(meshctl, concluded):
     concluded(forward=pairs.UNKNOWN, findings=())
     out = meshctl(*ENDS, "--ticket").out
@@ -305,7 +320,8 @@ def test_nothing_from_elsewhere_steers_a_terminal(meshctl, concluded, driver, wa
     out = meshctl(*ENDS, *wanted).out
     assert out and all(char.isprintable() or char == "\n" for char in out)
     if wanted == ("--ticket",):
-        assert "<b>" not in out.replace("\\<b\\>", "") and "`" not in out.replace("\\`", "")
+        read = "".join(line for line in out.splitlines() if not line.startswith("    "))  # else it is code
+        assert "<b>" not in read.replace("\\<b\\>", "") and "`" not in read.replace("\\`", "")
 
 
 # --- exit codes -------------------------------------------------------------------------------------------

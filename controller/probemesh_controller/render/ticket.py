@@ -8,12 +8,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 from probemesh_shared.escape import escape
 from probemesh_shared.jsonout import time_text
-from probemesh_shared.model import Diagnosis, Finding, Place
+from probemesh_shared.model import Diagnosis, Finding
 from probemesh_shared.outcomes import diagnosis_exit_code
-from probemesh_shared.words import Confidence, PlaceKind, Transport, Verdict
+from probemesh_shared.words import Confidence, Family, PlaceKind, Transport, Verdict
 
-from probemesh_controller.pair.case import Case
+from probemesh_controller.pair.case import Asked, Case
 from probemesh_controller.render.diagnosis import Side, grouped, sides
+from probemesh_controller.render.paths import drawing
 from probemesh_controller.render.verdictwords import WORDS, Owner, said
 
 #: More of what it is not convinces nobody.
@@ -30,7 +31,7 @@ def render(case: Case, diagnosis: Diagnosis) -> str:
     broken = [side for side in sides(diagnosis) if _is_to_be_mended(side)]
     blocks = [_request(case, diagnosis, side) for side in broken] or [_nothing(diagnosis)]
     lines = [line for block in blocks for line in block]
-    return "\n".join([*lines, *_verify(diagnosis), *_footer(diagnosis)]) + "\n"
+    return "\n".join([*lines, *_verify(case, diagnosis), *_footer(diagnosis)]) + "\n"
 
 
 def _is_to_be_mended(side: Side) -> bool:
@@ -72,6 +73,7 @@ def _request(case: Case, diagnosis: Diagnosis, side: Side) -> Iterator[str]:
     yield f"- Seen: {time_text(diagnosis.started_ns)[:19].replace('T', ' ')} UTC"
     yield ""
     yield from _asked_for(side)
+    yield from _drawn(side)
     yield from _proof(diagnosis, side)
 
 
@@ -110,19 +112,15 @@ def _where(finding: Finding | None) -> str:
     place = finding.place if finding is not None else None
     if place is None:
         return "not known more exactly"
-    address = f" {plain(place.address)}" if place.address else ""
-    return f"{_place_words(place)}{address}"
-
-
-def _place_words(place: Place) -> str:
-    hop = f"hop {place.hop}" if place.hop is not None else "a hop"
+    hop = f"hop {place.hop}" if place.hop is not None else "the hop"
+    at = f" ({plain(place.address)})" if place.address else ""
     return {
-        PlaceKind.SOURCE_HOST: "the initiator's own host",
-        PlaceKind.TARGET_HOST: "the dialled host itself",
-        PlaceKind.TARGET_SERVICE: "the service on the dialled host",
-        PlaceKind.BEHIND_HOST: "behind the dialled host",
-        PlaceKind.HOP: hop,
-        PlaceKind.BETWEEN: f"beyond {hop}, before the next one",
+        PlaceKind.SOURCE_HOST: f"the initiator's own host{at}",
+        PlaceKind.TARGET_HOST: f"the dialled host itself{at}",
+        PlaceKind.TARGET_SERVICE: f"the service on the dialled host{at}",
+        PlaceKind.BEHIND_HOST: f"behind the dialled host{at}",
+        PlaceKind.HOP: f"{hop}{at}",
+        PlaceKind.BETWEEN: f"{hop}{at} or just behind it",
     }[place.kind]
 
 
@@ -144,10 +142,22 @@ def _asked_for(side: Side) -> Iterator[str]:
             wishes.setdefault(words.wish, []).append(verdict)
     several = len(wishes) > 1
     for wish, because in wishes.items():
-        text = plain(wish.format(near=side.near, far=side.far, flow=side.flow))
+        text = plain(wish.format(near=_with_address(side, 0), far=_with_address(side, -1), flow=side.flow))
         case = f" (if it is {' or '.join(because)})" if several else ""
         yield f"- {text[:1].upper()}{text[1:]}{case}"
     yield ""
+
+
+def _with_address(side: Side, end: int) -> str:
+    """The name with the address that the flow had there: what a rule is made of."""
+    name = side.near if end == 0 else side.far
+    address = next((hop.address for hop in side.path if hop.name == name), None)
+    return f"{name} ({address})" if address else name
+
+
+def _drawn(side: Side) -> Iterator[str]:
+    if side.path:
+        yield from ("## The way", "", *(f"    {line}" for line in drawing(side.path, 100, False)), "")
 
 
 def _proof(diagnosis: Diagnosis, side: Side) -> Iterator[str]:
@@ -178,22 +188,25 @@ def _excluded(excluded: Iterable[tuple[Verdict, str]]) -> Iterator[str]:
 # --- the end ----------------------------------------------------------------------------------------------
 
 
-def command(diagnosis: Diagnosis) -> str:
+def command(asked: Asked) -> str:
     """The command that asks the same again."""
-    words = ["meshctl diagnose", plain(diagnosis.source), plain(diagnosis.target)]
-    words.append(
-        "--icmp" if diagnosis.transport is Transport.ICMP else f"--{diagnosis.transport} {diagnosis.port}"
-    )
-    if diagnosis.reverse_port is not None and diagnosis.reverse_port != diagnosis.port:
-        words.append(f"--reverse-port {diagnosis.reverse_port}")
+    words = ["meshctl diagnose", plain(asked.source), plain(asked.target)]
+    ping = asked.transport is Transport.ICMP
+    words.append("--icmp" if ping else f"--{asked.transport} {asked.port}")
+    if asked.reverse_port is not None and asked.reverse_port != asked.port:
+        words.append(f"--reverse-port {asked.reverse_port}")
+    if asked.address is not None:
+        words.append(f"--address {plain(asked.address)}")
+    words += ["--listen"] if asked.listen else []
+    words += {Family.IPV4: ["-4"], Family.IPV6: ["-6"]}.get(asked.family, [])
     return " ".join(words)
 
 
-def _verify(diagnosis: Diagnosis) -> Iterator[str]:
+def _verify(case: Case, diagnosis: Diagnosis) -> Iterator[str]:
     code = diagnosis_exit_code(diagnosis)
     yield "## To verify afterwards"
     yield ""
-    yield f"    {command(diagnosis)}"
+    yield f"    {command(case.asked)}"
     yield ""
     yield f"It ends with exit code 0 where both directions work; now it is {code}."
     yield ""
