@@ -8,6 +8,11 @@ from typing import Any
 from tests.lab.labs import library
 
 Row = dict[str, Any]
+#: Columns that hold no numbers.
+TEXTS = frozenset(
+    {"what is wrong", "said", "mapping", "filtering", "coturn: mapping", "`meshctl nat`: mapping"}
+)
+PROGRAMS = ("one end", "nmap -sS", "nmap -sT", "nmap -sU", "nping echo")
 
 INTRODUCTION = """# How often diagnosis is right
 
@@ -65,7 +70,7 @@ def _share(part: int, whole: int) -> str:
 
 
 def _table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    rule = ["---"] + ["---:"] * (len(head) - 1) if head[-1] != "about" else ["---"] * len(head)
+    rule = ["---"] + ["---" if word in TEXTS or word in PROGRAMS else "---:" for word in head[1:]]
     return (
         "\n".join(
             "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |"
@@ -141,13 +146,13 @@ def _matrix(rows: Sequence[Row], direction: str, title: str) -> str:
         whole = sum(said[truth].values())
         words = "; ".join(f"{word} {times}" for word, times in said[truth].most_common(6))
         lines.append((f"`{truth}`", whole, _share(right[truth], whole), words))
-    table = _table(("truth", "runs", "right", "said"), lines).replace("---: |\n", "--- |\n", 1)
+    table = _table(("truth", "runs", "right", "said"), lines)
     return f"## {title}\n\nBraces: undetermined, and what it names.\n\n{table}"
 
 
 def _others(rows: Sequence[Row]) -> str:
     """The runs at which other programs looked, A to B."""
-    names = ("one end", "nmap -sS", "nmap -sT", "nmap -sU", "nping echo")
+    names = PROGRAMS
     titles = {
         "one end": "`meshctl probe` from A alone",
         "nping echo": "Nping's echo mode (root at both ends)",
@@ -199,7 +204,7 @@ def _what_others_say(rows: Sequence[Row], names: Sequence[str]) -> str:
     for truth in sorted(said):
         cells = [", ".join(word for word, _ in said[truth][name].most_common(3)) or "–" for name in names]
         lines.append((f"`{truth}`", *cells))
-    table = _table(("truth", *names), lines).replace("---:", "---")
+    table = _table(("truth", *names), lines)
     return f"In their own words:\n\n{table}"
 
 
@@ -231,7 +236,7 @@ def _nat(rows: Sequence[Row]) -> str:
         "coturn: mapping",
         "filtering",
     )
-    table = _table(head, lines).replace("---:", "---")
+    table = _table(head, lines)
     note = "Beside coturn's `turnutils_natdiscovery` with a server of two addresses."
     return f"## NAT behaviour\n\n{note}\n\n{table}"
 
