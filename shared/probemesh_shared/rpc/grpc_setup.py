@@ -49,6 +49,7 @@ SERVER_OPTIONS: tuple[Option, ...] = (
     *_BOTH,
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.server_handshake_timeout_ms", 5_000),
-    ("grpc.max_concurrent_streams", 8),
+    # a diagnosis has a watch at each end, a dozen steps at once, and looks beside them: one stream each
+    ("grpc.max_concurrent_streams", 48),
     ("grpc.so_reuseport", 0),
 )
