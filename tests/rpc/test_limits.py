@@ -117,20 +117,24 @@ async def test_large_metadata_is_refused(served, admin) -> None:
     assert told.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_eight_streams_a_connection(serve, agent) -> None:
+#: What a server lets one connection have; a diagnosis needs about twenty.
+STREAMS = dict(grpc_setup.SERVER_OPTIONS)["grpc.max_concurrent_streams"]
+
+
+async def test_so_many_streams_a_connection(serve, agent) -> None:
     served = await serve()
     served.attach.behave = hold
     connection = served.dial(agent)
     stub = session_pb2_grpc.FleetStub(connection.channel)
     async with asyncio.timeout(10):
-        calls = [connection.open(stub.Attach) for _ in range(8)]
+        calls = [connection.open(stub.Attach) for _ in range(STREAMS)]
         for call in calls:
             await call.read()
-        ninth = connection.open(stub.Attach)
-        reading = asyncio.create_task(ninth.read())
+        one_more = connection.open(stub.Attach)
+        reading = asyncio.create_task(one_more.read())
         done, _ = await asyncio.wait({reading}, timeout=0.2)
         assert not done
-        assert len(served.server.peers()) == 8
+        assert len(served.server.peers()) == STREAMS
         calls[0].cancel()
         await reading  # it waited for its turn
 

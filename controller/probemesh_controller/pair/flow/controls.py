@@ -9,12 +9,12 @@ from probemesh_controller.pair.flow import names
 from probemesh_controller.pair.flow.fates import fate_of
 from probemesh_controller.pair.flow.near import ENOUGH, shots_at
 from probemesh_controller.pair.flow.purposes import FLOW_SHOTS, PING_SHOTS, TCP_SHOTS, UDP_SHOTS
-from probemesh_controller.pair.flow.socket_evidence import ESTABLISHED, half_open, prober_of
+from probemesh_controller.pair.flow.socket_evidence import ESTABLISHED, connections, half_open, prober_of
 from probemesh_controller.pair.signs import Notes, Reader, Sign
-from probemesh_controller.pair.view import Probed, View
+from probemesh_controller.pair.view import View
 
 #: A half-open connection that stands so long is one that no handshake ends.
-LASTS_MS = 250.0
+LASTS_MS = 100.0
 
 
 def control(view: View, purposes: tuple[str, ...], transport: Transport) -> bool | None:
@@ -118,25 +118,26 @@ def _back_works(view: View, notes: Notes) -> Sign:
     return Sign(names.BACK_WORKS)
 
 
-def stuck(view: View) -> list[tuple[Probed, ShotSeen]]:
-    """Connections that stand for their initiator, and stay half open at the end that answers."""
-    found = []
-    for probed in view.probes_here(*FLOW_SHOTS, *TCP_SHOTS):
+def standing(view: View, *purposes: str) -> tuple[int, int]:
+    """Of the connections that stand for their initiator: how many stay half open at the end that answers, and
+    how many it has as connections."""
+    half, whole = 0, 0
+    for probed in view.probes_here(*purposes):
         account = view.far_account(probed)
-        if account is None or "half-open" in account.blind:
+        if account is None or {"half-open", "connections"} & set(account.blind):
             continue
-        prober = prober_of(view, probed)
+        prober, port = prober_of(view, probed), probed.step.port
+        done = {(one.address, one.port) for one in connections(account, prober, port)}
+        done |= {(one.address, one.port) for one in account.accepted if one.local_port == port}
         waiting = {
             (one.address, one.port)
-            for one in half_open(account, prober, probed.step.port)
+            for one in half_open(account, prober, port)
             if one.last_ms - one.first_ms >= LASTS_MS
         }
-        found += [
-            (probed, shot)
-            for shot in probed.shots
-            if _stands(shot) and (shot.local_address, shot.local_port) in waiting
-        ]
-    return found
+        its = {(shot.local_address or "", shot.local_port or 0) for shot in probed.shots if _stands(shot)}
+        half += len(its & waiting - done)
+        whole += len(its & done)
+    return half, whole
 
 
 def _stands(shot: ShotSeen) -> bool:
@@ -144,12 +145,13 @@ def _stands(shot: ShotSeen) -> bool:
 
 
 def _back_half(view: View, notes: Notes) -> Iterator[Sign]:
-    back = view.back
-    if stuck(back):
-        text = f"connections of {back.near_name} stand there, and stay half open at {back.far_name}"
-        yield Sign(names.BACK_HALF, True, (notes.note(text),))
-    elif tcp_control(back) is not None:
+    """A lost ACK leaves a connection half open for a while; a way that eats them leaves all of them so."""
+    back, works = view.back, tcp_control(view.back)
+    if works is not None:
         yield Sign(names.BACK_HALF, False, (notes.note(_back_said(back)),))
+    elif (half := standing(back, *FLOW_SHOTS, *TCP_SHOTS)[0]) >= ENOUGH:
+        text = f"{half} connections of {back.near_name} stand there, and stay half open at {back.far_name}"
+        yield Sign(names.BACK_HALF, True, (notes.note(text),))
 
 
 def _back_said(back: View) -> str:
@@ -158,14 +160,15 @@ def _back_said(back: View) -> str:
 
 
 def _never_completed(view: View, notes: Notes) -> Iterator[Sign]:
+    """Every one of them, and enough; one that got further says no."""
     if view.transport is not Transport.TCP or flow_answered(view) is not True:
         return
-    mine = [shot for probed, shot in stuck(view) if probed.step.purpose in FLOW_SHOTS]
-    if mine:
-        text = f"connections of {view.near_name} stand there, and stay half open at {view.far_name}"
-        yield Sign(names.NEVER_COMPLETED, True, (notes.note(text),))
-    else:
+    half, whole = standing(view, *FLOW_SHOTS)
+    if whole or not half:
         yield Sign(names.NEVER_COMPLETED, False)
+    elif half >= ENOUGH:
+        text = f"{half} connections of {view.near_name} stand there, and stay half open at {view.far_name}"
+        yield Sign(names.NEVER_COMPLETED, True, (notes.note(text),))
 
 
 def _far_no_route(view: View, notes: Notes) -> Iterator[Sign]:

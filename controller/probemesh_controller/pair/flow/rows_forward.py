@@ -212,7 +212,20 @@ TARGET_HOST: tuple[Cause, ...] = (
         {**_EATEN, **LEFT_HOME},
         proof=proven_by((names.SILENT, names.ON_WIRE)),
         place=target_host,
+        transports=PORTS,
         next_test=test("on {far}: nft list hooks; tc filter show; look for XDP programs"),
+    ),
+    row(
+        # where other packets pass, ping's own loss is called so wherever it is
+        "target-input-drop/ping-ingress",
+        Verdict.TARGET_INPUT_DROP,
+        says("it arrives at {far}, and is dropped there before the host counts it (ingress filter)"),
+        {names.SILENT: True, names.HOST_DROPPED: False, names.ON_WIRE: True, names.RPF_DROPPED: False},
+        {names.ONE_WAY: False, names.OTHER_WORKS: False},
+        {**_EATEN, **LEFT_HOME},
+        proof=proven_by((names.SILENT, names.ON_WIRE)),
+        place=target_host,
+        transports=ICMP,
     ),
     row(
         "target-input-reject/icmp",
