@@ -24,6 +24,7 @@ and says the truth, ``forward`` (A→B) and ``reverse`` (B→A), words relative 
     findings   verdicts that findings have to name     findings_may    may, beside the verdict
     forbidden  that none may name
 
+``once`` are the transports that every run of the tests looks at, where those of its sisters do for the rest.
 ``nat.AGENT`` is what ``meshctl nat`` has to say of an agent.
 
 ``[lab.when."udp"]``, ``"bare"`` (no service on the port), ``"v6"``, ``"raw"`` (CAP_NET_RAW), ``"masked"``
@@ -128,6 +129,7 @@ class Lab:
     truths: Mapping[frozenset[str], Mapping[str, Mapping[str, Any]]]
     hit: bool
     nat: Mapping[str, Mapping[str, Any]]
+    once: tuple[str, ...]
     path: tuple[str, ...] = ()
     path_back: tuple[str, ...] = ()
 
@@ -287,11 +289,12 @@ def _lab(table: dict[str, Any], file_name: str) -> Lab:
     when = {frozenset(key.split("+")): value for key, value in table.pop("when", {}).items()}
     always = {d: table.pop(d) for d in ("forward", "reverse") if d in table}
     healthy = table.pop("healthy", False)
+    transports = tuple(table.pop("transports", ("tcp", "udp")))
     lab = Lab(
         id=table.pop("id"),
         about=table.pop("about"),
         topology=table.pop("topology", "base"),
-        transports=tuple(table.pop("transports", ("tcp", "udp"))),
+        transports=transports,
         families=tuple(table.pop("families", ("v4", "v6"))),
         healthy=healthy,
         bare=table.pop("bare", True),
@@ -309,6 +312,7 @@ def _lab(table: dict[str, Any], file_name: str) -> Lab:
         truths={frozenset(): always, **when},
         hit=table.pop("hit", True),
         nat=table.pop("nat", {}),
+        once=tuple(table.pop("once", transports)),
         path=tuple(table.pop("path", ())),
         path_back=tuple(table.pop("path_back", ())),
     )

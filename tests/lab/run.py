@@ -135,7 +135,8 @@ def _act(asked: argparse.Namespace, stage: Stage, case: Case, mesh: Mesh | None)
 def _stay(once: bool) -> int:
     if not once:
         print("\nstays until Ctrl-C", flush=True)
-        threading.Event().wait()
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
     return 0
 
 

@@ -18,14 +18,14 @@ from tests.lab.programs import for_nobody
 
 pytestmark = [pytest.mark.netns, pytest.mark.tool("setpriv"), pytest.mark.slow, pytest.mark.timeout(900)]
 
-JOBS = 3
+JOBS = 4
 #: Labs that are looked at again where nothing listens on the port.
 BARE = ("L01", "L02", "L03", "L06a", "M20")
 
 
 def looks(lab: Lab) -> Iterable[Case]:
     """One of each transport: TCP and ping by the lab's first family, UDP by its last."""
-    for transport in lab.transports:
+    for transport in lab.once:
         family = lab.families[-1] if transport == "udp" else lab.families[0]
         yield Case(lab, transport, family)
     if lab.id in BARE:
