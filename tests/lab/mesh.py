@@ -22,8 +22,15 @@ PORT = 7400
 START_S = 60.0
 #: A diagnosis ends by 30 s by its own limit; the program's start and its report come to that.
 ASK_S = 60.0
-#: What came with Linux 6.7 and later, for agents that are to do without (the variable names signals).
-MASKED = {"PROBEMESH_MASK_SIGNALS": "out-transmits"}
+#: What Linux 5.4 does not count, for agents that are to do without.
+NEWER = (
+    "Ip.OutTransmits",
+    "Ip6.OutTransmits",
+    "Icmp.OutRateLimitGlobal",
+    "Icmp.OutRateLimitHost",
+    "Icmp6.OutRateLimitHost",
+)
+MASKED = {"PROBEMESH_MASK_SIGNALS": ",".join(f"counter:{name}" for name in NEWER)}
 #: Everything that a lab must not be told.
 OURS = ("MESHCTL_", "XDG_", "PROBEMESH_")
 
