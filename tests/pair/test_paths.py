@@ -6,6 +6,7 @@ import pytest
 from probemesh_controller.pair.case import Asked, Case, End, EndRole, RoundDone, StepDone
 from probemesh_controller.pair.paths import path_of
 from probemesh_controller.pair.view import View
+from probemesh_controller.render.paths import drawing
 from probemesh_shared.model import (
     DirectionVerdict,
     Finding,
@@ -132,6 +133,10 @@ def test_an_answer_that_is_lost_breaks_behind_the_far_end():
     path = path_of(WHOLE, told, (finding(Place(PlaceKind.HOP, R, 2), Verdict.RETURN_DROP),))
     assert brief(path)[-2:] == ["b=203.0.113.2", f"!on the way back={R}"]
     assert brief(path_of(WHOLE, told, ()))[-1] == "!on the way back=None"
+    its_own = finding(Place(PlaceKind.TARGET_HOST, "203.0.113.2"), Verdict.RETURN_DROP)
+    assert brief(path_of(WHOLE, told, (its_own,)))[-1] == "!b=203.0.113.2"
+    lines = drawing(path, 100, color=False)
+    assert lines[-3].startswith("  ●  b") and lines[-1].startswith("  ✕  on the way back")
 
 
 def test_a_service_breaks_at_its_end_and_what_nobody_measured_nowhere():

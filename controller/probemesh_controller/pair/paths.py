@@ -28,8 +28,11 @@ from probemesh_controller.pair.view import View, plain_address, views
 
 #: ICMP types for a TTL that ran out.
 _EXPIRED = {Family.IPV4: 11, Family.IPV6: 3}
+#: Stations that stand after the far end.
+WAY_BACK, BEHIND = "on the way back", "behind it"
 #: The flow arrives; what breaks is the answer, on its own way.
 _RETURNING = frozenset({Verdict.RETURN_DROP, Verdict.RETURN_REJECT, Verdict.RETURN_RESET})
+_AT_ITS_HOST = frozenset({PlaceKind.TARGET_HOST, PlaceKind.TARGET_SERVICE})
 #: A set that is larger is not spelled out beside a drawing.
 _NAMED = 3
 #: Further away than this is a mistake of whoever answered.
@@ -84,7 +87,7 @@ def path_of(view: View, told: DirectionVerdict, findings: Iterable[Finding]) -> 
     mine = [one for one in findings if one.direction is view.direction and one.verdict is told.verdict]
     place = mine[0].place if mine else None
     mark = _mark(told)
-    if told.verdict in _RETURNING:
+    if told.verdict in _RETURNING and (place is None or place.kind not in _AT_ITS_HOST):
         return (*hops, _broken(_on_the_way_back(place), mark))
     if place is None:
         return tuple(_somewhere(hops, told, mark))
@@ -178,7 +181,7 @@ def _marked(hops: Sequence[PathHop], place: Place, mark: str) -> list[PathHop]:
         case PlaceKind.TARGET_HOST | PlaceKind.TARGET_SERVICE:
             stations[last] = _broken(stations[last], mark)
         case PlaceKind.BEHIND_HOST:
-            stations.append(_broken(PathHop("behind it", place.address), mark))
+            stations.append(_broken(PathHop(BEHIND, place.address), mark))
         case PlaceKind.HOP:
             at = _index(stations, place)
             if at is None:
@@ -205,8 +208,8 @@ def _mark(told: DirectionVerdict) -> str:
 
 def _on_the_way_back(place: Place | None) -> PathHop:
     if place is None or place.kind is not PlaceKind.HOP:
-        return PathHop("on the way back", place.address if place is not None else None)
-    return replace(_hop(place), name="on the way back")
+        return PathHop(WAY_BACK, place.address if place is not None else None)
+    return replace(_hop(place), name=WAY_BACK)
 
 
 def _somewhere(hops: Sequence[PathHop], told: DirectionVerdict, mark: str) -> list[PathHop]:

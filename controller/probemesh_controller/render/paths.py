@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from probemesh_shared.escape import escape
 from probemesh_shared.model import PathHop
 
+from probemesh_controller.pair.paths import BEHIND, WAY_BACK
 from probemesh_controller.render.text import clip, ms_text, pad, paint, width_of
 
 END, HOP, BREAK = "●", "○", "✕"
@@ -35,10 +36,16 @@ def drawing(hops: Sequence[PathHop], width: int, color: bool) -> list[str]:
         ]
         text = "  ".join(cell for cell, size in zip(cells, wide, strict=True) if size)
         mark = f"  ◀ {escape(hop.mark, 120)}" if hop.mark else ""
-        sign = BREAK if hop.breaks else END if index in (0, len(shown) - 1) else HOP
+        sign = BREAK if hop.breaks else END if index in (0, _far_end(shown)) else HOP
         line = clip(f"  {sign}  {text}{mark}".rstrip(), width)
         lines.append(paint(line, "bad", color) if hop.breaks else line)
     return lines
+
+
+def _far_end(hops: Sequence[PathHop]) -> int:
+    """What breaks behind the far end stands after it."""
+    last = len(hops) - 1
+    return last - 1 if last > 1 and hops[last].name in (WAY_BACK, BEHIND) else last
 
 
 def _one_line(hops: Sequence[PathHop]) -> str:
