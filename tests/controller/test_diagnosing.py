@@ -86,7 +86,7 @@ async def test_an_agent_whose_link_breaks_half_way_is_lost_within_seconds(pair):
     b.work = breaks
     case = await through(pair, diagnose(pair.engine, ASKED, clock=pair.clock, plan=rounds(BOTH, BOTH)))
     assert case.lost == ("b",)
-    assert case.rounds[0].steps[0].rows and case.rounds[0].steps[1].problem == "b was lost"
+    assert case.rounds[0].steps[0].rows and case.rounds[0].steps[1].problem == "it was lost"
     assert case.elapsed_s < 4.0
 
 
@@ -119,5 +119,5 @@ async def test_a_watch_whose_agent_restarted_is_lost(pair):
     b.work = restarts
     case = await through(pair, diagnose(pair.engine, ASKED, clock=pair.clock, plan=rounds(BOTH, BOTH)))
     assert case.rounds[0].steps[1].problem == "the agent was lost: the agent restarted"
-    assert case.lost == ("b",) and case.rounds[1].steps[1].problem == "b was lost"
+    assert case.lost == ("b",) and case.rounds[1].steps[1].problem == "it was lost"
     assert [look.agent for look in case.rounds[1].looks] == ["a"]

@@ -110,9 +110,9 @@ async def test_an_agent_without_the_kind_is_not_asked_and_the_case_says_why(cloc
     mesh.fleet = [A, info("b", "203.0.113.2", more=("kind:tcp",))]
     case = await run(clock, mesh, BOTH)
     assert case.end("b").armed is None
-    assert case.end("b").why_not == "b runs 9.9, which knows no watch: upgrade it"
+    assert case.end("b").why_not == "it runs 9.9, which knows no watch: upgrade it"
     forward, reverse = case.rounds[0].steps
-    assert forward.rows and reverse.problem == "b runs 9.9, which knows no flow: upgrade it"
+    assert forward.rows and reverse.problem == "it runs 9.9, which knows no flow: upgrade it"
     assert [look.agent for look in case.rounds[0].looks] == ["a"]
 
 
@@ -148,9 +148,9 @@ async def test_an_agent_that_goes_away_is_given_up_soon_and_never_asked_again(cl
     mesh.takes_s = takes
     case = await run(clock, mesh, BOTH, BOTH)
     assert case.lost == ("b",)
-    assert case.rounds[0].steps[1].problem == "b was lost"
+    assert case.rounds[0].steps[1].problem == "it was lost"
     assert case.rounds[0].steps[0].rows and [look.agent for look in case.rounds[0].looks] == ["a"]
-    assert case.rounds[1].steps[1].problem == "b was lost"
+    assert case.rounds[1].steps[1].problem == "it was lost"
     assert case.elapsed_s < 2.0
     assert sum(request.agents == ("b",) for request in mesh.requests) == 2
 
@@ -158,8 +158,8 @@ async def test_an_agent_that_goes_away_is_given_up_soon_and_never_asked_again(cl
 async def test_an_agent_that_is_lost_before_it_began_is_no_exception(clock, mesh):
     mesh.fleet = [A, info("b", "203.0.113.2", state=AgentState.LOST)]
     case = await run(clock, mesh, BOTH)
-    assert case.end("b").why_not == "b is not connected"
-    assert case.rounds[0].steps[0].rows and case.rounds[0].steps[1].problem == "b is not connected"
+    assert case.end("b").why_not == "it is not connected"
+    assert case.rounds[0].steps[0].rows and case.rounds[0].steps[1].problem == "it is not connected"
 
 
 async def test_where_nobody_is_there_nothing_is_tried(clock, mesh):

@@ -29,7 +29,7 @@ measured: meshctl help exit-codes."""
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-From = Annotated[str | None, typer.Argument(metavar="FROM", autocompletion=complete.selectors)]
+From = Annotated[str | None, typer.Argument(metavar="FROM", autocompletion=complete.agent_names)]
 To = Annotated[str | None, typer.Argument(metavar="TO", autocompletion=complete.targets)]
 Tcp = Annotated[int | None, typer.Option("--tcp", metavar="PORT", help="TCP to that port")]
 Udp = Annotated[int | None, typer.Option("--udp", metavar="PORT", help="UDP to that port")]

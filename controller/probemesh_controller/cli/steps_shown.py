@@ -1,6 +1,7 @@
 """What a diagnosis is doing, on stderr while it runs: a line drawn over on a terminal, else notes once it
 takes longer."""
 
+import shutil
 import sys
 import time
 
@@ -9,6 +10,7 @@ from probemesh_shared.escape import escape
 from probemesh_controller.cli.flags import may_redraw
 from probemesh_controller.cli.running import FIRST_NOTE_S
 from probemesh_controller.pair.case import Case, Round
+from probemesh_controller.render.text import clip
 
 _WIDE = 110
 
@@ -24,7 +26,8 @@ class StepsShown:
             return
         elapsed = time.monotonic() - self._started
         text = f"{elapsed:4.1f} s  round {len(case.rounds) + 1}: {said(wanted)}"
-        if self._line:
+        if self._line:  # a line that wraps could not be drawn over
+            text = clip(text, shutil.get_terminal_size((_WIDE, 40)).columns - 1)
             self._drawn = True
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
         elif elapsed >= FIRST_NOTE_S:

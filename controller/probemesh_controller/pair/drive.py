@@ -226,7 +226,7 @@ class Driver:
         if sender is None:
             return StepDone(step, problem=f"there is no agent {step.sender}")
         if step.sender in case.lost:
-            return StepDone(step, problem=f"{step.sender} was lost")
+            return StepDone(step, problem="it was lost")
         if (why := cannot(sender, kind_of(step))) is not None:
             return StepDone(step, problem=why)
         seconds = max(_LEAST_S, min(longest_s(step.spec), self._left()))
@@ -291,4 +291,4 @@ def _outcome(task: "asyncio.Task[StepDone]", step: Step, lost: frozenset[str]) -
     if not task.cancelled():
         return task.result()
     gone = step.sender in lost
-    return StepDone(step, problem=f"{step.sender} was lost" if gone else "the time limit came first")
+    return StepDone(step, problem="it was lost" if gone else "the time limit came first")

@@ -21,13 +21,13 @@ def named(fleet: Iterable[AgentInfo], name: str) -> AgentInfo:
 
 
 def cannot(info: AgentInfo, kind: Kind) -> str | None:
-    """Why an agent is not even asked."""
+    """Why an agent is not even asked; the reader knows which."""
     if info.state is not AgentState.CONNECTED:
         state = "revoked" if info.state is AgentState.REVOKED else "not connected"
-        return f"{info.name} is {state}" + (f": {info.reason}" if info.reason else "")
+        return f"it is {state}" + (f": {info.reason}" if info.reason else "")
     if f"kind:{kind}" not in info.capabilities:
         version = info.version or "an older version"
-        return f"{info.name} runs {version}, which knows no {kind}: upgrade it"
+        return f"it runs {version}, which knows no {kind}: upgrade it"
     return None
 
 

@@ -10,6 +10,7 @@ from probemesh_shared.model import Diagnosis, DirectionVerdict, Finding, PathHop
 from probemesh_shared.words import NOT_MEASURED, Direction, Verdict
 
 from probemesh_controller.pair.case import Case, EndRole
+from probemesh_controller.pair.causes import NO_FAULT
 from probemesh_controller.render.findings import evidence_lines, hanging
 from probemesh_controller.render.paths import drawing
 from probemesh_controller.render.steps import steps_lines
@@ -137,7 +138,7 @@ def _answer(side: Side, view: View) -> list[str]:
 
 def _sign(side: Side) -> tuple[str, str]:
     told = side.told
-    if not side.is_measured:
+    if not side.is_measured or told.verdict in NO_FAULT:
         return "–", "warn"
     if told.verdict is Verdict.REACHABLE:
         return "✓", "good"
