@@ -136,7 +136,8 @@ class View:
             ]
             if seen:
                 return tuple(dict.fromkeys(address for address in seen if address not in own))
-        return ()
+        # a foreign service tells nothing, but its host's table does
+        return tuple(address for address in far.reflexive if address not in own)
 
     def _wanted(self, address: str) -> bool:
         family = self.case.asked.family

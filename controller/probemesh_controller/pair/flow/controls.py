@@ -11,23 +11,26 @@ from probemesh_controller.pair.flow.near import ENOUGH, shots_at
 from probemesh_controller.pair.flow.purposes import FLOW_SHOTS, PING_SHOTS, TCP_SHOTS, UDP_SHOTS
 from probemesh_controller.pair.flow.socket_evidence import ESTABLISHED, connections, half_open, prober_of
 from probemesh_controller.pair.signs import Notes, Reader, Sign
-from probemesh_controller.pair.view import View
+from probemesh_controller.pair.view import View, own_addresses
 
 #: A half-open connection that stands so long is one that no handshake ends.
 LASTS_MS = 100.0
 
 
 def control(view: View, purposes: tuple[str, ...], transport: Transport) -> bool | None:
-    """True: answered by the far end itself; False: enough attempts, and none was; None: too few."""
-    tried = 0
+    """True: answered by the far end itself; False: enough attempts, and none was, or somebody said no; None:
+    too few."""
+    tried, said_no = 0, 0
     for probed in view.probes_here(*purposes):
         for shot in probed.shots:
             if is_valid(shot, transport):
                 return True
-            if fate_of(shot, view) in (None, names.ANSWERED):
+            fate = fate_of(shot, view)
+            if fate in (None, names.ANSWERED):
                 continue  # connected, and not answered: that is no silence
             tried += 1
-    return False if tried >= ENOUGH else None
+            said_no += fate != names.SILENT
+    return False if tried >= ENOUGH or said_no >= 2 else None
 
 
 def is_valid(shot: ShotSeen, transport: Transport) -> bool:
@@ -186,12 +189,33 @@ def _far_no_route(view: View, notes: Notes) -> Iterator[Sign]:
 def _one_way(view: View, tcp: bool | None, udp: bool | None, notes: Notes) -> Iterator[Sign]:
     mine, back = flow_answered(view), view.back
     theirs = (tcp_control(back), udp_control(back))
-    if True in (mine, tcp, udp) or theirs == (False, False):
+    if view.address is not None and view.far is not None and view.address not in own_addresses(view.far):
+        yield from _through_nat(view, tcp, udp, notes)
+    elif True in (mine, tcp, udp) or theirs == (False, False):
         yield Sign(names.ONE_WAY, False)
     elif (mine, tcp, udp) == (False, False, False) and theirs == (True, True):
         text = (
             f"whatever {view.near_name} opens to {view.far_name} fails ({view.flow_name}, TCP and UDP to "
             f"another port), and what {view.far_name} opens is answered, TCP and UDP"
+        )
+        yield Sign(names.ONE_WAY, True, (notes.note(text),))
+
+
+def _through_nat(view: View, tcp: bool | None, udp: bool | None, notes: Notes) -> Iterator[Sign]:
+    """At the address that a NAT gives the far end: what holds for its TCP need not hold for its UDP. Where
+    nothing of the far end came from that address it is not known to be its."""
+    its = {Transport.TCP: tcp, Transport.UDP: udp}
+    control = its.get(view.transport, tcp if tcp is not None else udp)
+    mine, back = flow_answered(view), view.back
+    works = udp_control(back) if view.transport is Transport.UDP else tcp_control(back)
+    if mine or control:
+        yield Sign(names.ONE_WAY, False)
+    elif (
+        view.address in view.mapped() and (mine, control) == (False, False) and (works or flow_answered(back))
+    ):
+        text = (
+            f"what {view.far_name} opens comes from {view.address} and is answered; what {view.near_name} "
+            f"opens to that address, {view.flow_name} and another port, does not get to {view.far_name}"
         )
         yield Sign(names.ONE_WAY, True, (notes.note(text),))
 

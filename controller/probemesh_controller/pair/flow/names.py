@@ -18,6 +18,9 @@ OTHER_SOURCE: Final = "other-source"  # replies came from another address than w
 PORT_CODE: Final = "port-code"  # the target's ICMP error says "port unreachable"
 ROUTE_CODE: Final = "route-code"  # the ICMP error is one that a missing route gives as well
 
+AT_BOX: Final = "at-box"  # the address that is dialled is on none of the far end's interfaces
+BOX_REJECTS: Final = "box-rejects"  # ... and the ICMP error comes from that very address
+
 # what the prober's host counted
 NEAR_OUT_LOST: Final = "near-out-lost"  # it sent them, and its own output let nothing out
 

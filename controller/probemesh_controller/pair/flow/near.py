@@ -17,7 +17,7 @@ from probemesh_controller.pair.flow.fates import (
 )
 from probemesh_controller.pair.flow.purposes import FIRST_FLOW, FLOW_SHOTS
 from probemesh_controller.pair.signs import Notes, Reader, Sign
-from probemesh_controller.pair.view import Probed, View, plain_address
+from probemesh_controller.pair.view import Probed, View, own_addresses, plain_address
 
 #: Silence is named from so many attempts on.
 ENOUGH = 5
@@ -50,6 +50,7 @@ def _read(view: View, notes: Notes) -> Iterator[Sign]:
         yield Sign(name, holds, seen_ids, place)
     yield from _codes(seen, notes, view)
     yield from _other_source(view, notes)
+    yield from _box(view, notes)
 
 
 def _fates(view: View) -> list[tuple[ShotSeen, str | None]]:
@@ -121,6 +122,21 @@ def _other_source(view: View, notes: Notes) -> Iterator[Sign]:
         yield Sign(names.OTHER_SOURCE, False)
 
 
+def _box(view: View, notes: Notes) -> Iterator[Sign]:
+    """Whether something else holds the address that is dialled, and says no itself."""
+    far, address = view.far, view.address
+    if far is None or far.armed is None or address is None or not far.armed.addresses:
+        return
+    there = address in own_addresses(far)
+    text = f"{address} is on {'an interface' if there else 'no interface'} of {view.far_name}"
+    seen = (notes.note(text),) if not there else ()
+    yield Sign(names.AT_BOX, not there, seen)
+    errors = [error for _, shot in shots_at(view) if (error := icmp_of(shot)) is not None]
+    its = bool(errors) and all(error.sender and plain_address(error.sender) == address for error in errors)
+    if errors or there:
+        yield Sign(names.BOX_REJECTS, its and not there, seen)
+
+
 def _ourselves(view: View, notes: Notes) -> Iterator[Sign]:
     for name, end, agent in (
         (names.NEAR_GONE, view.near, view.near_name),
@@ -160,7 +176,12 @@ def _impaired(view: View, notes: Notes) -> Sign:
     return Sign(names.IMPAIRED, False if shots else None)
 
 
-READER = Reader(frozenset({*names.FATES, names.PORT_CODE, names.ROUTE_CODE, names.OTHER_SOURCE}), _read)
+READER = Reader(
+    frozenset(
+        {*names.FATES, names.PORT_CODE, names.ROUTE_CODE, names.OTHER_SOURCE, names.AT_BOX, names.BOX_REJECTS}
+    ),
+    _read,
+)
 OURSELVES = Reader(
     frozenset({names.NEAR_GONE, names.FAR_GONE, names.NO_ADDRESS, names.IMPAIRED, names.FAR_REPORTS}),
     _ourselves,

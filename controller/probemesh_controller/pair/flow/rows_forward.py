@@ -29,6 +29,13 @@ def _rejecter(told: Told) -> Place | None:
     return sign_place(names.REJECTED)(told)
 
 
+def _one_way_place(told: Told) -> Place | None:
+    """The box that holds the address which is dialled, where that is not the far end's own."""
+    if told.signs.holds(names.AT_BOX) and told.view.address is not None:
+        return Place(PlaceKind.HOP, told.view.address)
+    return _STOP(told)
+
+
 def _resetter(told: Told) -> Place | None:
     return told.signs[names.REFUSED_SHORT].place
 
@@ -107,7 +114,7 @@ DROPS: tuple[Cause, ...] = (
         {names.NO_ROUTE: False, names.SEND_FILTERED: False, names.REJECTED_BY_SELF: False},
         {names.OTHER_SOURCE: False},
         proof=proven_by((names.ONE_WAY,)),
-        place=_STOP,
+        place=_one_way_place,
         next_test=test(
             "if {near} is to open flows to {far}, the firewall or NAT in front of it needs a rule"
         ),
@@ -136,7 +143,7 @@ REJECTS: tuple[Cause, ...] = (
         "forward-reject",
         Verdict.FORWARD_REJECT,
         at_place("rejected {at} with an ICMP error", _rejecter),
-        {names.REJECTED: True, names.ONE_WAY: False, **NEVER_CAME},
+        {names.REJECTED: True, names.ONE_WAY: False, names.BOX_REJECTS: False, **NEVER_CAME},
         proof=proven_by((names.REJECTED,)),
         place=_rejecter,
         next_test=_ASK,
@@ -146,6 +153,7 @@ REJECTS: tuple[Cause, ...] = (
         Verdict.FORWARD_NO_ROUTE,
         at_place("the router {at} has no way to {address}", _rejecter),
         {names.REJECTED: True, names.ONE_WAY: False, names.ROUTE_CODE: True, names.OTHER_WORKS: False},
+        {names.BOX_REJECTS: False},
         NEVER_CAME,
         proof=proven_by((names.REJECTED, names.ROUTE_CODE, names.OTHER_WORKS)),
         place=_rejecter,
@@ -166,6 +174,7 @@ REJECTS: tuple[Cause, ...] = (
         Verdict.FORWARD_RESET,
         says("a box close before {far} answers with a RST in its name; {far} itself saw nothing of it"),
         {names.REFUSED: True, names.REFUSED_SHORT: False, names.ONE_WAY: False, **LEFT_HOME, **NEVER_CAME},
+        {names.AT_BOX: False},
         proof=proven_by((names.REFUSED, names.DELIVERED, names.HOST_DROPPED, names.RST_SENT)),
         place=lambda told: _before_target(told),
         transports=TCP,
