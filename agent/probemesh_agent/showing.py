@@ -4,14 +4,17 @@ from collections.abc import Iterable, Sequence
 
 from probemesh_shared import jsonout, stats
 from probemesh_shared.escape import escape, escape_bytes
+from probemesh_shared.hopview import hop_views
 from probemesh_shared.model import (
     Detail,
     DnsDetail,
     HttpDetail,
     Measurement,
+    MtuDetail,
     TargetResult,
     TcpDetail,
     TlsDetail,
+    TraceDetail,
     UdpDetail,
 )
 from probemesh_shared.outcomes import rung_order
@@ -46,6 +49,9 @@ def _block(result: TargetResult) -> str:
         lines.append(f"{escape(result.target.text)}: {own}")
         rows = sorted(vantage.measurements, key=lambda row: (rung_order(row.kind), row.port or 0))
         lines += _columns([_row(row) for row in rows])
+        for row in rows:
+            if isinstance(row.detail, TraceDetail):
+                lines += ["", *_hops(row.detail, row.address)]
     return "\n".join(lines) + "\n"
 
 
@@ -73,9 +79,25 @@ def _said(detail: Detail | None) -> str:
                 detail.verified
             ]
             return " ".join(filter(None, (detail.version, trust)))
+        case TraceDetail():
+            return "" if detail.distance is None else f"{detail.distance} hops"
+        case MtuDetail():
+            black = ", larger ones vanish without a word" if detail.black_hole else ""
+            told = f", told by {detail.told_by}" if detail.told_by else ""
+            return f"{detail.mtu} bytes{black}{told}" if detail.mtu is not None else ""
         case HttpDetail():
             return " ".join(str(part) for part in (detail.status, detail.reason) if part)
     return ""
+
+
+def _hops(detail: TraceDetail, target: str | None) -> list[str]:
+    rows = [("HOP", "ADDRESS", "LOSS", "BEST", "NOTE")]
+    for view in hop_views(detail, target):
+        best = "" if view.best_ms is None else f"{view.best_ms:.2f} ms"
+        loss = "" if view.loss_ratio is None else f"{view.loss_ratio:.0%}"
+        who = ", ".join(view.addresses) or "*"
+        rows.append((str(view.hop), escape(who, _LIMIT), loss, best, escape(view.note, _LIMIT)))
+    return _columns(rows)
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:

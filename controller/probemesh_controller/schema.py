@@ -18,6 +18,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "docs" / "schema"
 ROOTS: dict[str, type] = {
     "probe": jsonshape.ResultJson,
     "diagnose": jsonshape.DiagnosisJson,
+    "trace": jsonshape.TraceJson,
     "history": jsonshape.HistoryJson,
     "agents": jsonshape.AgentsJson,
     "token": jsonshape.TokenJson,

@@ -27,7 +27,6 @@ from probemesh_shared.jsonshape import (
     HttpDetailJson,
     HttpHopJson,
     HttpPhasesJson,
-    IcmpErrorJson,
     MeasurementJson,
     ResultJson,
     SampleJson,
@@ -39,6 +38,7 @@ from probemesh_shared.jsonshape import (
     ValueGroupJson,
     VantageJson,
 )
+from probemesh_shared.jsontrace import icmp_error_to_json, mtu_to_json, trace_to_json
 from probemesh_shared.model import (
     AgentInfo,
     Detail,
@@ -51,7 +51,6 @@ from probemesh_shared.model import (
     HttpHop,
     HttpPhases,
     IcmpDetail,
-    IcmpError,
     Measurement,
     MtuDetail,
     Sample,
@@ -82,7 +81,7 @@ def result_to_json(
         "schema": 1,
         "target": result.target.text,
         "started_at": time_text(result.started_ns),
-        "vantages": [_vantage(vantage, parse_certificate) for vantage in result.vantages],
+        "vantages": [vantage_to_json(vantage, parse_certificate) for vantage in result.vantages],
         "findings": [finding_to_json(finding) for finding in result.findings],
         "consistency": [aspect_to_json(view) for view in consistency(result)],
         "summary": {
@@ -189,7 +188,7 @@ def bare_version(told: str | None) -> str | None:
     return told.removeprefix("probemesh").lstrip(" /") or None if told else None
 
 
-def _vantage(vantage: Vantage, parse: ParseCertificate) -> VantageJson:
+def vantage_to_json(vantage: Vantage, parse: ParseCertificate) -> VantageJson:
     return {
         "agent": vantage.agent,
         "site": vantage.site,
@@ -228,7 +227,7 @@ def _measurement(row: Measurement, parse: ParseCertificate) -> MeasurementJson:
         },
         "samples": [_sample(sample) for sample in row.samples],
         "failure": _failure(row.failure),
-        "detail": _detail(row.detail, parse, time_text(row.started_ns)),
+        "detail": _detail(row.detail, row.address, parse, time_text(row.started_ns)),
         "log": list(row.log),
     }
 
@@ -255,22 +254,13 @@ def _failure(failure: Failure | None) -> FailureJson | None:
         "origin": failure.origin,
         "detail": failure.detail,
         "errno": failure.errno,
-        "icmp": _icmp_error(failure.icmp) if failure.icmp else None,
+        "icmp": icmp_error_to_json(failure.icmp) if failure.icmp else None,
     }
 
 
-def _icmp_error(error: IcmpError) -> IcmpErrorJson:
-    return {
-        "family": error.family,
-        "type": error.type,
-        "code": error.code,
-        "sender": error.sender,
-        "ttl": error.ttl,
-        "info": error.info,
-    }
-
-
-def _detail(detail: Detail | None, parse: ParseCertificate, at: str) -> DetailJson | None:
+def _detail(
+    detail: Detail | None, address: str | None, parse: ParseCertificate, at: str
+) -> DetailJson | None:
     match detail:
         case None:
             return None
@@ -319,7 +309,11 @@ def _detail(detail: Detail | None, parse: ParseCertificate, at: str) -> DetailJs
             return _tls(detail, parse, at)
         case HttpDetail():
             return _http(detail, parse, at)
-        case TraceDetail() | MtuDetail() | FlowDetail() | WatchDetail():
+        case TraceDetail():
+            return trace_to_json(detail, address)
+        case MtuDetail():
+            return mtu_to_json(detail)
+        case FlowDetail() | WatchDetail():
             return None
 
 

@@ -7,6 +7,7 @@ may be added within schema 1, never removed. A string in ``Annotated`` is the ke
 
 from typing import Annotated, Literal, TypedDict
 
+from probemesh_shared.hopview import Mark
 from probemesh_shared.words import (
     AgentState,
     Aspect,
@@ -311,7 +312,72 @@ class HttpDetailJson(TypedDict):
     notes: Annotated[list[str], "what is odd and no failure, for people"]
 
 
-DetailJson = IcmpDetailJson | TcpDetailJson | UdpDetailJson | DnsDetailJson | TlsDetailJson | HttpDetailJson
+class HopAnswerJson(TypedDict):
+    """One answer to one probe of a trace."""
+
+    address: str | None
+    rtt_ms: Annotated[float | None, "milliseconds"]
+    how: Annotated[str, "icmp, or from the target itself syn-ack, reset, echo-reply, datagram"]
+    icmp: IcmpErrorJson | None
+    ttl: Annotated[int | None, "of the answer itself"]
+    mtu: Annotated[int | None, "that a router named"]
+    quoted_source: str | None
+    quoted_port: Annotated[int | None, "source port of the packet that is quoted"]
+    quoted_mss: int | None
+    changed: Annotated[list[str], "what the quotation has otherwise than it was sent"]
+
+
+class HopJson(TypedDict):
+    """All probes with one TTL. ``marks`` are what is worth a look; ``silent`` proves nothing."""
+
+    hop: int
+    sent: int
+    lost: int
+    loss_ratio: Annotated[float | None, "0 to 1; of answers, which routers limit"]
+    addresses: list[str]
+    best_ms: Annotated[float | None, "milliseconds"]
+    median_ms: Annotated[float | None, "milliseconds"]
+    worst_ms: Annotated[float | None, "milliseconds"]
+    return_hops: Annotated[int | None, "on the way back, estimated from the answer's TTL"]
+    marks: list[Mark]
+    note: str
+    answers: list[HopAnswerJson]
+
+
+class TraceDetailJson(TypedDict):
+    transport: Transport
+    reached: Annotated[bool, "the target itself answered"]
+    distance: Annotated[int | None, "hops to the target"]
+    ended: Annotated[str, "target, error, silence, hops, deadline or local"]
+    rewritten_at: Annotated[int | None, "first hop whose quotation is not what was sent"]
+    stand_in: Annotated[str | None, "the router at the hop where the target seemed to answer"]
+    local_address: str | None
+    local_port: int | None
+    hops: list[HopJson]
+
+
+class MtuDetailJson(TypedDict):
+    """Sizes are of IP packets, in bytes."""
+
+    mtu: Annotated[int | None, "the largest that got there in one piece"]
+    failing: Annotated[int | None, "the smallest that did not"]
+    told: Annotated[int | None, "what a router said"]
+    told_by: str | None
+    interface_mtu: int | None
+    black_hole: Annotated[bool | None, "larger ones vanish without a word; null: not found out"]
+    fragments_pass: Annotated[bool | None, "a larger packet that may be fragmented gets there"]
+
+
+DetailJson = (
+    IcmpDetailJson
+    | TcpDetailJson
+    | UdpDetailJson
+    | DnsDetailJson
+    | TlsDetailJson
+    | HttpDetailJson
+    | TraceDetailJson
+    | MtuDetailJson
+)
 
 
 class MeasurementJson(TypedDict):
@@ -343,6 +409,48 @@ class VantageJson(TypedDict):
     reason: Annotated[str | None, "why it was not measured, for people"]
     expect_fail: Annotated[bool, "turned round: ok is who did not reach the target"]
     measurements: list[MeasurementJson]
+
+
+class JoinedStationJson(TypedDict):
+    """One station between the two ends: 0 is FROM, the last one TO."""
+
+    position: int
+    forward_hop: int | None
+    forward_addresses: list[str]
+    reverse_hop: int | None
+    reverse_addresses: list[str]
+    same_link: Annotated[bool | None, "both ways use one network here; null: not known"]
+
+
+class JoinedJson(TypedDict):
+    """Both directions of one family, laid side by side."""
+
+    family: Family
+    forward_address: str | None
+    reverse_address: str | None
+    forward_distance: int | None
+    reverse_distance: int | None
+    asymmetric: Annotated[
+        bool | None, "true: the ways differ; false: they use the same links; null: not known"
+    ]
+    text: Annotated[str, "why, for people"]
+    stations: list[JoinedStationJson]
+
+
+TraceJson = TypedDict(
+    "TraceJson",
+    {
+        "schema": Literal[1],
+        "from": str,
+        "to": str,
+        "transport": Transport,
+        "port": int | None,
+        "started_at": Time,
+        "forward": VantageJson,
+        "reverse": Annotated[VantageJson | None, "null where TO is no agent, or FROM is self"],
+        "joined": list[JoinedJson],
+    },
+)
 
 
 ScopeJson = TypedDict(

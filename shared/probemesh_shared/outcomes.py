@@ -25,8 +25,17 @@ from probemesh_shared.words import NOT_MEASURED, FailureKind, Kind, Outcome, Ver
 #: What an OCSP staple says of a certificate that its authority has withdrawn.
 REVOKED = "revoked"
 
-#: The order of a climb.
-RUNGS: tuple[Kind, ...] = (Kind.DNS, Kind.ICMP, Kind.TCP, Kind.UDP, Kind.TLS, Kind.HTTP)
+#: The order of a climb; the last two are no rungs of the ladder, and only run where they are asked for.
+RUNGS: tuple[Kind, ...] = (
+    Kind.DNS,
+    Kind.ICMP,
+    Kind.TCP,
+    Kind.UDP,
+    Kind.TLS,
+    Kind.HTTP,
+    Kind.TRACE,
+    Kind.MTU,
+)
 
 #: Where the alternatives of one rung all fail, the one that tells most stands for them.
 _TELLING: tuple[Outcome, ...] = (

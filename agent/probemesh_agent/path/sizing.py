@@ -132,12 +132,13 @@ class Sizing:
             self._search.too_big(size, answer.mtu, answer.address)
 
     async def _fragmented(self, mtu: int) -> None:
-        """Whether a packet that is too large gets there in pieces."""
+        """Whether a packet that is too large gets there in pieces. Routers make the pieces (IPv4), so the size
+        is one that our own host lets go whole; of IPv6 our own host makes them, above its interface's MTU."""
         lane = await self._opened(fragment_for=mtu)
         kept = self._search
         self._search = Search(kept.smallest, kept.largest)  # what is heard now is not about whole packets
         try:
-            size = max(kept.failing or _FRAGMENTED, mtu + 1)
+            size = max(_FRAGMENTED if lane.ipv6 else kept.failing or _FRAGMENTED, mtu + 1)
             for _ in range(_FRAGMENT_TRIES):
                 if not await self._run.turn(self._unit, self._now):
                     return

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from probemesh_shared import failures, icmpcodes
 from probemesh_shared.model import Failure, HopAnswer, Sample, TraceHop
-from probemesh_shared.words import Outcome, Stage
+from probemesh_shared.words import Outcome, Stage, Timing
 
 from probemesh_agent.path.walk import FULL, Heard
 
@@ -63,10 +63,16 @@ def _sample(seq: int, shot: Shot) -> Sample:
     reached = shot.reached
     if reached is not None:
         answer = reached.answer
-        return Sample(seq, shot.offset_ms, answer.rtt_ms, Outcome.OK, ttl=answer.ttl)
+        return Sample(seq, shot.offset_ms, answer.rtt_ms, Outcome.OK, timing=_timing(answer), ttl=answer.ttl)
     failure = shot.failure or next((one.failure for one in shot.told if one.failure is not None), None)
     failure = failure or failures.timed_out(Stage.SEND, round(shot.waited_s, 1))
     return Sample(seq, shot.offset_ms, None, failures.outcome_of(failure), failure)
+
+
+def _timing(answer: HopAnswer) -> Timing | None:
+    if answer.rtt_ms is None:
+        return None
+    return Timing.TCP_INFO if answer.how == "syn-ack" else Timing.USER
 
 
 def refusal_of(shots: Sequence[Shot]) -> Failure | None:

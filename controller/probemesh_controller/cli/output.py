@@ -71,7 +71,7 @@ def print_results(results: Sequence[TargetResult], wanted: Format, strict: bool,
         return
     from probemesh_shared.jsonout import result_to_json
 
-    values = [result_to_json(result, _certificate, strict) for result in results]
+    values = [result_to_json(result, certificate, strict) for result in results]
     if wanted is Format.JSONL:
         for value in values:
             print_value(value, wanted)
@@ -117,7 +117,7 @@ def print_share(header: "Header", results: Sequence[TargetResult]) -> None:
     write(share.render(header, results))
 
 
-def _certificate(der: bytes) -> CertificateJson:
+def certificate(der: bytes) -> CertificateJson:
     """Loads ``cryptography``, where there is a certificate to be shown."""
     from probemesh_shared.certificates import parse_certificate
 

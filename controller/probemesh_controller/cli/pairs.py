@@ -154,7 +154,7 @@ def read(asked: PairAsked, agents: Sequence[AgentInfo]) -> Asked | OneEnded:
     assert asked.from_ is not None and asked.to is not None
     source, to = asked.from_.removeprefix("agent:"), parse_target(asked.to)
     flow = flow_of(asked, to)
-    target, address = _agent_of(to, agents)
+    target, address = agent_of(to, agents)
     if target is None:
         return _one_ended(asked, source, to, flow, agents)
     if source == SELF:
@@ -186,7 +186,7 @@ def check_source(name: str, agents: Sequence[AgentInfo]) -> None:
     check_agent(name, agents)
 
 
-def _agent_of(to: Target, agents: Sequence[AgentInfo]) -> tuple[str | None, str | None]:
+def agent_of(to: Target, agents: Sequence[AgentInfo]) -> tuple[str | None, str | None]:
     """(agent, the address that was named): by its name, else by an address that it alone has."""
     if to.agent is not None:
         check_agent(to.agent, agents)

@@ -10,12 +10,16 @@ from probemesh_shared.model import (
     DnsDetail,
     HttpDetail,
     Measurement,
+    MtuDetail,
     TargetResult,
     TcpDetail,
     TlsDetail,
+    TraceDetail,
     UdpDetail,
     Vantage,
 )
+
+from probemesh_controller.render.hops import mtu_text, short_text
 
 LONGEST_ANSWER = 200
 #: All that silence after a datagram tells.
@@ -131,6 +135,10 @@ def _answer(detail: Detail | None) -> str | None:
             return f"{detail.state}: {detail.answer_text}" if detail.answer_text else detail.state
         case TlsDetail():
             return detail.version
+        case TraceDetail():
+            return short_text(detail) if detail.reached else None
+        case MtuDetail():
+            return mtu_text(detail) or None
         case HttpDetail():
             return detail.reason or (f"HTTP/{detail.version}" if detail.version else None)
         case _:

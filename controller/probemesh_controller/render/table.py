@@ -9,9 +9,11 @@ from probemesh_shared.model import (
     HttpDetail,
     IcmpDetail,
     Measurement,
+    MtuDetail,
     TargetResult,
     TcpDetail,
     TlsDetail,
+    TraceDetail,
     UdpDetail,
     Vantage,
 )
@@ -22,6 +24,7 @@ from probemesh_shared.words import NOT_MEASURED, FailureKind, Kind, Outcome
 
 from probemesh_controller.render.compared import differing_lines
 from probemesh_controller.render.findings import findings_lines
+from probemesh_controller.render.hops import mtu_text, short_text, trace_lines
 from probemesh_controller.render.ports import COLUMNS, fitted, port_rows, port_state, scan_cells
 from probemesh_controller.render.rows import SILENT, why_text
 from probemesh_controller.render.said import dnssec_text, said_lines, said_text
@@ -43,6 +46,8 @@ def _result(result: TargetResult, width: int, color: bool, strict: bool) -> str:
     lines += table_lines(result, width, color, strict)
     if count_ports(result.target.ports) > 1 and (said := said_lines(result, width, color)):
         lines += ["", *said]
+    if courses := trace_lines(result, width, color):
+        lines += ["", *courses]
     if seen := tls_lines(result, width, color):
         lines += ["", *seen]
     if servers := zone_lines(result, width, color):
@@ -204,6 +209,10 @@ def _good_text(row: Measurement) -> str:
             parts.insert(0, state)
         case TcpDetail():
             parts.append(said_text(row.detail))
+        case TraceDetail() as detail:
+            parts.insert(0, short_text(detail))
+        case MtuDetail() as detail:
+            return mtu_text(detail)
         case DnsDetail(rcode=rcode) if rcode not in (None, "NOERROR"):
             parts.insert(0, str(rcode))
         case DnsDetail() as detail:

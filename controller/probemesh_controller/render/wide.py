@@ -8,6 +8,7 @@ from probemesh_shared.words import NOT_MEASURED, DnssecStatus, Outcome
 
 from probemesh_controller.render.compared import consistency_table
 from probemesh_controller.render.findings import findings_lines
+from probemesh_controller.render.hops import trace_lines
 from probemesh_controller.render.rows import SILENT, Row, rows
 from probemesh_controller.render.said import CLOSES
 from probemesh_controller.render.table import summary_line
@@ -43,6 +44,8 @@ def render(results: Sequence[TargetResult], width: int, color: bool = False, str
         table = columns(_HEADER, [_cells(row) for row in rows([result])], UNCUT, color)
         found = findings_lines(result.findings, width, color)
         lines = [paint(escape(result.target.text), "bold", color), "", *table]
+        courses = trace_lines(result, UNCUT, color)
+        lines += ["", *courses] if courses else []
         seen = tls_lines(result, UNCUT, color)
         lines += ["", *seen] if seen else []
         servers = zone_lines(result, UNCUT, color)
