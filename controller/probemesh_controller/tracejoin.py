@@ -80,11 +80,13 @@ def _joined(family: Family, there: Measurement, back: Measurement) -> Joined:
         at = ", ".join(str(position) for position in other)
         text = f"both ways have {length} hops; towards station {at} they seem to use other links"
         return Joined(family, there, back, None, text, stations)
-    if all(links):
+    if length == 1:
+        return Joined(family, there, back, False, "the two ends are neighbours", stations)
+    if links and all(links):
         return Joined(
             family, there, back, False, f"both ways have {length} hops and use the same links", stations
         )
-    text = f"both ways have {length} hops; where a hop is silent they may still differ"
+    text = f"both ways have {length} hops; whether they use the same links is not known"
     return Joined(family, there, back, None, text, stations)
 
 

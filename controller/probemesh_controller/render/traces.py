@@ -106,7 +106,7 @@ def to_csv(traced: Traced) -> str:
 def _directions(traced: Traced) -> list[tuple[str, str, Vantage]]:
     found = [(traced.source, traced.target, traced.forward)]
     if traced.reverse is not None:
-        found.append((traced.target.removeprefix("agent:"), traced.source, traced.reverse))
+        found.append((traced.reverse.agent, traced.source, traced.reverse))
     return found
 
 
@@ -127,7 +127,7 @@ def _alone(agent: str, row: Measurement, width: int, color: bool) -> list[str]:
 
 def _side_by_side(traced: Traced, joined: Joined, width: int, color: bool) -> list[str]:
     there, back = joined.forward, joined.reverse
-    target = traced.target.removeprefix("agent:")
+    target = traced.reverse.agent if traced.reverse is not None else traced.target
     lines = [
         paint(
             escape(f"there: {traced.source} to {hops.where(there)}, {hops.course_text(there)}", 400),
