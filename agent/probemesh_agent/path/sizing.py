@@ -132,8 +132,9 @@ class Sizing:
             self._search.too_big(size, answer.mtu, answer.address)
 
     async def _fragmented(self, mtu: int) -> None:
-        """Whether a packet that is too large gets there in pieces. Routers make the pieces (IPv4), so the size
-        is one that our own host lets go whole; of IPv6 our own host makes them, above its interface's MTU."""
+        """Whether a packet that is too large gets there in pieces. Routers make the pieces (IPv4), so the
+        size is one that our own host lets go whole; of IPv6 our own host makes them, above its interface's
+        MTU."""
         lane = await self._opened(fragment_for=mtu)
         kept = self._search
         self._search = Search(kept.smallest, kept.largest)  # what is heard now is not about whole packets
