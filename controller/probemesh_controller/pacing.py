@@ -17,7 +17,6 @@ from probemesh_shared.model import (
     IcmpSpec,
     LadderSpec,
     MtuSpec,
-    Options,
     Pacing,
     Spec,
     Target,
@@ -33,6 +32,11 @@ PACKETS_PER_S = 500.0
 CONNECTS_PER_S = 100.0
 #: What a run gets even where others have taken all: a fleet of clients must not starve each other.
 _FLOOR = 0.05
+#: Twice the natural rate is room enough not to be felt; more is left for others.
+_ROOM = 2.0
+#: A flow's shots are laid out in time by whoever planned it: where a second of it lies within the limit it
+#: is not paced, only counted.
+_AS_LAID_OUT = 10.0
 #: Connections of one enumeration of versions and ciphers, most of the time.
 _ENUMERATED = 80
 #: Sizes that a search for a path's MTU tries.
@@ -82,9 +86,11 @@ def demand(spec: Spec, target: Target) -> Demand:
             return Demand()
 
 
-def _natural_s(options: Options) -> float:
+def _natural_s(spec: Spec) -> float:
     """Seconds over which the attempts spread by themselves; never less than one."""
-    return max(1.0, (options.count - 1) * options.interval_s)
+    if isinstance(spec, FlowSpec) and spec.shots:
+        return max(1.0, max(shot.at_ms for shot in spec.shots) / 1000)
+    return max(1.0, (spec.options.count - 1) * spec.options.interval_s)
 
 
 def is_loopback(target: Target) -> bool:
@@ -125,18 +131,25 @@ class Ledger:
     ) -> PacingPlan:
         """Reserves this run's rates, to be given back by ``release``."""
         jobs = max(1, agents * len(specs))
-        natural = max((_natural_s(spec.options) for spec in specs), default=1.0)
+        natural = max((_natural_s(spec) for spec in specs), default=1.0)
         notes: list[str] = []
-        packets, connects = self.packets_per_s, self.connects_per_s
+        laid_out = all(isinstance(spec, FlowSpec) for spec in specs)
+        packets, connects = (
+            _AS_LAID_OUT * limit if laid_out else limit for limit in (self.packets_per_s, self.connects_per_s)
+        )
         claims: dict[str, tuple[float, float]] = {}
         for key, sums in self._sums(specs, targets).items():
             wanted = agents * sums.packets, agents * sums.connects
+            room = 1 if laid_out else _ROOM
             rates = (
-                self._share(key, 0, wanted[0] / natural, self.packets_per_s),
-                self._share(key, 1, wanted[1] / natural, self.connects_per_s),
+                self._share(key, 0, room * wanted[0] / natural, self.packets_per_s),
+                self._share(key, 1, room * wanted[1] / natural, self.connects_per_s),
             )
             claims[key] = rates
-            packets, connects = min(packets, rates[0]), min(connects, rates[1])
+            if not laid_out or rates[0] * natural < wanted[0]:
+                packets = min(packets, rates[0])
+            if not laid_out or rates[1] * natural < wanted[1]:
+                connects = min(connects, rates[1])
             for total, rate, noun in zip(wanted, rates, ("packets", "connections"), strict=True):
                 notes += _note(key, total, rate, noun, natural, deadline_s)
         self._claims[run_id] = claims
@@ -158,10 +171,9 @@ class Ledger:
             )
         return sums
 
-    def _share(self, key: str, which: int, natural_rate: float, limit: float) -> float:
-        """Twice the natural rate is room enough not to be felt; more is left for others."""
+    def _share(self, key: str, which: int, wanted_rate: float, limit: float) -> float:
         taken = sum(claims[key][which] for claims in self._claims.values() if key in claims)
-        return min(max(2 * natural_rate, 1.0), max(limit - taken, limit * _FLOOR))
+        return min(max(wanted_rate, 1.0), max(limit - taken, limit * _FLOOR))
 
 
 def _note(key: str, total: int, rate: float, noun: str, natural_s: float, deadline_s: float) -> list[str]:
