@@ -32,7 +32,8 @@ class Limits:
 class Asked:
     """``port`` None with ICMP. ``reverse_port`` is where ``target`` dials ``source``. ``listen``: both
     ends open a listener of their own on those ports. ``address``: the only one by which ``source`` dials
-    ``target``, where it was named."""
+    ``target``, where it was named. ``payload``: what connections to ``port`` are to say, to see whether they
+    are reset for it. ``idle_s``: how long a UDP flow is to live that is silent; 0: nobody asks."""
 
     source: str
     target: str
@@ -43,6 +44,8 @@ class Asked:
     listen: bool = False
     limits: Limits = Limits()
     address: str | None = None
+    payload: bytes | None = None
+    idle_s: float = 0.0
 
 
 class EndRole(StrEnum):
@@ -58,7 +61,8 @@ class End:
     """One agent of a case. ``addresses`` are those by which the other end may dial it, best first
     (configured, interface, reflexive); for a third, by which both ends may. ``armed`` is the first row
     of its watch, None where there is none, then ``why_not`` says why (for people). ``token`` is its
-    watch's: what is sent to it begins with that; ``mss`` is the odd one by which it finds our flows."""
+    watch's: what is sent to it begins with that; ``mss`` is the odd one by which it finds our flows.
+    ``watched_port`` is the one that it watches."""
 
     role: EndRole
     info: AgentInfo
@@ -68,6 +72,7 @@ class End:
     why_not: str | None = None
     token: bytes = b""
     mss: int | None = None
+    watched_port: int | None = None
 
     @property
     def name(self) -> str:
@@ -99,7 +104,8 @@ class Step:
 class Round:
     """Steps that run at the same time; all watches are looked at afterwards, ``settle_ms`` later. Counters
     of a host are for one burst at a time: steps whose evidence is a counter stand alone in their
-    direction. ``thirds`` are agents whose watch has to be armed for it. ``quiet_ms``: both ends send
+    direction. ``thirds`` are agents whose watch has to be armed for it, on ``third_port`` where that is given
+    (else on the port that was asked for; one that is armed stays as it is). ``quiet_ms``: both ends send
     nothing for us that long before the steps begin, so that their watches know what their counters do by
     themselves (time that was quiet already counts)."""
 
@@ -107,6 +113,7 @@ class Round:
     settle_ms: float = 0.0
     quiet_ms: float = 0.0
     thirds: tuple[str, ...] = ()
+    third_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,9 +112,11 @@ class Driver:
         asked, fleet = self._asked, await self._mesh.agents()
         source, target = (named(fleet, name) for name in (asked.source, asked.target))
         named_so = (asked.address,) if asked.address is not None else None
+        by_source = named_so or dialled_by((source,), target, fleet, asked.family)
+        by_target = dialled_by((target,), source, fleet, asked.family)
         ends = (
-            End(EndRole.SOURCE, source, dialled_by((target,), source, fleet, asked.family)),
-            End(EndRole.TARGET, target, named_so or dialled_by((source,), target, fleet, asked.family)),
+            End(EndRole.SOURCE, source, by_target, watched_port=asked.reverse_port),
+            End(EndRole.TARGET, target, by_source, watched_port=asked.port),
         )
         case = self._keep(Case(asked, self._clock.wall_ns(), ends, fleet=fleet))
         return await self._armed(case, (source.name, target.name))
@@ -135,9 +137,9 @@ class Driver:
         token = self._random(16)
         mss = 1001 + 2 * (token[0] % 128)
         asked = case.asked
-        port = asked.reverse_port if end.role is EndRole.SOURCE else asked.port
         address = watched_address(end.info, end.addresses, asked.family)
-        peers = [text for other in case.ends if other is not end for text in other.info.addresses]
+        others = [other for other in case.ends if other is not end]
+        peers = [text for other in others for text in (*other.info.addresses, *other.reflexive)]
         spec = WatchSpec(
             Options(family=asked.family),
             token,
@@ -147,18 +149,27 @@ class Driver:
             listen=asked.listen and end.role is not EndRole.THIRD,
             surrogate=True,
         )
-        watch = Watch(self._mesh, self._clock, end.name, target_of(address, port), spec, self._run_id)
+        watch = Watch(
+            self._mesh, self._clock, end.name, target_of(address, end.watched_port), spec, self._run_id
+        )
         self._watches[end.name] = watch
         account = await watch.arm(max(_LEAST_S, self._left()))
         return replace(end, armed=account, why_not=watch.why_not, token=token, mss=mss)
 
-    async def _with_thirds(self, case: Case, names: tuple[str, ...]) -> Case:
-        new = [info for info in case.fleet if info.name in names and case.end(info.name) is None]
+    async def _with_thirds(self, case: Case, wanted: Round) -> Case:
+        new = [info for info in case.fleet if info.name in wanted.thirds and case.end(info.name) is None]
         if not new:
             return case
         probers = tuple(end.info for end in case.ends if end.role is not EndRole.THIRD)
+        port = case.asked.port if wanted.third_port is None else wanted.third_port
         ends = tuple(
-            End(EndRole.THIRD, info, dialled_by(probers, info, case.fleet, case.asked.family)) for info in new
+            End(
+                EndRole.THIRD,
+                info,
+                dialled_by(probers, info, case.fleet, case.asked.family),
+                watched_port=port,
+            )
+            for info in new
         )
         return await self._armed(replace(case, ends=case.ends + ends), tuple(end.name for end in ends))
 
@@ -175,7 +186,7 @@ class Driver:
                 case = replace(case, problems=(*case.problems, why))
                 break
             self._on_progress(case, wanted)
-            case = await self._with_thirds(case, wanted.thirds)
+            case = await self._with_thirds(case, wanted)
             case = await self._round(case, wanted)
         case = self._keep(case)
         self._on_progress(case, None)

@@ -104,4 +104,5 @@ def _numbered(case: Case, rounds: list[Round]) -> Round | None:
         settle_ms=max(one.settle_ms for one in rounds),
         quiet_ms=max(one.quiet_ms for one in rounds),
         thirds=tuple(dict.fromkeys(name for one in rounds for name in one.thirds)),
+        third_port=next((one.third_port for one in rounds if one.third_port is not None), None),
     )
