@@ -51,6 +51,8 @@ def _direction(side: Assessed) -> DirectionVerdict:
     harmless = judgement is not flow and judgement.verdict in HARMLESS
     verdict = Verdict.REACHABLE if harmless else judgement.verdict
     path, service = _apart(judgement, verdict)
+    if judgement is not flow:  # the flow itself got through, to its service
+        service = Verdict.REACHABLE
     return DirectionVerdict(
         outcome=outcome,
         path_verdict=path,
@@ -69,7 +71,7 @@ def _that_matters(flow: Judgement, side: Assessed) -> Judgement:
     faults = [
         one
         for one in side.judgements.values()
-        if one.question != FLOW and one.verdict not in HARMLESS and one.verdict is not Verdict.UNDETERMINED
+        if one.question != FLOW and one.left and not HARMLESS.intersection(one.verdicts)
     ]
     rank = list(Confidence)
     return min(faults, key=lambda one: (rank.index(one.confidence), one.question), default=flow)

@@ -13,6 +13,8 @@ from probemesh_controller.pair.view import Probed, View, plain_address
 
 #: A connection that stood so long was there at some poll of the far watch.
 SEEN_MS = 150.0
+#: FIN_WAIT1, FIN_WAIT2, LAST_ACK, CLOSING: whoever took it has closed it.
+_CLOSED_BY_ITS_OWNER = frozenset({4, 5, 9, 11})
 
 
 def _read(view: View, notes: Notes) -> Iterator[Sign]:
@@ -55,15 +57,16 @@ def _is_there(shot: ShotSeen, probed: Probed, view: View) -> bool:
 
 
 def _unaccepted(view: View, notes: Notes) -> Iterator[Sign]:
-    """Of connections that were held for a second: do they still wait in the accept queue?"""
+    """Do connections that were held for a second still wait in the accept queue? One that was taken, however
+    soon, says no."""
     waits, taken = 0, 0
-    for probed in view.probes_here(HOLD):
+    for probed in view.probes_here(*FLOW_SHOTS):
         account = view.far_account(probed)
         if account is None or not _can_see(probed, view):
             continue
         for one in connections(account, prober_of(view, probed), view.port):
-            waits += one.accepted is False
-            taken += one.accepted is True
+            waits += one.accepted is False and probed.step.purpose == HOLD
+            taken += one.accepted is True or one.state in _CLOSED_BY_ITS_OWNER
     if waits and not taken:
         text = (
             f"{waits} connections of {view.near_name} waited for a second in the accept queue of "
