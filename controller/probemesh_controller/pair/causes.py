@@ -46,6 +46,7 @@ HARMLESS = frozenset(
         Verdict.REACHABLE,
         Verdict.SOURCE_NAT,
         Verdict.DOUBLE_NAT,
+        Verdict.DESTINATION_NAT,
         Verdict.HEADER_REWRITE,
         Verdict.ICMP_ECHO_FILTERED,
         Verdict.ICMP_ERRORS_FILTERED,

@@ -18,6 +18,8 @@ from probemesh_controller.pair.flow import (
 from probemesh_controller.pair.flow.moves import MOVES as FLOW_MOVES
 from probemesh_controller.pair.moves import Move
 from probemesh_controller.pair.signs import Reader
+from probemesh_controller.pair.tour import registry as tour
+from probemesh_controller.pair.tour.dialled import without_hairpin
 
 READERS: tuple[Reader, ...] = (
     near.OURSELVES,
@@ -29,8 +31,10 @@ READERS: tuple[Reader, ...] = (
     controls.READER,
     rungs.READER,
     witness.READER,
+    *tour.READERS,
 )
 
-CAUSES: tuple[Cause, ...] = (*rows_own.CAUSES, *rows_own.OWNERS, *rows_forward.CAUSES, *rows_return.CAUSES)
+_FLOW = (*rows_own.CAUSES, *rows_own.OWNERS, *rows_forward.CAUSES, *rows_return.CAUSES)
+CAUSES: tuple[Cause, ...] = (*without_hairpin(_FLOW), *tour.CAUSES)
 
-MOVES: tuple[Move, ...] = FLOW_MOVES
+MOVES: tuple[Move, ...] = (*FLOW_MOVES, *tour.MOVES)

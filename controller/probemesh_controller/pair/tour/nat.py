@@ -1,0 +1,225 @@
+"""Is the prober's own address rewritten on the way, by one box or two? (rules 19, 20, 23). Pure."""
+
+from collections.abc import Iterator
+
+from probemesh_shared.model import Place, Shot
+from probemesh_shared.words import Family, Outcome, PlaceKind, Transport, Verdict
+
+from probemesh_controller.pair.case import Round, Step
+from probemesh_controller.pair.causes import Cause, Told, proven_by
+from probemesh_controller.pair.moves import Move
+from probemesh_controller.pair.signs import Notes, Reader, Sign, Signs
+from probemesh_controller.pair.tour import names, side
+from probemesh_controller.pair.tour.basis import fates, flow, plainly, ready, round_of, step, surrogate
+from probemesh_controller.pair.view import View, own_addresses
+
+QUESTION, LAYERS = "nat", "layers"
+OWN, BEHAVIOUR = "tour-nat-ladder", "tour-nat"
+#: Nobody listens there; traceroute's.
+_UNUSED = 33_434
+_MOST_LAYERS = 4
+_EACH = 2
+
+
+def seen_as(view: View) -> tuple[tuple[str, int, int], ...]:
+    """As what the far responder saw the near end's flows: address, port, and the port they were sent from."""
+    return tuple(
+        (plainly(reply.seen_address) or "", reply.seen_port or 0, shot.local_port or 0)
+        for probed in view.probes()
+        for shot in probed.shots
+        for reply in shot.replies
+        if reply.valid and reply.seen_address
+    )
+
+
+def _read(view: View, notes: Notes) -> Iterator[Sign]:
+    seen, near = seen_as(view), view.near
+    if not seen or near is None:
+        return
+    own = own_addresses(near)
+    others = [one for one in seen if one[0] not in own]
+    if not others:
+        text = f"{view.far_name} sees {view.near_name} under its own address"
+        yield Sign(names.TRANSLATED, False, (notes.note(text),))
+        return
+    kept = sum(port == sent for _, port, sent in others)
+    public = sorted({address for address, _, _ in others})
+    ports = (
+        "with the same ports" if kept == len(others) else f"with other ports ({kept} of {len(others)} kept)"
+    )
+    text = f"{view.far_name} sees {view.near_name} as {', '.join(public)}, {ports}"
+    values = {"as": ", ".join(public), "ports": "kept" if kept == len(others) else "changed"}
+    behaviour = _behaviour(view, kept == len(others))
+    seen_ids = [notes.note(text), *(notes.note(words) for words in behaviour.values())]
+    yield Sign(names.TRANSLATED, True, tuple(seen_ids), values={**values, **behaviour})
+    yield from _layers(view, frozenset(public), notes)
+
+
+def _behaviour(view: View, kept: bool) -> dict[str, str]:
+    """Mapping and filtering by RFC 4787, as far as two ends tell; empty where they do not."""
+    found: dict[str, str] = {}
+    arrived = [
+        any(reply.valid for reply in fate.seen.replies)
+        for probed in view.probes_here(BEHAVIOUR)
+        for fate in fates(probed)
+        if fate.plan.other_port
+    ]
+    if arrived:
+        found["filtering"] = (
+            "filtering is not by port: a reply from another port of the target comes in"
+            if any(arrived)
+            else "filtering is address-and-port-dependent: a reply from another port does not come in"
+        )
+    mapped = {
+        (reply.seen_address, reply.seen_port)
+        for probed in view.probes_here(BEHAVIOUR)
+        for fate in fates(probed)
+        if fate.plan.socket is not None
+        for reply in fate.seen.replies
+        if reply.valid
+    }
+    asked = {
+        fate.plan.address
+        for probed in view.probes_here(BEHAVIOUR)
+        for fate in fates(probed)
+        if fate.plan.socket is not None and fate.answered
+    }
+    if len(asked) > 1:
+        found["mapping"] = _mapping(len(mapped) > 1, kept)
+    return found
+
+
+def _mapping(differs: bool, kept: bool) -> str:
+    if differs:
+        return "mapping is address-dependent, or address-and-port-dependent"
+    if kept:
+        return (
+            "mapping is endpoint-independent, or address-and-port-dependent with port preservation: two ends "
+            "cannot tell"
+        )
+    return "mapping is endpoint-independent"
+
+
+def _layers(view: View, public: frozenset[str], notes: Notes) -> Iterator[Sign]:
+    """By the ladder to the near end's own public address."""
+    answered: dict[int, str] = {}
+    expired: dict[int, str] = {}
+    for probed in view.probes(OWN):
+        for fate in fates(probed):
+            ttl = fate.plan.ttl or 0
+            for error in fate.seen.errors:
+                sender = plainly(error.sender) or ""
+                is_expired = error.type == (3 if error.family is Family.IPV6 else 11)
+                (expired if is_expired else answered).setdefault(ttl, sender)
+            if fate.seen.outcome in (Outcome.OK, Outcome.REFUSED) and not fate.seen.errors:
+                answered.setdefault(ttl, probed.step.address)
+    at = min((ttl for ttl, sender in answered.items() if sender in public), default=None)
+    if at is None:
+        return
+    text = f"{view.near_name}'s public address answers {view.near_name} at {at} hop{'s' if at > 1 else ''}"
+    place = Place(PlaceKind.HOP, answered[at], at)
+    yield Sign(names.OUTER_NAT, at > 1, (notes.note(text),), place, {"layers": str(at)})
+
+
+READER = Reader(frozenset({names.TRANSLATED, names.OUTER_NAT}), _read)
+
+
+def _source_nat(told: Told) -> str:
+    view = told.view
+    text = (
+        f"{view.near_name} is behind a NAT: {view.far_name} sees it as "
+        f"{told.value(names.TRANSLATED, 'as')}, source "
+        f"ports are {told.value(names.TRANSLATED, 'ports')}"
+    )
+    more = [told.value(names.TRANSLATED, key) for key in ("mapping", "filtering")]
+    return "; ".join((text, *(one for one in more if one)))
+
+
+_WHEN = {names.TRANSLATED: True}
+CAUSES = (
+    Cause(
+        "source-kept",
+        Verdict.REACHABLE,
+        lambda told: f"{told.view.far_name} sees {told.view.near_name} under its own address",
+        predicts={names.TRANSLATED: False},
+        question=QUESTION,
+        when={names.READY: True},
+    ),
+    Cause(
+        "source-nat",
+        Verdict.SOURCE_NAT,
+        _source_nat,
+        predicts={names.TRANSLATED: True},
+        proof=proven_by((names.TRANSLATED,)),
+        place=lambda told: told.signs[names.OUTER_NAT].place,
+        next_test=lambda told: f"meshctl nat {told.view.near_name}",
+        question=QUESTION,
+        when={names.READY: True},
+    ),
+    Cause(
+        "one-layer",
+        Verdict.REACHABLE,
+        lambda told: "there is one NAT, and no other behind it",
+        predicts={names.OUTER_NAT: False},
+        question=LAYERS,
+        when=_WHEN,
+    ),
+    Cause(
+        "double-nat",
+        Verdict.DOUBLE_NAT,
+        lambda told: (
+            f"{told.view.near_name} is behind NATs in a row: its public address "
+            f"({told.value(names.TRANSLATED, 'as')}) is {told.value(names.OUTER_NAT, 'layers')} hops away"
+        ),
+        predicts={names.OUTER_NAT: True},
+        proof=proven_by((names.OUTER_NAT,)),
+        place=lambda told: told.signs[names.OUTER_NAT].place,
+        next_test=lambda told: f"meshctl nat {told.view.near_name}",
+        question=LAYERS,
+        when=_WHEN,
+    ),
+)
+
+
+def _own_ladder(view: View, signs: Signs) -> Round | None:
+    """To the near end's own public address, by UDP and TCP, one hop further each time."""
+    public = next((address for address, _, _ in seen_as(view) if address), None)
+    aim = surrogate(view)
+    if public is None or aim is None:
+        return None
+    shots = tuple(
+        Shot(at_ms=20.0 * ttl + 120.0 * n, ttl=ttl, address=public, port=_UNUSED + 8 * n + ttl)
+        for n in range(_EACH)
+        for ttl in range(1, _MOST_LAYERS + 1)
+    )
+    why = "how far away its own public address is"
+    steps = [
+        step(view, OWN, why, flow(view, transport, shots, timeout_s=0.5), aim.port)
+        for transport in (Transport.UDP, Transport.TCP)
+    ]
+    return round_of(*steps, _behaviour_step(view))
+
+
+def _behaviour_step(view: View) -> Step | None:
+    aim, address = surrogate(view), view.address
+    if aim is None or address is None:
+        return None
+    others = [one for one in view.addresses if one != address and (":" in one) == (":" in address)]
+    shots = [Shot(at_ms=30.0 * n, size=side.SMALL, other_port=True) for n in range(4)]
+    shots += [
+        Shot(at_ms=10.0 + 30.0 * n, size=side.SMALL, socket=1, address=one)
+        for n, one in enumerate((address, *others[:1]) * 2)
+    ]
+    spec = flow(view, Transport.UDP, sorted(shots, key=lambda shot: shot.at_ms), aim.token)
+    return step(view, BEHAVIOUR, "how its NAT maps and filters", spec, aim.port)
+
+
+MOVES = (
+    Move(
+        OWN,
+        frozenset({names.OUTER_NAT}),
+        _own_ladder,
+        cost=0.6,
+        wants=lambda view, signs: ready(signs) and signs.holds(names.TRANSLATED) is True,
+    ),
+)

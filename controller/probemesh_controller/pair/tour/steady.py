@@ -1,0 +1,394 @@
+"""Are packets lost, and by chance or by their rate? (rules 37, 38). Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from probemesh_shared.model import Shot
+from probemesh_shared.words import Transport, Verdict
+
+from probemesh_controller.pair.case import Round
+from probemesh_controller.pair.causes import Cause, Told, proven_by
+from probemesh_controller.pair.moves import Move
+from probemesh_controller.pair.signs import Notes, Reader, Sign, Signs
+from probemesh_controller.pair.tour import bundle, names, ports, side
+from probemesh_controller.pair.tour.basis import (
+    Fate,
+    arrivals,
+    asked_port,
+    datagrams,
+    far_listens,
+    fates,
+    flow,
+    is_v6,
+    patience_s,
+    ready,
+    round_of,
+    step,
+    surrogate,
+    transport_of,
+)
+from probemesh_controller.pair.tour.chance import Burst, Share, passing_rate, policed, wilson
+from probemesh_controller.pair.view import Probed, View
+
+QUESTION = "steady"
+AGAIN = "tour-rates"
+SIDE_AGAIN = "tour-side-again"
+#: Fewer lost packets than that are no fault, nor is a share that may be as low as that.
+_LEAST_LOST, _LEAST_SHARE = 3, 0.005
+#: After so many packets that few losses are called none.
+_ENOUGH = 120
+#: What a host's counter may rise by itself, packets in the whole round, to be leant on.
+_QUIET = 1.0
+_PERIOD_MS = 50.0
+
+
+@dataclass(slots=True)
+class Counts:
+    """Packets of one kind, there and back. ``arrived`` and ``sent_back`` only of those of which the far end
+    knows."""
+
+    sent: int = 0
+    answered: int = 0
+    known: int = 0
+    arrived: int = 0
+    replied: int = 0
+    came_back: int = 0
+    steps: list[tuple[Burst, ...]] = field(default_factory=list)
+
+    @property
+    def round_trip(self) -> Share:
+        return Share(self.sent - self.answered, self.sent)
+
+    @property
+    def forward(self) -> Share | None:
+        return Share(self.known - self.arrived, self.known) if self.known else None
+
+    @property
+    def back(self) -> Share | None:
+        return Share(self.replied - self.came_back, self.replied) if self.replied else None
+
+
+def flow_counts(view: View) -> Counts:
+    """Of the flow that was asked for; source ports that are dead altogether are another matter."""
+    found, dead = Counts(), frozenset[int]()
+    if bundle.dead_ports(view):  # then what never got through is not lost by chance
+        dead = frozenset(port for port, one in ports.tallies(view).items() if one.dead)
+    for probed, every in ports.series(view, ports.FIRST, ports.AGAIN, AGAIN):
+        kept = tuple(fate for fate in every if fate.plan.source_port not in dead)
+        _add(found, kept)
+        if view.transport is Transport.UDP:
+            _add_far(found, view, probed, kept)
+        elif view.transport is Transport.ICMP:
+            _add_counted(found, view, probed, kept)
+    return found
+
+
+def side_counts(view: View) -> Counts:
+    """Of small datagrams to the far watch's own port."""
+    found = Counts()
+    for probed in view.probes_here(side.PURPOSE, SIDE_AGAIN):
+        kept = tuple(fate for fate in fates(probed) if side.is_small(fate) and (fate.answered or fate.silent))
+        _add(found, kept)
+        _add_listed(found, view, probed, kept)
+    return found
+
+
+def _add(found: Counts, kept: tuple[Fate, ...]) -> None:
+    found.sent += len(kept)
+    found.answered += sum(not fate.first_lost for fate in kept)
+    if kept:
+        found.steps.append(ports.bursts_by_gap(kept))
+
+
+def _add_listed(found: Counts, view: View, probed: Probed, kept: tuple[Fate, ...]) -> None:
+    """By the far watch's list."""
+    arrived = arrivals(view, probed)
+    listed = {one.shot: one for one in datagrams(view, probed)}
+    for fate in kept:
+        there = arrived.get(fate.seen.shot)
+        if there is None:
+            continue
+        found.known += 1
+        found.arrived += there
+        one = listed.get(fate.seen.shot)
+        if there and (one is None or one.replied):
+            found.replied += 1
+            found.came_back += fate.answered
+
+
+def _add_far(found: Counts, view: View, probed: Probed, kept: tuple[Fate, ...]) -> None:
+    if far_listens(view):
+        _add_listed(found, view, probed, kept)
+    else:
+        _add_counted(found, view, probed, kept)
+
+
+def _add_counted(found: Counts, view: View, probed: Probed, kept: tuple[Fate, ...]) -> None:
+    """Beside a foreign service: what the far host counted beyond all that is known to have come."""
+    counted = _counted(view, probed)
+    if counted is None or len(kept) != len(probed.shots):
+        return
+    arrived, replied = counted
+    answered = sum(fate.answered for fate in kept)
+    if not answered <= arrived <= len(kept) or not answered <= replied <= arrived:
+        return
+    found.known += len(kept)
+    found.arrived += arrived
+    found.replied += replied
+    found.came_back += answered
+
+
+def _counted(view: View, probed: Probed) -> tuple[int, int] | None:
+    """Packets of this step that the far host took in, and answers it let out; None where other traffic
+    blurs that."""
+    account = view.far_account(probed)
+    if account is None:
+        return None
+    v6 = "6" if is_v6(view) else ""
+    if view.transport is Transport.ICMP:
+        into, out = f"Icmp{v6}.InEchos", "Icmp6.OutEchoReplies" if v6 else "Icmp.OutEchoReps"
+    else:
+        into, out = f"Udp{v6}.InDatagrams", f"Udp{v6}.OutDatagrams"
+    counters = {one.name: one for one in account.counters}
+    periods = probed.round.elapsed_ms / _PERIOD_MS
+    rises = []
+    for name in (into, out):
+        one = counters.get(name)
+        if one is None or (one.quiet_mean or 0.0) * periods > _QUIET:
+            return None
+        rises.append(one.delta)
+    known_in, known_out = _others(view, probed)
+    return rises[0] - known_in, rises[1] - known_out
+
+
+def _others(view: View, probed: Probed) -> tuple[int, int]:
+    """What is known to have come to the far host, and left it, beside this step in its round."""
+    into = out = 0
+    account = view.far_account(probed)
+    for one in account.datagrams if account is not None else ():
+        into += 1
+        out += bool(one.replied)
+    for done in probed.round.steps:
+        other = Probed(probed.number, probed.round, done)
+        if done.step is probed.step or transport_of(other) is not view.transport:
+            continue
+        if done.step.sender == view.far_name:
+            out += len(other.shots)
+            into += sum(len(shot.replies) for shot in other.shots)
+    return (into, out) if view.transport is Transport.UDP else (0, 0)
+
+
+# --- signs ------------------------------------------------------------------------------------------------
+
+
+def _read(view: View, notes: Notes) -> Iterator[Sign]:
+    own, beside = flow_counts(view), side_counts(view)
+    if not own.sent:
+        return
+    trip, seen = own.round_trip, [notes.note(_said(view, own, view.flow_name))]
+    if beside.sent:
+        seen.append(notes.note(_said(view, beside, "datagrams to another port")))
+    values = _values(own, beside if _alike(trip, beside.round_trip) else Counts())
+    yield Sign(names.LOSES, _loses(trip, beside.round_trip), tuple(seen), values=values)
+    verdict = policed(own.steps) if trip.lost else None
+    if verdict is not None:
+        yield Sign(names.POLICED, verdict, (notes.note(_rates(own, verdict)),))
+    elif _many(beside.round_trip) and _alike(trip, beside.round_trip):
+        text = "what goes to another port is lost alike, where a limit for this one would not be felt"
+        yield Sign(names.POLICED, False, (notes.note(text),))
+
+
+def _loses(trip: Share, beside: Share) -> bool | None:
+    if _many(trip):
+        return True
+    if not trip.lost:
+        return False
+    if trip.sent >= _ENOUGH:
+        return False
+    # one or two of the flow's own, and as many as that would mean of others on the same path
+    return True if _many(beside) and _alike(trip, beside) else None
+
+
+def _many(share: Share) -> bool:
+    return share.lost >= _LEAST_LOST and share.interval[0] >= _LEAST_SHARE
+
+
+def _alike(one: Share, other: Share) -> bool:
+    low, high = wilson(one.lost, one.sent)
+    return low <= other.interval[1] and other.interval[0] <= high
+
+
+def _values(own: Counts, beside: Counts) -> dict[str, str]:
+    found = {"trip": str(own.round_trip)}
+    for name, share in (
+        ("forward", own.forward or beside.forward),
+        ("back", own.back or beside.back),
+    ):
+        if share is not None:
+            found[name] = str(share)
+    return found
+
+
+def _said(view: View, counts: Counts, what: str) -> str:
+    parts = [f"{counts.round_trip} of {view.near_name}'s {what} got no answer at the first attempt"]
+    if counts.forward is not None:
+        parts.append(f"{counts.forward} did not reach {view.far_name}")
+    if counts.back is not None:
+        parts.append(f"{counts.back} of its replies did not come back")
+    return "; lost: ".join(parts)
+
+
+def _rates(counts: Counts, by_rate: bool) -> str:
+    parts = [
+        f"{len(burst.sent) - burst.lost} of {len(burst.sent)} at {burst.rate:.0f}/s"
+        for step_ in counts.steps
+        for burst in step_
+        if len(burst.sent) > 2
+    ]
+    ends = "which one rate limit explains" if by_rate else "as one share of loss explains, and no rate limit"
+    return f"got through: {', '.join(parts)}; {ends}"
+
+
+READER = Reader(frozenset({names.LOSES, names.POLICED}), _read)
+
+
+# --- causes -----------------------------------------------------------------------------------------------
+
+
+def _loss_said(told: Told) -> str:
+    view = told.view
+    parts = [
+        f"{words} {told.value(names.LOSES, key)}"
+        for key, words in (("forward", "on the way there"), ("back", "on the way back"))
+        if told.value(names.LOSES, key)
+    ]
+    parts = parts or [f"there and back {told.value(names.LOSES, 'trip')}"]
+    return f"packets between {view.near_name} and {view.far_name} are lost: {', '.join(parts)}"
+
+
+def _limit_said(told: Told) -> str:
+    view = told.view
+    return (
+        f"a rate limit drops {view.flow_name} from {view.near_name} to {view.far_name}: slow "
+        "ones get through, "
+        f"fast ones do not (lost: {told.value(names.LOSES, 'trip')})"
+    )
+
+
+_WHEN = {names.FLOW_READY: True}
+CAUSES = (
+    Cause(
+        "nothing-lost",
+        Verdict.REACHABLE,
+        lambda told: f"hardly anything is lost between {told.view.near_name} and {told.view.far_name}",
+        predicts={names.LOSES: False},
+        question=QUESTION,
+        when=_WHEN,
+    ),
+    Cause(
+        "lost-while-held",
+        Verdict.REACHABLE,
+        lambda told: "what is lost is what goes beyond the connections that are allowed",
+        predicts={names.LOSES: True, names.HELD_LIMITED: True},
+        proof=proven_by((names.LOSES, names.HELD_LIMITED)),
+        question=QUESTION,
+        when={**_WHEN, names.HELD_LIMITED: True},
+    ),
+    Cause(
+        "loss",
+        Verdict.LOSS,
+        _loss_said,
+        predicts={names.LOSES: True, names.POLICED: False, names.HELD_LIMITED: False},
+        proof=proven_by((names.LOSES, names.POLICED)),
+        next_test=lambda told: "look for errors and drops at the interfaces of the path, hop by hop",
+        question=QUESTION,
+        when=_WHEN,
+    ),
+    Cause(
+        "rate-limit",
+        Verdict.RATE_LIMIT,
+        _limit_said,
+        predicts={names.LOSES: True, names.POLICED: True, names.HELD_LIMITED: False},
+        proof=proven_by((names.LOSES, names.POLICED)),
+        next_test=lambda told: "look for a limit or policer on the path, or raise it",
+        question=QUESTION,
+        when=_WHEN,
+    ),
+)
+
+
+# --- moves ------------------------------------------------------------------------------------------------
+
+_MANY_MS, _FAST_MS = 10.0, 2.5
+
+
+def _build(view: View, signs: Signs) -> Round | None:
+    """The flow at two rates that lie well apart from each other, or from the first step's."""
+    shots = tuple(_shots(view))
+    if not shots:
+        return None
+    aim = asked_port(view)
+    spec = flow(view, view.transport, shots, aim.token, patience_s(view))
+    return round_of(step(view, AGAIN, f"{view.flow_name} at other rates", spec, aim.port))
+
+
+def _shots(view: View) -> Iterator[Shot]:
+    first = ports.first_burst(view)
+    if first is None:
+        return
+    if view.transport is Transport.TCP:
+        plan = _tcp_plan(first)
+    elif first.lost / len(first.sent) < ports.MANY:
+        plan = ((100, _MANY_MS), (150, _FAST_MS))
+    else:
+        pace = min(40.0, max(4.0, 0.7 * passing_rate(first)))
+        plan = ((60, _MANY_MS), (min(50, max(12, int(2.2 * pace))), 1000 / pace))
+    live, tcp = _live_ports(view), view.transport is Transport.TCP
+    at, number = 0.0, 0
+    for count, every in plan:
+        for _ in range(count):
+            # datagrams of one flow, connections of many: each has to be over before its port is used again
+            port = live[number % len(live)] if tcp and live else (live[0] if live else 0)
+            yield replace(ports.shot(view, at, port), socket=None if tcp else 0)
+            at, number = at + every, number + 1
+        at += 400.0
+
+
+def _tcp_plan(first: Burst) -> tuple[tuple[int, float], ...]:
+    """No more than a hundred connections a second."""
+    if first.lost / len(first.sent) < ports.MANY:
+        return ((40, 40.0),)
+    pace = min(30.0, max(4.0, 0.7 * passing_rate(first)))
+    return ((min(40, max(12, int(2.2 * pace))), 1000 / pace),)
+
+
+def _live_ports(view: View) -> tuple[int, ...]:
+    return tuple(port for port, one in ports.tallies(view).items() if one.answered)
+
+
+def _lossy(view: View, signs: Signs) -> bool:
+    first = ports.first_burst(view)
+    if signs.holds(names.FLOW_READY) is not True or first is None or not first.lost:
+        return False
+    return bundle.settled(view, signs)
+
+
+def _side_again(view: View, signs: Signs) -> Round | None:
+    """TCP tells no direction of loss; datagrams on the same path do."""
+    aim = surrogate(view)
+    if aim is None or view.transport is not Transport.TCP:
+        return None
+    shots = tuple(side.small(5.0 * number) for number in range(150))
+    spec = flow(view, Transport.UDP, shots, aim.token)
+    return round_of(step(view, SIDE_AGAIN, "in which direction packets are lost", spec, aim.port))
+
+
+def _few_lost(view: View, signs: Signs) -> bool:
+    first = ports.first_burst(view)
+    return ready(signs) and first is not None and 0 < first.lost / len(first.sent) < ports.MANY
+
+
+MOVES = (
+    Move(AGAIN, frozenset({names.LOSES, names.POLICED}), _build, cost=1.6, times=2, wants=_lossy),
+    Move(SIDE_AGAIN, frozenset({names.LOSES}), _side_again, cost=1.2, wants=_few_lost),
+)
