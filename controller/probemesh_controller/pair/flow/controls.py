@@ -189,9 +189,9 @@ def _far_no_route(view: View, notes: Notes) -> Iterator[Sign]:
 def _one_way(view: View, tcp: bool | None, udp: bool | None, notes: Notes) -> Iterator[Sign]:
     mine, back = flow_answered(view), view.back
     theirs = (tcp_control(back), udp_control(back))
-    if view.address is not None and view.far is not None and view.address not in own_addresses(view.far):
+    if _at_box(view):
         yield from _through_nat(view, tcp, udp, notes)
-    elif True in (mine, tcp, udp) or theirs == (False, False):
+    elif True in (mine, tcp, udp) or (theirs == (False, False) and not flow_answered(back)):
         yield Sign(names.ONE_WAY, False)
     elif (mine, tcp, udp) == (False, False, False) and theirs == (True, True):
         text = (
@@ -199,6 +199,11 @@ def _one_way(view: View, tcp: bool | None, udp: bool | None, notes: Notes) -> It
             f"another port), and what {view.far_name} opens is answered, TCP and UDP"
         )
         yield Sign(names.ONE_WAY, True, (notes.note(text),))
+
+
+def _at_box(view: View) -> bool:
+    far, address = view.far, view.address
+    return far is not None and address is not None and address not in own_addresses(far)
 
 
 def _through_nat(view: View, tcp: bool | None, udp: bool | None, notes: Notes) -> Iterator[Sign]:
@@ -224,7 +229,9 @@ def _syn_only(view: View, tcp: bool | None, udp: bool | None, notes: Notes) -> I
     back = tcp_control(view.back)
     if view.transport is not Transport.TCP:
         return
-    if tcp or udp is False or back is False:
+    if _at_box(view):
+        yield Sign(names.SYN_ONLY, False)  # a NAT may hand on one kind, and not the other
+    elif tcp or udp is False or back is False:
         yield Sign(names.SYN_ONLY, False)
     elif tcp is False and udp and back:
         text = (

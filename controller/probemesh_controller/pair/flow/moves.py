@@ -130,6 +130,12 @@ def _not_settled(view: View, signs: Signs) -> bool:
     )
 
 
+def _unsure(view: View, signs: Signs) -> bool:
+    """It failed; or it is answered, and nothing else is."""
+    alone = signs.holds(names.ANSWERED) is True and signs.holds(names.OTHER_WORKS) is not True
+    return _not_settled(view, signs) or alone
+
+
 # --- more of the controls ---------------------------------------------------------------------------------
 
 
@@ -354,6 +360,7 @@ MOVES: tuple[Move, ...] = (
                 names.DELIVERED,
                 names.WITNESSED,
                 names.WITNESS_MIXED,
+                names.STRANGER,
             }
         ),
         _first,
@@ -378,11 +385,12 @@ MOVES: tuple[Move, ...] = (
                 names.BACK_HALF,
                 names.ONE_WAY,
                 names.SYN_ONLY,
+                names.STRANGER,
             }
         ),
         _more_controls,
         cost=1.0,
-        wants=_not_settled,
+        wants=_unsure,
     ),
     Move(
         purposes.LADDER,
@@ -413,6 +421,7 @@ MOVES: tuple[Move, ...] = (
                 names.RETURN_EXPIRED,
                 names.NEVER_COMPLETED,
                 names.OTHER_SOURCE,
+                names.STRANGER,
             }
         ),
         _again,

@@ -47,6 +47,7 @@ RETURN_EXPIRED: Final = "return-expired"  # ... that say "time exceeded"
 WITNESSED: Final = "witnessed"  # what the prober had as answered is in the far end's tables
 WITNESS_MIXED: Final = "witness-mixed"  # some of it
 UNACCEPTED: Final = "unaccepted"  # connections wait for a second in the accept queue
+STRANGER: Final = "stranger"  # what answers knows nothing of the far end's own listeners, nor it of that
 NEVER_COMPLETED: Final = "never-completed"  # connected for the prober, half open for the far end
 
 # controls

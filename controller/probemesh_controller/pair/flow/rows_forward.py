@@ -153,7 +153,7 @@ REJECTS: tuple[Cause, ...] = (
         Verdict.FORWARD_NO_ROUTE,
         at_place("the router {at} has no way to {address}", _rejecter),
         {names.REJECTED: True, names.ONE_WAY: False, names.ROUTE_CODE: True, names.OTHER_WORKS: False},
-        {names.BOX_REJECTS: False},
+        {names.BOX_REJECTS: False, names.BACK_WORKS: False},
         NEVER_CAME,
         proof=proven_by((names.REJECTED, names.ROUTE_CODE, names.OTHER_WORKS)),
         place=_rejecter,

@@ -6,10 +6,12 @@ from probemesh_shared.model import ShotSeen
 from probemesh_shared.words import Transport
 
 from probemesh_controller.pair.flow import names
+from probemesh_controller.pair.flow.controls import flow_answered, tcp_control, udp_control
+from probemesh_controller.pair.flow.counts import host_of
 from probemesh_controller.pair.flow.purposes import FLOW_SHOTS, HOLD
 from probemesh_controller.pair.flow.socket_evidence import connections, half_open, is_answered, prober_of
 from probemesh_controller.pair.signs import Notes, Reader, Sign
-from probemesh_controller.pair.view import Probed, View, plain_address
+from probemesh_controller.pair.view import Probed, View, own_addresses, plain_address
 
 #: A connection that stood so long was there at some poll of the far watch.
 SEEN_MS = 150.0
@@ -18,6 +20,7 @@ _CLOSED_BY_ITS_OWNER = frozenset({4, 5, 9, 11})
 
 
 def _read(view: View, notes: Notes) -> Iterator[Sign]:
+    yield _stranger(view, notes)
     if view.transport is not Transport.TCP:
         return
     found = [
@@ -36,6 +39,36 @@ def _read(view: View, notes: Notes) -> Iterator[Sign]:
         yield Sign(names.WITNESSED, True if all(found) else False if not any(found) else None, seen)
         yield Sign(names.WITNESS_MIXED, any(found) and not all(found), seen)
     yield from _unaccepted(view, notes)
+
+
+def _stranger(view: View, notes: Notes) -> Sign:
+    """It answers, it refuses what the far end itself would answer, and the far end had nothing of it."""
+    far, address = view.far, view.address
+    works = (tcp_control(view), udp_control(view))
+    if True in works or far is None or address not in own_addresses(far):
+        return Sign(names.STRANGER, False)
+    if works != (False, False) or flow_answered(view) is not True or not _unseen(view):
+        return Sign(names.STRANGER)
+    text = (
+        f"{address} answers on {view.flow_name} and refuses what {view.far_name} listens on; "
+        f"{view.far_name}, which has that address, saw nothing of it"
+    )
+    return Sign(names.STRANGER, True, (notes.note(text),))
+
+
+def _unseen(view: View) -> bool:
+    """Held connections that are not in the far end's table; datagrams that it did not count."""
+    seen: list[bool] = []
+    for probed in view.probes_here(*FLOW_SHOTS):
+        answered = [shot for shot in probed.shots if is_answered(shot)]
+        if view.transport is Transport.TCP and _can_see(probed, view):
+            held = [shot for shot in answered if (shot.end_ms or 0.0) >= SEEN_MS]
+            seen += [_is_there(shot, probed, view) for shot in held]
+        elif view.transport is Transport.UDP and probed.alone and answered:
+            host = host_of(view.far_account(probed), probed, view, len(probed.shots))
+            rose = host.counts.rose(host.udp("InDatagrams")) if host is not None else None
+            seen += [rose is not False]
+    return bool(seen) and not any(seen)
 
 
 def _can_see(probed: Probed, view: View) -> bool:
@@ -77,4 +110,4 @@ def _unaccepted(view: View, notes: Notes) -> Iterator[Sign]:
         yield Sign(names.UNACCEPTED, False)
 
 
-READER = Reader(frozenset({names.WITNESSED, names.WITNESS_MIXED, names.UNACCEPTED}), _read)
+READER = Reader(frozenset({names.STRANGER, names.WITNESSED, names.WITNESS_MIXED, names.UNACCEPTED}), _read)
