@@ -17,7 +17,7 @@ from probemesh_controller.cli import connect
 from probemesh_controller.cli.flags import note, required_context
 from probemesh_controller.cli.output import Shown, print_diagnosis
 from probemesh_controller.cli.pairs import OneEnded, PairAsked, check, read
-from probemesh_controller.cli.running import on_signals
+from probemesh_controller.cli.signals import on_signals
 from probemesh_controller.cli.steps_shown import StepsShown
 from probemesh_controller.history.codec import BadRecord
 from probemesh_controller.pair import saved

@@ -15,8 +15,9 @@ from probemesh_shared.words import Outcome
 
 from probemesh_controller.api import Mesh, PlannedVantage, RunEnded, RunEvent, RunPlanned, RunRequest
 from probemesh_controller.cli.again import Plan, tally
-from probemesh_controller.cli.running import consume, on_signals, settle
+from probemesh_controller.cli.running import consume, settle
 from probemesh_controller.cli.screens import Screen
+from probemesh_controller.cli.signals import on_signals
 from probemesh_controller.results import Assembly
 
 Results = tuple[TargetResult, ...]

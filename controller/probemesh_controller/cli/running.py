@@ -4,12 +4,10 @@ An interrupt closes the run's iterator, which cancels it at the agents; what was
 """
 
 import asyncio
-import contextlib
 import shutil
-import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from probemesh_shared.errors import MeshError
@@ -27,6 +25,7 @@ from probemesh_controller.api import (
 )
 from probemesh_controller.cli.flags import may_redraw, note, use_color
 from probemesh_controller.cli.output import terminal_width, write
+from probemesh_controller.cli.signals import on_signals
 from probemesh_controller.render.live import Frames, frame
 from probemesh_controller.render.progress import bar_text
 from probemesh_controller.render.text import counted
@@ -186,17 +185,3 @@ async def _tick(refresh: Callable[[], None]) -> None:
     while True:
         await asyncio.sleep(FRAME_S)
         refresh()
-
-
-@contextlib.contextmanager
-def on_signals(handler: Callable[[], None]) -> Iterator[None]:
-    """Within, an interrupt is ``handler``'s affair."""
-    loop = asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for number in signals:
-        loop.add_signal_handler(number, handler)
-    try:
-        yield
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)

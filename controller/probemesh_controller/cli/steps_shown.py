@@ -8,11 +8,12 @@ import time
 from probemesh_shared.escape import escape
 
 from probemesh_controller.cli.flags import may_redraw
-from probemesh_controller.cli.running import FIRST_NOTE_S
 from probemesh_controller.pair.case import Case, Round
 from probemesh_controller.render.text import clip
 
 _WIDE = 110
+#: Off a terminal nothing is said of what is over sooner than this.
+FIRST_NOTE_S = 3.0
 
 
 class StepsShown:
