@@ -164,7 +164,7 @@ def _excluded(side: Assessed, notes: Notes) -> Iterator[tuple[Verdict, str]]:
     """What was ruled out of the flow's causes, and by what; not what some other row still holds up, nor where
     nothing is the matter."""
     flow = side.judgements.get(FLOW)
-    if flow is None or flow.verdict is Verdict.REACHABLE:
+    if flow is None or flow.verdict is Verdict.REACHABLE or flow.verdict in NO_FAULT:
         return
     for one in flow.excluded:
         if one.cause.verdict not in flow.verdicts and one.cause.verdict is not Verdict.REACHABLE:

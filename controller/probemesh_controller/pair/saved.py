@@ -4,6 +4,7 @@ Everything that was seen stands in it, and nothing that was concluded: a newer v
 """
 
 import json
+import math
 from typing import Any
 
 from probemesh_controller.history.codec import BadRecord, decode, encode
@@ -24,7 +25,7 @@ def to_text(case: Case, version: str) -> str:
 def from_text(text: str) -> Case:
     """Raises :class:`BadRecord` for what is no saved case, or one that this version cannot read."""
     try:
-        value = json.loads(text, parse_constant=_no_number)
+        value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except RecursionError:
         raise BadRecord("it is nested too deeply") from None
     except json.JSONDecodeError:
@@ -37,6 +38,13 @@ def from_text(text: str) -> Case:
     if case.role(EndRole.SOURCE) is None or case.role(EndRole.TARGET) is None:
         raise BadRecord("its two ends are not both there")
     return case
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise BadRecord(f"it holds {text}")
+    return value
 
 
 def _no_number(text: str) -> Any:
