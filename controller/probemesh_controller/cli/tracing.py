@@ -27,7 +27,8 @@ from probemesh_controller.cli import connect
 from probemesh_controller.cli.flags import chosen_context, note, use_color
 from probemesh_controller.cli.output import Format, certificate, print_value, terminal_width, write
 from probemesh_controller.cli.pairs import Flow, PairAsked, agent_of, check_source, flow_of
-from probemesh_controller.cli.running import consume, on_signals, settle
+from probemesh_controller.cli.running import consume, settle
+from probemesh_controller.cli.signals import on_signals
 from probemesh_controller.cli.specs.values import within
 from probemesh_controller.render import traces
 from probemesh_controller.results import Assembly
