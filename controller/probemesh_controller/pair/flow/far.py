@@ -92,7 +92,7 @@ def _arrival(view: View, notes: Notes) -> Iterator[Sign]:
         yield from _repeated(view, notes)
     for probed in view.probes_here(AGAIN, BURST):
         host = host_of(view.far_account(probed), probed, view, len(probed.shots))
-        if host is not None and probed.shots:
+        if host is not None and probed.shots and probed.alone:
             yield from _counted(host, probed, view, notes)
 
 
@@ -164,10 +164,8 @@ def _wire(view: View, notes: Notes) -> Iterator[Sign]:
 
 
 def _counted(host: Host, probed: Probed, view: View, notes: Notes) -> Iterator[Sign]:
-    """Of one burst. What only a burst that stood alone can tell is told of that alone."""
+    """Of one burst, beside which nothing else was sent."""
     yield from _taken(host, probed, view, notes)
-    if not probed.alone:
-        return
     n, far = host.counts.n, view.far_name
     ate = host.ate()
     if ate is not None:
@@ -205,7 +203,7 @@ def _delivered(signs: list[Sign], probed: Probed, view: View) -> Iterator[Sign]:
         yield Sign(names.DELIVERED, True, tuple(dict.fromkeys(i for one in rose for i in one.seen)), place)
         return
     account = view.far_account(probed)
-    if account is None or not probed.alone or len(probed.shots) < ENOUGH:
+    if account is None or len(probed.shots) < ENOUGH:
         return
     if any(sign.holds is None for sign in signs) or not _looked(account, view):
         return

@@ -371,6 +371,7 @@ MOVES: tuple[Move, ...] = (
         frozenset({names.RST_SENT, names.UNREACHABLE_SENT}),
         _burst,
         cost=0.4,
+        alone=True,
         wants=_refused,
     ),
     Move(

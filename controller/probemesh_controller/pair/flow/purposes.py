@@ -14,7 +14,7 @@ CONTROLS_UDP: Final = "controls:udp"
 CONTROLS_PING: Final = "controls:ping"
 
 AGAIN: Final = "again"  # the flow, alone: what the hosts count is its
-BURST: Final = "burst"  # the flow, for one counter that nothing else touches
+BURST: Final = "burst"  # the flow alone, for one counter of the far end
 LONG: Final = "long"  # the flow, waited for as long as a neighbour is asked for
 
 HOLD: Final = "hold"  # connections that stand for a second: does somebody take them

@@ -12,6 +12,7 @@ from probemesh_shared.words import AgentState, Family, PlaceKind, Transport, Ver
 from probemesh_controller.pair.case import EndRole, Round, Step
 from probemesh_controller.pair.causes import FLOW, Cause, Told, proven_by
 from probemesh_controller.pair.flow.names import ANSWERED
+from probemesh_controller.pair.flow.rows import MEASURED
 from probemesh_controller.pair.moves import Move
 from probemesh_controller.pair.signs import Notes, Reader, Sign, Signs
 from probemesh_controller.pair.tour import names
@@ -237,7 +238,7 @@ HAIRPIN_CAUSE = Cause(
         f"{told.view.near_name} → {told.view.far_name}, {told.view.flow_name}: both stand behind "
         f"{told.view.address}, which hands on what comes from outside, and not what comes from inside"
     ),
-    predicts={names.HAIRPIN: True, ANSWERED: False},
+    predicts={**MEASURED, names.HAIRPIN: True, ANSWERED: False},
     proof=proven_by((names.HAIRPIN,)),
     place=lambda told: place_of_box(told.view),
     next_test=lambda told: f"dial {told.view.far_name} by its inner address, or switch hairpin NAT on",

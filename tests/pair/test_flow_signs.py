@@ -1,0 +1,233 @@
+"""What is read off shots, tables and ladders, and what is not."""
+
+from dataclasses import replace
+
+from probemesh_controller.pair.assess import assess
+from probemesh_controller.pair.conclude import conclude
+from probemesh_controller.pair.flow import names
+from probemesh_controller.pair.signs import Notes, Signs
+from probemesh_shared.model import HalfOpen, Listener
+from probemesh_shared.words import AgentState, Confidence, Direction, Transport, Verdict
+
+from tests.pair.staged import (
+    BACK_PORT,
+    PORT,
+    A,
+    B,
+    R,
+    S,
+    answered,
+    case,
+    counted,
+    done,
+    expired,
+    refused,
+    rejected,
+    silent,
+    step,
+    watch,
+)
+
+
+def _signs(of, direction: int = 0) -> Signs:
+    return assess(of, Notes())[direction].signs
+
+
+def test_three_silent_attempts_are_no_silence_and_five_are():
+    three = done(case(), step("first:flow", silent(3)))
+    assert _signs(three).holds(names.SILENT) is None
+    assert _signs(done(three, step("again", silent(2)))).holds(names.SILENT) is True
+
+
+def test_a_router_that_holds_its_errors_back_has_still_said_no():
+    found = _signs(done(case(), step("first:flow", [*rejected(1), *silent(2)])))
+    assert found.holds(names.REJECTED) is True
+    assert found[names.REJECTED].place is not None
+    assert found[names.REJECTED].place.address == R
+    assert found.holds(names.SILENT) is False
+
+
+def test_an_answer_beside_a_silence_is_an_answer():
+    found = _signs(done(case(), step("first:flow", [*silent(1), *answered(2)])))
+    assert found.holds(names.ANSWERED) is True
+
+
+def test_an_answer_beside_a_refusal_is_neither():
+    found = _signs(done(case(), step("first:flow", [*refused(1), *answered(2)])))
+    assert found.holds(names.ANSWERED) is None
+    assert found.holds(names.REFUSED) is None
+
+
+def test_host_unreachable_after_silence_comes_from_a_neighbour_asked_in_vain():
+    waited = done(case(), step("first:flow", silent(3)), step("long", rejected(2, S, 3, 1)))
+    assert _signs(waited).holds(names.LATE_UNREACHABLE) is True
+    at_once = done(case(), step("first:flow", rejected(3, S, 3, 1)))
+    assert _signs(at_once).holds(names.REJECTED) is True
+    assert _signs(at_once).holds(names.LATE_UNREACHABLE) is False
+
+
+def test_an_error_from_our_own_host_and_one_from_the_target_are_told_apart():
+    assert _signs(done(case(), step("first:flow", rejected(3, A)))).holds(names.REJECTED_BY_SELF) is True
+    assert _signs(done(case(), step("first:flow", rejected(3, B)))).holds(names.REJECTED_BY_TARGET) is True
+
+
+def test_a_listener_on_loopback_listens_elsewhere():
+    found = _signs(case(listeners=(Listener("127.0.0.1", PORT),)))
+    assert (found.holds(names.LISTENING), found.holds(names.ELSEWHERE)) == (False, True)
+
+
+def test_a_listener_for_ipv6_alone_does_not_take_ipv4():
+    listener = Listener("2001:db8::1", PORT)
+    assert _signs(case(listeners=(listener,))).holds(names.ELSEWHERE) is True
+
+
+def test_a_blind_watch_says_nothing_of_listeners():
+    told = case()
+    ends = tuple(replace(end, armed=watch((), own=(B,), blind=("listeners",))) for end in told.ends)
+    found = _signs(replace(told, ends=ends))
+    assert found.holds(names.LISTENING) is None
+
+
+def test_counters_beside_another_step_say_nothing_of_the_host():
+    ate = watch(own=(B,), counters=counted(Ip_InReceives=10))
+    beside = done(case(), step("again", silent(10)), step("first:ping", answered(3)), b=ate)
+    assert _signs(beside).holds(names.HOST_DROPPED) is None
+    alone = done(case(), step("again", silent(10)), b=ate)
+    assert _signs(alone).holds(names.HOST_DROPPED) is True
+
+
+def _half(port: int, last_ms: float = 1500.0, retransmits: int = 0) -> HalfOpen:
+    return HalfOpen(A, port, B, PORT, 0.0, last_ms, retransmits)
+
+
+def test_half_open_connections_with_the_probers_tuple_are_arrival():
+    there = watch(own=(B,), half_open=(_half(50_000, retransmits=1),))
+    found = _signs(done(case(), step("again", silent(10)), b=there))
+    assert found.holds(names.DELIVERED) is True
+    assert found.holds(names.SYNACK_REPEATED) is True
+    strangers = watch(own=(B,), half_open=(replace(_half(1), address="192.0.2.77"),))
+    assert _signs(done(case(), step("again", silent(10)), b=strangers)).holds(names.DELIVERED) is not True
+
+
+def test_one_connection_that_stays_half_open_is_a_lost_packet():
+    one = watch(own=(B,), half_open=(_half(50_000),))
+    lossy = done(case(), step("first:flow", answered(3)), b=one)
+    assert conclude(lossy).forward.verdict is Verdict.UNDETERMINED
+    more = watch(own=(B,), half_open=tuple(_half(50_000 + number) for number in range(3)))
+    stuck = done(done(case(), step("first:flow", answered(3)), b=more), step("again", answered(3)), b=more)
+    assert conclude(stuck).forward.verdict is Verdict.ASYMMETRIC_STATEFUL
+
+
+LADDER = (1, 2, 3)
+
+
+def _laddered(flow, base):
+    return done(
+        done(case(), step("first:flow", silent(3)), step("first:udp", answered(3, valid=True))),
+        step("ladder:flow", flow, ttls=LADDER),
+        step("ladder:base", base, ttls=LADDER),
+    )
+
+
+def test_a_ladder_that_stops_where_another_goes_on_names_the_place():
+    base = [*expired(R), *expired(S), *answered(1, valid=True)]
+    found = _signs(_laddered([*expired(R), *silent(2)], base))
+    assert found.holds(names.STOPS_SHORT) is True
+    place = found[names.STOPS_SHORT].place
+    assert place is not None
+    assert (place.kind, place.address, place.hop) == ("between", R, 1)
+
+
+def test_a_ladder_that_gets_to_the_last_router_does_not_stop_short():
+    base = [*expired(R), *expired(S), *answered(1, valid=True)]
+    assert _signs(_laddered([*expired(R), *expired(S), *silent(1)], base)).holds(names.STOPS_SHORT) is False
+
+
+def test_routers_that_answer_nobody_place_nothing():
+    found = _signs(_laddered(silent(3), [*silent(2), *answered(1, valid=True)]))
+    assert found.holds(names.STOPS_SHORT) is None
+    assert found.holds(names.STOPS_AT_ONCE) is None
+
+
+def test_a_refusal_with_a_ttl_that_does_not_lead_there_is_not_the_targets():
+    base = [*expired(R), *expired(S), *answered(1, valid=True)]
+    short = _signs(_laddered([*expired(R), *refused(2)], base))
+    assert short.holds(names.REFUSED_SHORT) is True
+    assert short[names.REFUSED_SHORT].place.address == R
+    full = _signs(_laddered([*expired(R), *expired(S), *refused(1)], base))
+    assert full.holds(names.REFUSED_SHORT) is False
+
+
+def test_what_comes_from_another_address_is_dialled_there():
+    """Behind a NAT: where its own datagrams were seen to come from."""
+    seen = [*answered(3, valid=True, seen="198.51.100.1")]
+    known = done(case(), step("first:udp", seen, transport=Transport.UDP))
+    _, reverse = assess(known, Notes())
+    assert reverse.view.address == "198.51.100.1"
+    assert reverse.view.addresses == ("198.51.100.1", A)
+
+
+# --- whole answers ----------------------------------------------------------------------------------------
+
+
+def _without_the_far_end(transport: Transport) -> set[Verdict]:
+    tried = done(
+        case(transport, far_reports=False),
+        step("first:flow", silent(3), transport=transport),
+        step("again", silent(10), transport=transport),
+    )
+    blind = replace(tried, rounds=tuple(replace(one, looks=()) for one in tried.rounds))
+    return set(conclude(blind).forward.alternatives)
+
+
+def test_silence_without_the_far_ends_account_is_the_whole_set():
+    known = {Verdict.FORWARD_DROP, Verdict.RETURN_DROP, Verdict.TARGET_INPUT_DROP, Verdict.TARGET_DOWN}
+    assert known <= _without_the_far_end(Transport.TCP)
+    assert known | {Verdict.SILENT_SERVICE} <= _without_the_far_end(Transport.UDP)
+
+
+def test_a_reset_without_the_far_ends_account_is_a_set():
+    tried = done(case(far_reports=False), step("first:flow", refused(3)))
+    blind = replace(tried, rounds=tuple(replace(one, looks=()) for one in tried.rounds))
+    found = set(conclude(blind).forward.alternatives)
+    assert {Verdict.PORT_CLOSED, Verdict.TARGET_INPUT_REJECT, Verdict.FORWARD_RESET} <= found
+
+
+def test_a_closed_port_is_the_services_matter_and_the_path_is_fine():
+    told = case(listeners=())
+    rsts = watch((), own=(B,), counters=counted(Tcp_OutRsts=10))
+    tried = done(done(told, step("first:flow", refused(3))), step("burst", refused(10)), b=rsts)
+    found = conclude(tried).forward
+    assert (found.verdict, found.confidence) == (Verdict.PORT_CLOSED, Confidence.CERTAIN)
+    assert (found.path_verdict, found.service_verdict) == (Verdict.REACHABLE, Verdict.PORT_CLOSED)
+
+
+def test_an_agent_that_is_not_there_is_no_fault_of_the_network():
+    told = case()
+    gone = replace(told.ends[0], info=replace(told.ends[0].info, state=AgentState.LOST), armed=None)
+    found = conclude(replace(told, ends=(gone, told.ends[1])))
+    assert found.forward.verdict is Verdict.AGENT_LOST
+    assert found.forward.path_verdict is None
+
+
+def test_an_end_without_an_address_is_not_addressable():
+    told = case()
+    hidden = replace(told.ends[1], addresses=())
+    found = conclude(replace(told, ends=(told.ends[0], hidden)))
+    assert found.forward.verdict is Verdict.NOT_ADDRESSABLE
+    assert found.forward.path_verdict is None
+
+
+def test_two_faults_are_two_findings():
+    told = done(
+        case(listeners=()),
+        step("first:flow", refused(3)),
+        step("first:flow", rejected(3, S), Direction.REVERSE),
+        step("first:tcp", answered(3, valid=True, seen=B), Direction.REVERSE),
+    )
+    rsts = watch((), own=(B,), counters=counted(Tcp_OutRsts=10))
+    there = watch((Listener("0.0.0.0", BACK_PORT),), own=(A,))
+    told = done(told, step("burst", refused(10)), b=rsts, a=there)
+    found = {(one.direction, one.verdict) for one in conclude(told).findings}
+    assert (Direction.FORWARD, Verdict.PORT_CLOSED) in found
+    assert (Direction.REVERSE, Verdict.FORWARD_REJECT) in found
