@@ -86,6 +86,21 @@ def test_a_hop_that_nobody_heard_of_has_no_address():
     assert brief(path) == ["a=10.1.0.2", f"hop 1={R}", "hop 2=None", "b=203.0.113.2"]
 
 
+def test_a_box_that_answers_in_its_place_brings_the_end_no_nearer():
+    proxied = ladder(ShotSeen(0, Outcome.OK), ShotSeen(1, Outcome.OK), ShotSeen(2, Outcome.OK))
+    plain = ladder(expired(0, R), expired(1, S), ShotSeen(2, Outcome.OK))
+    assert path_of(view(proxied, plain), GOOD, ())[-1].hop == 3
+
+
+def test_a_ladder_to_another_address_is_not_of_this_way():
+    other = ladder(expired(0, "192.0.2.77"), ShotSeen(1, Outcome.OK), ttls=(1, 2))
+    spec = replace(
+        other.step.spec, shots=tuple(replace(s, address="192.0.2.9") for s in other.step.spec.shots)
+    )
+    other = replace(other, step=replace(other.step, spec=spec))
+    assert brief(path_of(view(other), GOOD, ())) == ["a=10.1.0.2", "b=203.0.113.2"]
+
+
 def test_without_a_ladder_there_are_two_ends():
     flow = StepDone(step(1), (shots(ShotSeen(0, Outcome.OK, local_address="10.1.0.77")),))
     assert brief(path_of(view(flow), GOOD, ())) == ["a=10.1.0.77", "b=203.0.113.2"]
@@ -108,7 +123,7 @@ def test_a_trace_tells_it_too():
     [
         (Place(PlaceKind.HOP, S, 2), ["a", "hop 1", "!hop 2", "b"]),
         (Place(PlaceKind.HOP, None, 1), ["a", "!hop 1", "hop 2", "b"]),
-        (Place(PlaceKind.HOP, "192.0.2.99"), ["a", "hop 1", "hop 2", "!a hop", "b"]),
+        (Place(PlaceKind.HOP, "192.0.2.99"), ["a", "hop 1", "hop 2", "!hop", "b"]),
         (Place(PlaceKind.BETWEEN, R, 1), ["a", "hop 1", "!there or just behind", "hop 2", "b"]),
         (Place(PlaceKind.BETWEEN), ["a", "!on the way", "hop 1", "hop 2", "b"]),
         (
@@ -165,10 +180,17 @@ def test_a_set_is_marked_with_all_that_it_may_be():
     assert [hop.mark for hop in path if hop.breaks] == ["blackhole or forward-drop"]
 
 
-@pytest.mark.parametrize("ttls", [(0, 255, -1), (70, 71, 72)])
-def test_a_ttl_that_cannot_be_draws_nothing(ttls):
+@pytest.mark.parametrize("ttls", [(0, 255, -1), (70, 71, 72), (40, 40, 40), (1, 40, 40), (2, 3, 4)])
+def test_what_is_no_ladder_draws_nothing(ttls):
     seen = ladder(expired(0, R), expired(1, S), ShotSeen(2, Outcome.OK), ttls=ttls)
     assert brief(path_of(view(seen), GOOD, ())) == ["a=10.1.0.2", "b=203.0.113.2"]
+
+
+def test_many_hops_that_say_nothing_are_told_together():
+    silent = [PathHop(f"hop {n}", None, n) for n in range(2, 6)]
+    path = (PathHop("a", "10.1.0.2"), PathHop("hop 1", R, 1), *silent, PathHop("b", "203.0.113.2", 6))
+    (line,) = drawing(path, 120, color=False)
+    assert line == f"  ● a 10.1.0.2 ── ○ {R} ── ○ hops 2 to 5, which say nothing ── ● b 203.0.113.2"
 
 
 def test_a_shot_that_was_not_asked_for_is_passed_over():

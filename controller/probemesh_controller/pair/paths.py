@@ -41,8 +41,8 @@ _FARTHEST = 64
 
 @dataclass(slots=True)
 class _Way:
-    """``hops``: TTL → who answered. ``times``: TTL → round trips. ``distance``: the least TTL that led to the
-    far end itself."""
+    """``hops``: TTL → who answered. ``times``: TTL → round trips. ``distance``: the least TTL of a ladder
+    that led to the far end; of several ladders the most, as a box on the way may answer in its place."""
 
     hops: dict[int, str] = field(default_factory=dict)
     times: dict[int, list[float]] = field(default_factory=dict)
@@ -53,10 +53,9 @@ class _Way:
             self.hops.setdefault(ttl, plain_address(address))
             self.timed(ttl, rtt_ms)
 
-    def reached(self, ttl: int, rtt_ms: float | None) -> None:
+    def reached(self, ttl: int) -> None:
         if 0 < ttl <= _FARTHEST:
-            self.distance = ttl if self.distance is None else min(ttl, self.distance)
-            self.timed(ttl, rtt_ms)
+            self.distance = max(ttl, self.distance or 0)
 
     def timed(self, ttl: int, rtt_ms: float | None) -> None:
         if rtt_ms is not None:
@@ -100,28 +99,36 @@ def path_of(view: View, told: DirectionVerdict, findings: Iterable[Finding]) -> 
 def _way(view: View) -> _Way:
     way = _Way()
     for probed in view.probes_here():
-        for ttl, shot in _with_ttl(probed.done):
-            _take_shot(way, ttl, shot)
+        _take_ladder(way, list(_with_ttl(probed.done)))
         if probed.trace is not None:
             _take_trace(way, probed.trace)
     return way
 
 
 def _with_ttl(done: StepDone) -> Iterator[tuple[int, ShotSeen]]:
+    """Of ladders: other shots have a TTL of their own to tell something else by."""
     shots = done.step.spec.shots if isinstance(done.step.spec, FlowSpec) else ()
+    rungs = {shot.ttl for shot in shots if shot.ttl is not None and shot.address is None}
+    if 1 not in rungs or max(rungs) > len(rungs):
+        return
     for row in done.rows:
         for seen in row.detail.shots if isinstance(row.detail, FlowDetail) else ():
-            ttl = shots[seen.shot].ttl if 0 <= seen.shot < len(shots) else None
-            if ttl is not None:
-                yield ttl, seen
+            shot = shots[seen.shot] if 0 <= seen.shot < len(shots) else None
+            if shot is not None and shot.ttl is not None and shot.address is None:
+                yield shot.ttl, seen
 
 
-def _take_shot(way: _Way, ttl: int, shot: ShotSeen) -> None:
-    expired = next((error for error in _errors(shot) if _is_expired(error)), None)
-    if expired is not None and expired.sender is not None:
-        way.heard(ttl, expired.sender, shot.rtt_ms)
-    elif shot.outcome is Outcome.OK or (shot.outcome is Outcome.REFUSED and not _errors(shot)):
-        way.reached(ttl, shot.rtt_ms)
+def _take_ladder(way: _Way, shots: list[tuple[int, ShotSeen]]) -> None:
+    reached: list[int] = []
+    for ttl, shot in shots:
+        expired = next((error for error in _errors(shot) if _is_expired(error)), None)
+        if expired is not None and expired.sender is not None:
+            way.heard(ttl, expired.sender, shot.rtt_ms)
+        elif shot.outcome is Outcome.OK or (shot.outcome is Outcome.REFUSED and not _errors(shot)):
+            reached.append(ttl)
+            way.timed(ttl, shot.rtt_ms)
+    if reached:
+        way.reached(min(reached))
 
 
 def _errors(shot: ShotSeen) -> tuple[IcmpError, ...]:
@@ -138,7 +145,8 @@ def _take_trace(way: _Way, trace: TraceDetail) -> None:
         for answer in hop.answers:
             if answer.address is not None and (answer.icmp is None or _is_expired(answer.icmp)):
                 if hop.hop == trace.distance:
-                    way.reached(hop.hop, answer.rtt_ms)
+                    way.reached(hop.hop)
+                    way.timed(hop.hop, answer.rtt_ms)
                 else:
                     way.heard(hop.hop, answer.address, answer.rtt_ms)
 
@@ -226,7 +234,7 @@ def _broken(hop: PathHop, mark: str) -> PathHop:
 
 
 def _hop(place: Place) -> PathHop:
-    return PathHop(f"hop {place.hop}" if place.hop else "a hop", place.address, place.hop)
+    return PathHop(f"hop {place.hop}" if place.hop else "hop", place.address, place.hop)
 
 
 def _index(hops: Sequence[PathHop], place: Place) -> int | None:

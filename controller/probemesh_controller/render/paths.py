@@ -1,6 +1,7 @@
 """The way of a flow, drawn: ends, hops, and the place where it breaks. Pure."""
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from probemesh_shared.escape import escape
 from probemesh_shared.model import PathHop
@@ -11,11 +12,14 @@ from probemesh_controller.render.text import clip, ms_text, pad, paint, width_of
 END, HOP, BREAK = "●", "○", "✕"
 #: More stations than this are no drawing any more.
 _MOST = 40
+#: More silent hops in a row than this are told together.
+_SILENT = 2
 
 
 def drawing(hops: Sequence[PathHop], width: int, color: bool) -> list[str]:
     """A line where nothing is marked and it fits, else a station a line, broken where it breaks."""
-    shown = [*hops[: _MOST - 1], *hops[-1:]] if len(hops) > _MOST else list(hops)
+    shown = _without_silent(hops)
+    shown = [*shown[: _MOST - 1], *shown[-1:]] if len(shown) > _MOST else shown
     if not any(hop.mark or hop.breaks for hop in shown):
         line = _one_line(shown)
         if width_of(line) <= width - 2:
@@ -40,6 +44,20 @@ def drawing(hops: Sequence[PathHop], width: int, color: bool) -> list[str]:
         line = clip(f"  {sign}  {text}{mark}".rstrip(), width)
         lines.append(paint(line, "bad", color) if hop.breaks else line)
     return lines
+
+
+def _without_silent(hops: Sequence[PathHop]) -> list[PathHop]:
+    """Several in a row of which nothing is known are one station."""
+    out: list[PathHop] = []
+    for silent, group in groupby(
+        hops, lambda hop: hop.hop is not None and hop == PathHop(hop.name, hop=hop.hop)
+    ):
+        run = list(group)
+        if silent and len(run) > _SILENT:
+            out.append(PathHop(f"hops {run[0].hop} to {run[-1].hop}, which say nothing"))
+        else:
+            out += run
+    return out
 
 
 def _far_end(hops: Sequence[PathHop]) -> int:
