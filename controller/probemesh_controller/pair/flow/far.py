@@ -88,6 +88,7 @@ def _service(view: View) -> Place:
 def _arrival(view: View, notes: Notes) -> Iterator[Sign]:
     yield from _tuples(view, notes)
     yield from _wire(view, notes)
+    yield from _full(view, notes)
     if view.transport is Transport.TCP:
         yield from _repeated(view, notes)
     for probed in view.probes_here(AGAIN, BURST):
@@ -140,6 +141,23 @@ def _half_open_said(view: View) -> str:
 
 def _connection_said(view: View) -> str:
     return f"{view.far_name} has connections of {view.near_name} on {view.flow_name}"
+
+
+def _full(view: View, notes: Notes) -> Iterator[Sign]:
+    """The accept queue itself: a kernel drops what comes while more wait in it than the backlog allows."""
+    if view.transport is not Transport.TCP:
+        return
+    for probed in view.probes_here(*FLOW_SHOTS):
+        account = view.far_account(probed)
+        for one in account.listeners if account is not None else ():
+            full = one.queue is not None and one.backlog is not None and one.queue > one.backlog
+            if one.port == view.port and _fits(one, view) and full:
+                text = (
+                    f"in the accept queue of {view.far_name}'s service {one.queue} connections wait, "
+                    f"its backlog is {one.backlog}"
+                )
+                yield Sign(names.OVERFLOWED, True, (notes.note(text),), _service(view))
+                return
 
 
 def _wire(view: View, notes: Notes) -> Iterator[Sign]:

@@ -23,7 +23,7 @@ HELD_MS = 1050.0
 #: A dead neighbour is given up after about three seconds; the first shots were the first to ask for it.
 LONG_S = 2.4
 #: Shots of a burst whose evidence is a counter, and between them.
-BURST, BURST_MS = 10, 40.0
+BURST, BURST_MS = 14, 35.0
 #: Hops that are tried where the distance is not known.
 HOPS = 10
 #: Shots of each rung: with what the ladder beside it takes no more than a Linux router answers at once.
