@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from probemesh.v1 import mesh_pb2
 from probemesh.v1.mesh_pb2_grpc import MeshStub
@@ -97,13 +97,16 @@ class RemoteMesh:
             call = self._stub.CancelRun
             await self._connection.call(call, mesh_pb2.CancelRunRequest(run_id=run_id), _CANCEL_TIMEOUT_S)
 
-    async def reconnect(self) -> None:
-        """A new channel: an old one fails fast from stale back-off."""
-        old, self._connection = self._connection, self._connect()
-        await old.close()
+    @property
+    def connection(self) -> Connection:
+        return self._connection
 
-    def events(self, request: mesh_pb2.RunRequest) -> Any:
-        return self._connection.stream(self._stub.Run, request)
+    async def reconnect(self, broken: Connection) -> None:
+        """A new channel: an old one fails fast from stale back-off. One that another run has put in its place
+        already is left alone, and what goes on over it."""
+        if self._connection is broken:
+            self._connection = self._connect()
+            await broken.close()
 
     async def aclose(self) -> None:
         await self._connection.close()
@@ -121,7 +124,7 @@ class _Follower:
         self._after = 0
         self._ended = False
         self._linked = False
-        self._links = 0
+        self._used: Connection | None = None
         self._alive = time.monotonic()
 
     async def pump(self) -> None:
@@ -142,12 +145,13 @@ class _Follower:
         return not self.began or time.monotonic() - self._alive > self._resume_s
 
     async def _follow(self) -> None:
-        if self._links:
-            await self._mesh.reconnect()
-        self._links += 1
+        if self._used is not None:
+            await self._mesh.reconnect(self._used)
+        self._used = connection = self._mesh.connection
         message = wire.request_to_proto(self._request, resume=self.began, after=self._after)
         try:
-            async with aclosing(self._mesh.events(message)) as messages:
+            call = MeshStub(connection.channel).Run
+            async with aclosing(connection.stream(call, message)) as messages:
                 async for each in messages:
                     await self._take(each)
         except NotFound as error:

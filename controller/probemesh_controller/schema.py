@@ -19,6 +19,7 @@ ROOTS: dict[str, type] = {
     "probe": jsonshape.ResultJson,
     "diagnose": jsonshape.DiagnosisJson,
     "trace": jsonshape.TraceJson,
+    "nat": jsonshape.NatJson,
     "history": jsonshape.HistoryJson,
     "agents": jsonshape.AgentsJson,
     "token": jsonshape.TokenJson,

@@ -8,6 +8,7 @@ may be added within schema 1, never removed. A string in ``Annotated`` is the ke
 from typing import Annotated, Literal, TypedDict
 
 from probemesh_shared.hopview import Mark
+from probemesh_shared.nat import HairpinSource, NatRule, Pooling
 from probemesh_shared.words import (
     AgentState,
     Aspect,
@@ -576,6 +577,66 @@ DiagnosisJson = TypedDict(
         "interrupted": bool,
     },
 )
+
+
+class ReflectorJson(TypedDict):
+    """An agent that was asked from where datagrams came."""
+
+    agent: str
+    addresses: list[str]
+    sees: Annotated[list[str], "the addresses that it saw; empty: it heard nothing"]
+    outside: Annotated[bool | None, "it sees a translated address; null: it heard nothing"]
+    hops: Annotated[int | None, "routers on the way to it, by the TTL of what came"]
+
+
+class NatAgentJson(TypedDict):
+    """What stands in front of one agent, in the words of RFC 4787."""
+
+    agent: str
+    site: str | None
+    family: Family
+    behind_nat: Annotated[bool | None, "null: no reflector beyond its own network heard it"]
+    mapping: NatRule
+    mapping_alternatives: Annotated[list[NatRule], "what remains possible where it is undetermined"]
+    filtering: NatRule
+    filtering_alternatives: Annotated[list[NatRule], "what remains possible where it is undetermined"]
+    firewall_only: Annotated[bool | None, "no NAT, and not everybody may send in"]
+    port_preservation: Annotated[bool | None, "source ports are kept where they are free"]
+    ports_kept: Annotated[int, "how many of ports_tried sockets kept theirs"]
+    ports_tried: int
+    hairpinning: Annotated[bool | None, "its own outside address can be reached from inside"]
+    hairpin_source: Annotated[HairpinSource | None, "whose address a hairpinned datagram carries"]
+    pooling: Annotated[Pooling | None, "whether one host keeps one outside address"]
+    mapped_addresses: Annotated[list[str], "outside addresses; empty without a NAT"]
+    seen_addresses: Annotated[list[str], "from where the reflectors saw it, NAT or not"]
+    own_addresses: Annotated[list[str], "of its interfaces"]
+    layers: Annotated[int | None, "how many NATs there are, where that is certain"]
+    layers_least: Annotated[int | None, "at least so many"]
+    layers_most: Annotated[int | None, "at most so many"]
+    cgn: Annotated[bool | None, "shared address space (100.64.0.0/10) was met"]
+    lifetime_s: Annotated[float | None, "the longest silence that a mapping outlived; null: not tried"]
+    lifetime_most_s: Annotated[float | None, "the shortest silence that it did not"]
+    reflectors: list[ReflectorJson]
+    notes: Annotated[list[str], "by what this is known, for people"]
+    missing: Annotated[list[str], "what kept it from being known better, for people"]
+
+
+class NatSummaryJson(TypedDict):
+    """Agents by ``behind_nat``."""
+
+    behind_nat: int
+    direct: int
+    unknown: int
+    total: int
+
+
+class NatJson(TypedDict):
+    """``meshctl nat -o json``."""
+
+    schema: Literal[1]
+    agents: list[NatAgentJson]
+    summary: NatSummaryJson
+    interrupted: bool
 
 
 class RunJson(TypedDict):

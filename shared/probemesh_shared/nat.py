@@ -74,10 +74,11 @@ class NatBehaviour:
 
     ``ports_kept`` of ``ports_tried`` sockets kept their source port. ``mapped_addresses`` are outside
     addresses, empty without a NAT; ``seen_addresses`` is what the reflectors saw in any case. ``layers``
-    is how many NATs there are where that is certain, ``layers_most`` where it is not. ``cgn``: an address
-    of 100.64.0.0/10 was met on the way or outside. A mapping lived ``lifetime_s`` of silence, and not
-    ``lifetime_most_s``. ``firewall_only``: no NAT, and not everybody may send in. ``notes`` say by what
-    this is known, ``missing`` what kept it from being known better: both for people."""
+    is how many NATs there are where that is certain; else ``layers_least`` to ``layers_most``. ``cgn``: an
+    address of 100.64.0.0/10 was met on the way or outside. A mapping lived ``lifetime_s`` of silence, and not
+    ``lifetime_most_s``. ``firewall_only``: no NAT, and not everybody may send in. ``sent`` datagrams were
+    sent to reflectors. ``notes`` say by what this is known, ``missing`` what kept it from being known
+    better: both for people."""
 
     agent: str
     site: str | None = None
@@ -96,10 +97,12 @@ class NatBehaviour:
     seen_addresses: tuple[str, ...] = ()
     own_addresses: tuple[str, ...] = ()
     layers: int | None = None
+    layers_least: int | None = None
     layers_most: int | None = None
     cgn: bool | None = None
     lifetime_s: float | None = None
     lifetime_most_s: float | None = None
     reflectors: tuple[ReflectorSeen, ...] = ()
+    sent: int = 0
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()

@@ -97,6 +97,12 @@ class World:
     posts: dict[str, list[Post]] = field(default_factory=dict)
     sockets: dict[tuple[str, int], Socket] = field(default_factory=dict)
     ports: int = 40_000
+    clock: VirtualClock | None = None
+    lifetime_s: float | None = None  # of silent mappings
+    touched: dict[Endpoint, float] = field(default_factory=dict)
+
+    def _now(self) -> float:
+        return self.clock.monotonic() if self.clock is not None else 0.0
 
     def owner(self, address: str) -> str | None:
         return next((name for name, its in self.addresses.items() if address in its), None)
@@ -107,6 +113,7 @@ class World:
             self.deliver(there, inside, to, packet, 64)
             return
         source = nat.out(inside, to) if nat is not None else inside
+        self.touched[source] = self._now()
         if nat is not None and to.address in nat.pool:
             self._inward(nat, source, to, packet, hairpin=True)
             return
@@ -122,6 +129,8 @@ class World:
         self, nat: Nat, source: Endpoint, to: Endpoint, packet: Packet, hairpin: bool = False
     ) -> None:
         if (hairpin and not nat.hairpins) or not nat.lets_in(source, to) or nat.lost():
+            return
+        if self.lifetime_s is not None and self._now() - self.touched[to] > self.lifetime_s:
             return
         inside = next(who for (who, _), found in nat.table.items() if found == to)
         agent = self.owner(inside.address)
@@ -255,7 +264,15 @@ class SimMesh:
             size = len(shot.send) if shot.send is not None else REPLY
             token = spec.token if shot.send is None else None
             world.send(name, inside, to, Packet(number, token, size, other_port=shot.other_port))
-        return ShotSeen(number, Outcome.TIMEOUT, shot.at_ms, local_port=inside.port, errors=errors, sent=True)
+        return ShotSeen(
+            number,
+            Outcome.TIMEOUT,
+            shot.at_ms,
+            local_address=inside.address,
+            local_port=inside.port,
+            errors=errors,
+            sent=True,
+        )
 
     def _told(self, one: ShotSeen, spec: FlowSpec, bound: dict[int | None, tuple[int, Socket]]) -> ShotSeen:
         """Replies by their shot; what nobody asked for stands with the socket's last shot."""
@@ -284,6 +301,7 @@ class SimMesh:
             one.shot,
             one.outcome,
             one.at_ms,
+            local_address=one.local_address,
             local_port=one.local_port,
             errors=one.errors,
             sent=True,

@@ -98,7 +98,7 @@ def test_hairpinning(hairpins: bool, filtering: NatRule) -> None:
 def test_hairpinning_is_not_denied_where_the_mapping_changes_with_the_destination() -> None:
     found = behaviour(inquire(Nat(APD, APD, preserve=False, hairpins=True), TWO))
     assert found.hairpinning is None
-    assert any("hairpinning" in text for text in found.missing)
+    assert any("hairpinning" in text for text in found.notes)
 
 
 @settings(max_examples=300, deadline=None)

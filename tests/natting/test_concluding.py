@@ -165,6 +165,18 @@ def test_silence_of_who_was_never_heard_does_not_count() -> None:
     assert filtering(knocks, {B1, C1}).ruling == Ruling.of(AD)
 
 
+def test_addresses_that_are_let_in_by_name_are_no_behaviour() -> None:
+    knocks = [
+        knock(Knocker.OTHER_ADDRESS, arrived, source, socket)
+        for socket in (1, 2, 3)
+        for source, arrived in ((C1.address, 3), ("192.0.2.9", 0))
+    ]
+    judged = filtering(knocks, {B1, C1, Endpoint("192.0.2.9", 7)})
+    assert judged.ruling == Ruling()
+    assert "192.0.2.2 always come in, those of 192.0.2.9 never" in judged.notes[-1]
+    assert filtering(knocks, {B1, C1}).ruling == Ruling.of(EI), "nobody knows that .9 can come in at all"
+
+
 def test_filtering_where_not_even_answers_come_in() -> None:
     judged = filtering((knock(Knocker.OTHER_PORT, 0),), ())
     assert judged.ruling == Ruling()
@@ -172,20 +184,37 @@ def test_filtering_where_not_even_answers_come_in() -> None:
 
 
 def test_layers_by_the_ladder_to_its_own_address() -> None:
-    one = around.layers((Rung(1, OUT, True), Rung(2, OUT, True)), True)
+    one = around.layers((Rung(OUT, 1, OUT, True), Rung(OUT, 2, OUT, True)), True)
     assert (one.count, one.most) == (1, 1)
-    two = around.layers((Rung(1, "10.1.0.1"), Rung(2, OUT, True)), True)
-    assert (two.count, two.most) == (None, 2)
+    two = around.layers((Rung(OUT, 1, "10.1.0.1"), Rung(OUT, 2, OUT, True)), True)
+    assert (two.count, two.least, two.most) == (None, 1, 2)
     assert "10.1.0.1" in two.note
-    silent = around.layers((Rung(1), Rung(2)), True)
+    silent = around.layers((Rung(OUT, 1), Rung(OUT, 2)), True)
     assert (silent.count, silent.most) == (None, None)
     assert "drops" in silent.missing
 
 
-def test_shared_address_space_is_noticed() -> None:
-    met = seen(
-        sighting(B1, OUT, 4000), ladder=(Rung(1, "192.168.1.1"), Rung(2, "100.64.0.1"), Rung(3, OUT, True))
+def test_a_reflector_between_two_nats_makes_certain_of_both() -> None:
+    middle = "10.1.2.2"
+    found = behaviour(
+        seen(
+            sighting(B1, OUT, 5000),
+            sighting(C1, middle, 5000),
+            ladder=(Rung(OUT, 1, "192.168.7.1"), Rung(OUT, 2, OUT, True), Rung(middle, 1, middle, True)),
+            knocks=(knock(Knocker.OTHER_ADDRESS, 3, C1.address), knock(Knocker.OTHER_PORT, 0)),
+            heard=frozenset({B1, C1}),
+        )
     )
+    assert (found.layers, found.layers_least, found.layers_most) == (2, 2, 2)
+    assert found.mapped_addresses == (OUT,)
+    assert found.filtering == Ruling.of(APD), "who stands between passed one of the two only"
+    one = around.layers((Rung(OUT, 1, OUT, True), Rung(middle, 1, middle, True)), True)
+    assert one.count == 1, "one NAT with two outside addresses"
+
+
+def test_shared_address_space_is_noticed() -> None:
+    rungs = (Rung(OUT, 1, "192.168.1.1"), Rung(OUT, 2, "100.64.0.1"), Rung(OUT, 3, OUT, True))
+    met = seen(sighting(B1, OUT, 4000), ladder=rungs)
     assert behaviour(met).cgn is True
     assert behaviour(seen(sighting(B1, "100.64.9.9", 4000))).cgn is True
     assert behaviour(seen(sighting(B1, OUT, 4000))).cgn is None

@@ -1,11 +1,13 @@
 """The driver, in a simulated network: everything is asked and seen by flows and watches alone."""
 
+import asyncio
 import random
 from itertools import product
 
 import pytest
 from probemesh_controller.natting.behaviour import behaviour
-from probemesh_controller.natting.drive import inquire
+from probemesh_controller.natting.drive import Inquiries
+from probemesh_controller.natting.silence import Lifetime, coarse, fine
 from probemesh_shared.clock import VirtualClock
 from probemesh_shared.model import FlowSpec, WatchSpec
 from probemesh_shared.nat import RULES, NatBehaviour, NatRule, Ruling
@@ -30,12 +32,17 @@ def world(nat: Nat | None, **more: object) -> World:
     return World({"a": (A,), "b": B, "c": C}, nats, **more)  # type: ignore[arg-type]
 
 
-async def told(clock: VirtualClock, there: World, *names: str) -> tuple[NatBehaviour, ...]:
+async def told(
+    clock: VirtualClock, there: World, *names: str, lifetime: float | None = None
+) -> tuple[NatBehaviour, ...]:
+    there.clock = clock
     mesh = SimMesh(clock, there)
-    seen = await through(clock, inquire(mesh, names or ("a",), clock=clock, random=DICE.randbytes))
+    asked = Lifetime(lifetime) if lifetime is not None else None
+    work = Inquiries(mesh, names or ("a",), clock, lifetime=asked, random=DICE.randbytes)
+    await through(clock, work.run(), 900)
     assert mesh.under_way == 0
     assert not any(there.posts.values()), "every watch is given back"
-    return tuple(behaviour(one) for one in seen)
+    return tuple(behaviour(one) for one in work.seen())
 
 
 @pytest.mark.parametrize(("mapping", "filtering"), list(product(RULES, RULES)))
@@ -149,13 +156,13 @@ async def test_two_percent_of_loss_change_nothing(clock: VirtualClock) -> None:
 
 async def test_filtering_is_asked_before_anybody_else_was_sent_to(clock: VirtualClock) -> None:
     mesh = SimMesh(clock, world(Nat(EI, APD)))
-    await through(clock, inquire(mesh, ("a",), clock=clock, random=DICE.randbytes))
+    await through(clock, Inquiries(mesh, ("a",), clock, random=DICE.randbytes).run())
     flows = [r.specs[0] for r in mesh.requests if isinstance(r.specs[0], FlowSpec) and r.agents == ("a",)]
     first = {(shot.address, shot.port) for shot in flows[0].shots}
     assert len(first) == 1
     assert all(flow.transport is Transport.UDP for flow in flows)
     tokens = {r.specs[0].token for r in mesh.requests if isinstance(r.specs[0], WatchSpec)}
-    assert len(tokens) == 2, "its own watch, and those of the reflectors"
+    assert len(tokens) == 1
 
 
 async def test_many_subjects_are_asked_in_turn(clock: VirtualClock) -> None:
@@ -163,3 +170,51 @@ async def test_many_subjects_are_asked_in_turn(clock: VirtualClock) -> None:
     found = await told(clock, World(addresses), *addresses)
     assert [one.agent for one in found] == list(addresses)
     assert all(one.behind_nat is False for one in found)
+
+
+@pytest.mark.parametrize("mapping", [EI, APD])
+async def test_the_lifetime_of_a_silent_mapping(clock: VirtualClock, mapping: NatRule) -> None:
+    there, began = world(Nat(mapping, APD, preserve=False), lifetime_s=30.0), clock.monotonic()
+    (found,) = await told(clock, there, lifetime=150.0)
+    assert found.lifetime_s is not None and found.lifetime_most_s is not None
+    assert found.lifetime_s <= 30.5
+    assert found.lifetime_most_s >= 29.5
+    assert found.lifetime_most_s - found.lifetime_s < 2.5
+    assert clock.monotonic() - began < 260
+
+
+async def test_a_lifetime_beyond_what_was_tried(clock: VirtualClock) -> None:
+    (found,) = await told(clock, world(Nat(EI, APD, preserve=False)), lifetime=20.0)
+    assert (found.lifetime_s, found.lifetime_most_s) == (20.0, None)
+
+
+async def test_the_lifetime_of_a_firewalls_state(clock: VirtualClock) -> None:
+    there = world(Firewall(EI, APD, pool=(A,)), lifetime_s=5.0)
+    (found,) = await told(clock, there, lifetime=20.0)
+    assert found.behind_nat is False
+    assert found.lifetime_s is not None and found.lifetime_s <= 5.2
+
+
+def test_what_silences_are_tried() -> None:
+    assert coarse(150)[0] == 2 and coarse(150)[-1] == 150 and len(coarse(150)) == 12
+    assert coarse(2) == (2,)
+    assert fine(20, 29) == tuple(range(21, 29))
+    assert fine(None, 2) == fine(20, None) == fine(3, 3.1) == ()
+
+
+async def test_what_was_seen_until_it_was_stopped_is_kept(clock: VirtualClock) -> None:
+    there = world(Nat(EI, AD, preserve=False))
+    mesh = SimMesh(clock, there)
+    work = Inquiries(mesh, ("a", "b"), clock, random=DICE.randbytes)
+    assert [one.agent for one in work.seen()] == ["a", "b"]
+    task = asyncio.ensure_future(work.run())
+    await clock.settle()
+    end = clock.monotonic() + 4.4
+    while clock.monotonic() < end:
+        await clock.advance(0.05)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert mesh.under_way == 0 and not any(there.posts.values())
+    first = behaviour(work.seen()[0])
+    assert first.behind_nat is True
+    assert first.filtering.possible == (EI, AD), "who else could come in was not known yet"

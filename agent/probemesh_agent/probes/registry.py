@@ -35,7 +35,7 @@ class Registry(Mapping[Kind, Probe]):
         if kind not in self._made:
             module, name = self._table[kind]
             made = getattr(import_module(f"probemesh_agent.probes.{module}"), name)()
-            self._made[kind] = cast(Probe, made)
+            return self._made.setdefault(kind, cast(Probe, made))  # asked by several threads, one is kept
         return self._made[kind]
 
     def __contains__(self, kind: object) -> bool:

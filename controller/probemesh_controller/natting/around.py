@@ -79,16 +79,17 @@ def behind(seen: Seen, told: Sequence[ReflectorSeen]) -> Behind:
         return Behind(None, missing="another agent that can be reached, as reflector")
     if not seen.sightings:
         return Behind(None, missing=_unheard(seen))
-    by = [one.agent for one in told if one.outside]
+    by = [one.agent for one in _outermost([one for one in told if one.outside])]
     if by:
         return Behind(
             True, tuple(by), f"{', '.join(by)} {_verb(by, 'sees', 'see')} another address than its own"
         )
     public = any(not is_private(address) for one in told for address in one.sees)
-    far = [one.agent for one in told if one.sees and (public or (one.hops or 0) > 0)]
-    if far:
-        inside = all(is_private(address) for one in told for address in one.addresses)
-        limit = "; they have private addresses themselves, a NAT further out would not show" if inside else ""
+    away = [one for one in told if one.sees and (public or (one.hops or 0) > 0)]
+    if away:
+        outer = [one for one in away if public or not all(map(is_private, one.addresses))]
+        far = [one.agent for one in outer or away]
+        limit = "" if outer else "; they have private addresses themselves, a NAT further out would not show"
         return Behind(
             False, tuple(far), f"{', '.join(far)} {_verb(far, 'sees', 'see')} its own address{limit}"
         )
@@ -110,10 +111,17 @@ def pooling(found: Sequence[View]) -> Pooling | None:
     return Pooling.PAIRED if len(found) > 1 else None
 
 
+def _outermost(told: Sequence[ReflectorSeen]) -> Sequence[ReflectorSeen]:
+    """Where some see a private outside address and others a public one, the former are between two NATs."""
+    public = [one for one in told if not all(map(is_private, one.sees))]
+    return public or told
+
+
 @dataclass(frozen=True, slots=True)
 class Hairpinned:
     answer: bool | None = None
     source: HairpinSource | None = None
+    note: str = ""
     missing: str = ""
 
 
@@ -127,35 +135,39 @@ def hairpinning(hairpin: Hairpin | None, own: Iterable[str], mapping: Ruling) ->
         inside = [one for one in hairpin.sources if one.address in own and one.address not in addresses]
         return Hairpinned(True, HairpinSource.INTERNAL if inside else HairpinSource.EXTERNAL)
     if hairpin.kept is False or NatRule.ENDPOINT_INDEPENDENT not in mapping.possible:
-        return Hairpinned(missing="a mapping that does not change with the destination, to try hairpinning")
+        return Hairpinned(note="the mapping changes with the destination: hairpinning cannot be tried")
     return Hairpinned(False)
 
 
 @dataclass(frozen=True, slots=True)
 class Layers:
     count: int | None = None
+    least: int | None = None
     most: int | None = None
     note: str = ""
     missing: str = ""
 
 
 def layers(ladder: Sequence[Rung], behind_nat: bool | None) -> Layers:
-    """The outside address is the outermost NAT's: as far away as it answers, so many NATs there are at most.
-    A router within looks like a NAT that does not answer for that address, so only one is ever certain."""
+    """An outside address is that of the outermost NAT before whoever sees it: as far away as it answers, so
+    many NATs there are at most. A router within looks like a NAT that does not answer for that address, so
+    one address alone makes certain of one NAT only. A reflector between two NATs sees another address, of
+    the inner one: addresses that answer at different distances are of different NATs."""
     if behind_nat is not True:
-        return Layers(0, 0) if behind_nat is False else Layers()
-    distance = min((rung.ttl for rung in ladder if rung.reached), default=None)
-    if distance is None:
+        return Layers(0, 0, 0) if behind_nat is False else Layers()
+    answers = [(rung.outside, rung.ttl) for rung in ladder if rung.reached]
+    faces = {outside: min(ttl for other, ttl in answers if other == outside) for outside, _ in answers}
+    if not faces:
         return Layers(missing="an answer of its own outside address: one NAT that drops, or a pool")
-    if distance == 1:
-        return Layers(1, 1, "its own outside address answers at TTL 1: one NAT")
-    inner = _distinct(rung.sender for rung in ladder if rung.sender and not rung.reached)
-    by = f" behind {', '.join(inner)}" if inner else ""
-    return Layers(
-        None,
-        distance,
-        f"its own outside address answers at TTL {distance}{by}: as many NATs, or routers before the last",
+    most, least = max(faces.values()), len(set(faces.values()))
+    notes = [f"its outside address {outside} answers at TTL {ttl}" for outside, ttl in sorted(faces.items())]
+    inner = _distinct(
+        rung.sender for rung in ladder if rung.sender and not rung.reached and rung.sender not in faces
     )
+    if least < most:
+        by = f" (such as {', '.join(inner)})" if inner else ""
+        return Layers(None, least, most, f"{'; '.join(notes)}: NATs, or routers{by} before the last of them")
+    return Layers(most, least, most, "; ".join(notes))
 
 
 def carrier_grade(seen: Seen, mapped: Iterable[str], behind_nat: bool | None) -> bool | None:

@@ -29,15 +29,21 @@ SMALLEST_MARK = 200
 _LADDER_PORT = 33533
 
 
-def _spec(
+def flow(
     family: Family,
     shots: Sequence[Shot],
     token: bytes | None,
     listen_ms: float = 0.0,
     source: str | None = None,
 ) -> FlowSpec:
-    options = Options(family=family, timeout_s=_WAIT_S, source=source)
+    """Without a token nobody answers, and nothing is waited for."""
+    options = Options(family=family, timeout_s=0.2 if token is None else _WAIT_S, source=source)
     return FlowSpec(options, Transport.UDP, tuple(shots), token, listen_ms)
+
+
+def marked(length: int) -> bytes:
+    """What an unasked datagram of that length says."""
+    return _MARK.ljust(length, b".")
 
 
 def opening(family: Family, token: bytes, main: Endpoint) -> FlowSpec:
@@ -50,19 +56,18 @@ def opening(family: Family, token: bytes, main: Endpoint) -> FlowSpec:
             shots.append(
                 Shot(at, main.port, socket=socket, address=main.address, other_port=turn not in (0, REPEATS))
             )
-    return _spec(family, shots, token, OPEN_MS)
+    return flow(family, shots, token, OPEN_MS)
 
 
 def knocking(family: Family, mappings: Sequence[Endpoint], mark: int, source: str | None = None) -> FlowSpec:
     """Datagrams that nobody asked for, to each mapping; ``mark`` is their length."""
-    data = _MARK.ljust(mark, b".")
+    data = marked(mark)
     shots = [
         Shot(turn * _APART_MS + place * _GAP_MS, to.port, socket=0, address=to.address, send=data)
         for turn in range(REPEATS)
         for place, to in enumerate(mappings)
     ]
-    spec = _spec(family, shots, None, source=source)
-    return FlowSpec(Options(family=family, timeout_s=0.2, source=source), spec.transport, spec.shots)
+    return flow(family, shots, None, source=source)
 
 
 def looking_round(family: Family, token: bytes, endpoints: Sequence[Endpoint]) -> FlowSpec:
@@ -73,7 +78,7 @@ def looking_round(family: Family, token: bytes, endpoints: Sequence[Endpoint]) -
             for socket in range(SOCKETS):
                 number = (turn * len(endpoints) + place) * SOCKETS + socket
                 shots.append(Shot(number * _GAP_MS, to.port, socket=socket, address=to.address))
-    return _spec(family, shots, token)
+    return flow(family, shots, token)
 
 
 def crossing(
@@ -85,12 +90,12 @@ def crossing(
     for turn in range(REPEATS):
         for socket, (port, to) in enumerate(zip(ports, reversed(outside), strict=True)):
             at = turn * _APART_MS + socket * _GAP_MS
-            data = _MARK.ljust(SMALLEST_MARK, b".")
+            data = marked(SMALLEST_MARK)
             shots.append(Shot(at, to.port, source_port=port, socket=socket, address=to.address, send=data))
     for socket, port in enumerate(ports):
         at = REPEATS * _APART_MS + socket * _GAP_MS
         shots.append(Shot(at, main.port, source_port=port, socket=socket, address=main.address))
-    return _spec(family, shots, token, 400.0)
+    return flow(family, shots, token, 400.0)
 
 
 def climbing(family: Family, outside: str) -> FlowSpec:
@@ -107,7 +112,7 @@ def climbing(family: Family, outside: str) -> FlowSpec:
         for turn in range(2)
         for ttl in range(1, DEEPEST + 1)
     ]
-    return _spec(family, shots, None)
+    return flow(family, shots, None, 800.0)
 
 
 def holding(family: Family, token: bytes, port: int, main: Endpoint) -> FlowSpec:
@@ -116,7 +121,7 @@ def holding(family: Family, token: bytes, port: int, main: Endpoint) -> FlowSpec
         Shot(turn * _APART_MS, main.port, source_port=port, socket=0, address=main.address)
         for turn in range(REPEATS)
     ]
-    return _spec(family, shots, token, OPEN_MS)
+    return flow(family, shots, token, OPEN_MS)
 
 
 def colliding(family: Family, token: bytes, port: int, order: Sequence[Endpoint]) -> FlowSpec:
@@ -125,4 +130,4 @@ def colliding(family: Family, token: bytes, port: int, order: Sequence[Endpoint]
         Shot(number * _APART_MS, to.port, source_port=port, socket=0, address=to.address)
         for number, to in enumerate((*order, *order))
     ]
-    return _spec(family, shots, token)
+    return flow(family, shots, token)

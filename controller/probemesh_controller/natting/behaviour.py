@@ -45,12 +45,14 @@ def behaviour(seen: Seen) -> NatBehaviour:
         seen_addresses=addresses,
         own_addresses=seen.own,
         layers=layers.count,
+        layers_least=layers.least,
         layers_most=layers.most,
         cgn=around.carrier_grade(seen, outside, behind.answer),
         lifetime_s=lived,
         lifetime_most_s=died,
         reflectors=told,
-        notes=_said(behind.note, *mapped.notes, *filtered.notes, layers.note),
+        sent=seen.sent,
+        notes=_said(behind.note, *mapped.notes, *filtered.notes, hairpin.note, layers.note),
         missing=_said(
             behind.missing,
             *mapped.missing,
@@ -67,7 +69,9 @@ def _rulings(seen: Seen, behind: around.Behind, sightings: Sequence[Sighting]) -
     neighbour does not pass it."""
     if behind.answer is None:
         return _UNHEARD, _UNHEARD
-    filtered = filtering([knock for knock in seen.knocks if knock.agent in behind.by], seen.heard)
+    beyond = {to.address for asked in seen.reflectors if asked.agent in behind.by for to in asked.endpoints}
+    knocks = [knock for knock in seen.knocks if knock.agent in behind.by]
+    filtered = filtering(knocks, [endpoint for endpoint in seen.heard if endpoint.address in beyond])
     return (mapping(sightings, seen.clashes) if behind.answer else _UNMAPPED), filtered
 
 

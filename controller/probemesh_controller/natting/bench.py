@@ -10,7 +10,7 @@ from probemesh_shared.words import Family, Kind, Transport
 
 from probemesh_controller.api import Mesh
 from probemesh_controller.natting import reading
-from probemesh_controller.natting.choosing import Reflector, of_interfaces
+from probemesh_controller.natting.choosing import Reflector
 from probemesh_controller.natting.reading import Door, Told
 from probemesh_controller.natting.seen import Endpoint, Sighting
 from probemesh_controller.pair.asking import Answer, Asking, ask
@@ -23,6 +23,9 @@ _POLL_S = 0.2
 _SHOW_S = 1.6
 #: Seconds that an agent and the way to it may take beside what a flow itself takes.
 _BESIDE_S = 2.0
+#: Flows and looks under way at once, of all subjects together: a controller takes 48 calls on a connection,
+#: and the watches that stand are 18 of them.
+_AT_ONCE = 24
 #: Where a watch's own listener, the second port of a reflector, is tried; hosts dial from higher ports.
 _LOWEST_PORT, _HIGHEST_PORT = 20_000, 32_000
 
@@ -34,6 +37,7 @@ class Bench:
     mesh: Mesh
     clock: Clock
     random: Callable[[int], bytes]
+    _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
 
     def run_id(self) -> str:
         return self.random(16).hex()
@@ -49,7 +53,12 @@ class Bench:
         first = spec.shots[0]
         target = target_of(first.address or "", first.port)
         seconds = longest_s(spec) + _BESIDE_S
-        return await ask(self.mesh, Asking(self.run_id(), sender.name, target, spec, seconds))
+        async with self._places:
+            return await ask(self.mesh, Asking(self.run_id(), sender.name, target, spec, seconds))
+
+    async def look(self, watch: Watch) -> WatchDetail | None:
+        async with self._places:
+            return await watch.look()
 
 
 @dataclass(slots=True)
@@ -70,17 +79,13 @@ class Posts:
         opened = await asyncio.gather(*map(self._arm_one, reflectors))
         self.doors += [door for doors in opened for door in doors]
 
-    async def own_addresses(self, subject: AgentInfo) -> tuple[str, ...]:
-        """By the subject's own watch: what it announces may be what a NAT shows of it."""
-        told = of_interfaces(subject.addresses, self.family)
-        spec = WatchSpec(Options(family=self.family), self.bench.random(16), transport=Transport.UDP)
-        account = await self._watch(subject, next(iter(told), None), self.bench.port(), spec)
-        return of_interfaces(account.addresses, self.family) if account is not None else told
-
     async def look(self, names: Sequence[str]) -> dict[str, list[WatchDetail]]:
         """The accounts of these reflectors since the look before, each in a list of at most one."""
         watches = [self._watches[name] for name in dict.fromkeys(names) if name in self._watches]
-        accounts = await asyncio.gather(*(watch.look() for watch in watches))
+        accounts = await asyncio.gather(*map(self.bench.look, watches))
+        for watch, account in zip(watches, accounts, strict=True):
+            if account is None:
+                self.on_problem(f"{watch.agent} does not tell what it saw: {watch.missed}")
         return {
             watch.agent: [account] if account is not None else []
             for watch, account in zip(watches, accounts, strict=True)
@@ -107,7 +112,7 @@ class Posts:
         port = self.bench.port()
         options = Options(family=self.family)
         spec = WatchSpec(options, self.token, transport=Transport.UDP, listen=True, surrogate=True)
-        account = await self._watch(reflector.info, reflector.addresses[0], port, spec)
+        account = await self._watch(reflector, port, spec)
         if account is None:
             return []
         ports = [account.surrogate_port] if account.surrogate_port else []
@@ -121,20 +126,13 @@ class Posts:
             for each in ports
         ]
 
-    async def _watch(
-        self, agent: AgentInfo, address: str | None, port: int, spec: WatchSpec
-    ) -> WatchDetail | None:
-        bench = self.bench
-        if (why := cannot(agent, Kind.WATCH)) is not None:
-            self.on_problem(why)
-            return None
-        anywhere = "::" if self.family is Family.IPV6 else "0.0.0.0"  # noqa: S104 - nothing is bound
-        target = target_of(address or anywhere, port)
-        watch = Watch(bench.mesh, bench.clock, agent.name, target, spec, bench.run_id)
-        self._watches[agent.name] = watch
+    async def _watch(self, reflector: Reflector, port: int, spec: WatchSpec) -> WatchDetail | None:
+        bench, target = self.bench, target_of(reflector.addresses[0], port)
+        watch = Watch(bench.mesh, bench.clock, reflector.name, target, spec, bench.run_id)
+        self._watches[reflector.name] = watch
         account = await watch.arm(self.stand_s)
         if account is None:
-            self.on_problem(f"{agent.name} cannot watch: {watch.why_not}")
+            self.on_problem(f"{reflector.name} cannot watch: {watch.why_not}")
         return account
 
 

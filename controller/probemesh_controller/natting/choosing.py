@@ -1,11 +1,12 @@
 """Who reflects for whom, and in which family. Pure."""
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from probemesh_shared.model import AgentInfo
 from probemesh_shared.selectors import SELF
+from probemesh_shared.session.frames import ADVERTISED
 from probemesh_shared.words import AgentState, Family, Kind
 
 from probemesh_controller.candidates import usable
@@ -14,7 +15,7 @@ from probemesh_controller.pair.part import cannot
 from probemesh_controller.pair.reaching import of_family
 
 #: More agents, or more addresses of one, tell nothing new.
-MOST_REFLECTORS = 4
+MOST_REFLECTORS = 3
 MOST_ADDRESSES = 2
 
 
@@ -57,8 +58,13 @@ def reflectors_for(subject: AgentInfo, fleet: Sequence[AgentInfo], family: Famil
     return tuple(sorted(found, key=rank)[:MOST_REFLECTORS])
 
 
-def of_interfaces(addresses: Sequence[str], family: Family) -> tuple[str, ...]:
-    """The readable ones of that family, loopback too: an address that a host says to be its own."""
+def own_addresses(agent: AgentInfo, family: Family) -> tuple[str, ...]:
+    """Of its interfaces. Where addresses were configured nobody knows whether it has them: a NAT may."""
+    return () if ADVERTISED in agent.capabilities else of_family_only(agent.addresses, family)
+
+
+def of_family_only(addresses: Iterable[str], family: Family) -> tuple[str, ...]:
+    """The readable ones of that family, loopback too."""
     version = 4 if family is Family.IPV4 else 6
     found = []
     for text in addresses:

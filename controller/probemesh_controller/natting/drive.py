@@ -17,6 +17,7 @@ from probemesh_controller.natting.choosing import family_for, reflectors_for
 from probemesh_controller.natting.inquiry import Inquiry
 from probemesh_controller.natting.mapping import clash_rule
 from probemesh_controller.natting.seen import Seen
+from probemesh_controller.natting.silence import Lifetime, measure
 from probemesh_controller.pair.part import named
 
 #: Subjects that are inquired about at once: each keeps its reflectors' watches busy.
@@ -28,44 +29,56 @@ _PARTNERS = 2
 OnProgress = Callable[[str, str], None]
 
 
-async def inquire(
-    mesh: Mesh,
-    names: Sequence[str],
-    *,
-    clock: Clock,
-    family: Family = Family.BOTH,
-    on_progress: OnProgress = lambda name, step: None,
-    random: Callable[[int], bytes] = secrets.token_bytes,
-) -> tuple[Seen, ...]:
-    """In the order of ``names``. Raises NotFound for a name that no agent bears, and what ``mesh`` raises
-    before anything began."""
-    fleet = await mesh.agents()
-    bench = Bench(mesh, clock, random)
-    found: list[Seen] = []
-    for start in range(0, len(names), AT_ONCE):
-        some = [
-            _inquiry(bench, named(fleet, name), fleet, family, on_progress)
-            for name in names[start : start + AT_ONCE]
-        ]
-        try:
-            await asyncio.gather(*(one.run() for one in some))
-            await _clashes(some, fleet)
-        finally:
-            await asyncio.gather(*(one.give_back() for one in some))
-        found += [one.seen for one in some]
-    return tuple(found)
+class Inquiries:
+    """About all of ``names``. ``seen`` is what is known at any moment, also after ``run`` was cancelled."""
 
+    def __init__(
+        self,
+        mesh: Mesh,
+        names: Sequence[str],
+        clock: Clock,
+        *,
+        family: Family = Family.BOTH,
+        lifetime: Lifetime | None = None,
+        on_progress: OnProgress = lambda name, step: None,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._mesh = mesh
+        self._names = tuple(names)
+        self._bench = Bench(mesh, clock, random)
+        self._family = family
+        self._lifetime = lifetime
+        self._on_progress = on_progress
+        self._inquiries: list[Inquiry] = []
 
-def _inquiry(
-    bench: Bench, subject: AgentInfo, fleet: Sequence[AgentInfo], asked: Family, on_progress: OnProgress
-) -> Inquiry:
-    family = family_for(subject, fleet, asked)
-    reflectors = reflectors_for(subject, fleet, family)
+    def seen(self) -> tuple[Seen, ...]:
+        """In the order of the names; of those that were not come to, nothing is known but the name."""
+        found = {one.subject.name: one.seen for one in self._inquiries}
+        return tuple(found.get(name) or Seen(name) for name in self._names)
 
-    def on_step(step: str) -> None:
-        on_progress(subject.name, step)
+    async def run(self) -> None:
+        """Raises NotFound for a name that no agent bears, and what the mesh raises before anything began."""
+        fleet = await self._mesh.agents()
+        subjects = [named(fleet, name) for name in self._names]
+        for start in range(0, len(subjects), AT_ONCE):
+            some = [self._inquiry(subject, fleet) for subject in subjects[start : start + AT_ONCE]]
+            self._inquiries += some
+            try:
+                await asyncio.gather(*(one.run() for one in some))
+                await _clashes(some, fleet)
+                if self._lifetime is not None:
+                    await asyncio.gather(*(measure(one, self._lifetime) for one in some))
+            finally:
+                await asyncio.gather(*(one.give_back() for one in some))
 
-    return Inquiry(bench, subject, reflectors, family, on_step)
+    def _inquiry(self, subject: AgentInfo, fleet: Sequence[AgentInfo]) -> Inquiry:
+        family = family_for(subject, fleet, self._family)
+        reflectors = reflectors_for(subject, fleet, family)
+
+        def on_step(step: str) -> None:
+            self._on_progress(subject.name, step)
+
+        return Inquiry(self._bench, subject, reflectors, family, on_step)
 
 
 async def _clashes(inquiries: Sequence[Inquiry], fleet: Sequence[AgentInfo]) -> None:
@@ -98,10 +111,11 @@ def _partners(
 ) -> list[AgentInfo]:
     """Agents that are, or may be, behind the same outside address: known to be first, then neighbours that
     see the inside address, then those of the same site with private addresses."""
+    mine = set(told.mapped_addresses)
     same = [
         other.subject
         for other in inquiries
-        if other is not inquiry and set(behaviour(other.seen).mapped_addresses) & set(told.mapped_addresses)
+        if other is not inquiry and set(behaviour(other.seen).mapped_addresses) & mine
     ]
     inside = {one.agent for one in told.reflectors if one.outside is False}
     beyond = {one.agent for one in told.reflectors if one.outside}

@@ -25,8 +25,16 @@ def filtering(knocks: Sequence[Knock], heard: Iterable[Endpoint]) -> Judged:
         return Judged(Ruling(), (), ("an answer that comes in: none does, not even what was asked for",))
     port, address = (_Count(knocks, who, known) for who in (Knocker.OTHER_PORT, Knocker.OTHER_ADDRESS))
     notes = tuple(note for count in (port, address) if (note := count.note))
+    if address.welcome and address.refused:
+        return Judged(Ruling(), (*notes, _some(address)), ("rules that do not go by single addresses",))
     missing = tuple(want for count in (port, address) if (want := count.want))
     return Judged(_rule(port, address), notes, missing if len(_rule(port, address).possible) > 1 else ())
+
+
+def _some(count: "_Count") -> str:
+    """No behaviour of RFC 4787: somebody wrote down who may come in."""
+    welcome, refused = (", ".join(sorted(one)) for one in (count.welcome, count.refused))
+    return f"unasked datagrams of {welcome} always come in, those of {refused} never"
 
 
 class _Count:
@@ -37,6 +45,11 @@ class _Count:
         let_in = {knock.socket for knock in mine if knock.arrived}
         counting = {knock.socket for knock in mine if knock.source in known} | let_in
         self.arrived, self.tried = len(let_in), len(counting)
+        sources = {knock.source for knock in mine if knock.source in known}
+        came = {knock.source for knock in mine if knock.arrived}
+        stayed_out = {knock.source for knock in mine if not knock.arrived}
+        self.welcome = came - stayed_out
+        self.refused = sources - came
         self.note = self._note(who)
         self.want = self._want(who, bool(mine))
 

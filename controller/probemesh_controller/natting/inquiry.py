@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from probemesh_shared.model import AgentInfo, FlowSpec, WatchDetail
 from probemesh_shared.words import Family, Kind
 
-from probemesh_controller.natting import asks, reading
+from probemesh_controller.natting import around, asks, reading
 from probemesh_controller.natting.behaviour import behaviour
 from probemesh_controller.natting.bench import Bench, Posts, alongside
-from probemesh_controller.natting.choosing import Reflector
+from probemesh_controller.natting.choosing import Reflector, own_addresses
 from probemesh_controller.natting.mapping import View, views
 from probemesh_controller.natting.reading import Door, Told
-from probemesh_controller.natting.seen import Asked, Clash, Endpoint, Hairpin, Knock, Knocker, Seen
+from probemesh_controller.natting.seen import Asked, Clash, Endpoint, Hairpin, Knock, Knocker, Seen, Silence
 from probemesh_controller.pair.asking import Answer
 from probemesh_controller.pair.part import cannot
 
@@ -24,6 +24,8 @@ from probemesh_controller.pair.part import cannot
 STAND_S = 60.0
 #: Last datagrams and transmit stamps get as long.
 _SETTLE_S = 0.15
+#: Outside addresses to which a ladder is climbed.
+_MOST_FACES = 3
 
 OnStep = Callable[[str], None]
 Accounts = dict[str, list[WatchDetail]]
@@ -56,42 +58,42 @@ class Inquiry:
         self.subject = subject
         self.reflectors = reflectors
         self.family = family
-        self.seen = Seen(subject.name, subject.site, family)
-        self._on_step = on_step
+        self.seen = Seen(subject.name, subject.site, family, own_addresses(subject, family))
+        self.step = on_step
         self._token = bench.random(16)
-        self.posts = Posts(bench, family, self._token, STAND_S, self._problem)
+        self.posts = Posts(bench, family, self._token, STAND_S, self.problem)
         self._sockets = 0
 
     async def run(self) -> None:
         """Filtering first, on mappings that nobody but one reflector knows; then mapping, then the rest."""
         if (why := cannot(self.subject, Kind.FLOW)) is not None:
-            self._problem(why)
+            self.problem(why)
             return
-        self._on_step("puts its reflectors on watch")
+        self.step("puts its reflectors on watch")
         await self._arm()
         if not self.posts.doors:
             return
         main = await self._filtering(self._mains())
-        self._on_step("asks every reflector what it sees (mapping)")
+        self.step("asks every reflector what it sees (mapping)")
         await self._mapping()
         beyond = self.beyond()
         if main is not None and beyond and main.agent not in beyond:
             # the first was a neighbour: no NAT stands in between
             await self._filtering([door for door in self._mains() if door.agent in beyond])
         if behaviour(self.seen).behind_nat:
-            self._on_step("sends to its own outside address (hairpinning, layers)")
+            self.step("sends to its own outside address (hairpinning, layers)")
             await self._hairpin_and_ladder()
 
     async def give_back(self) -> None:
         await self.posts.give_back()
 
     def beyond(self) -> frozenset[str]:
-        """Reflectors that see a translated address, as far as is known."""
-        return frozenset(one.agent for one in behaviour(self.seen).reflectors if one.outside)
+        """Reflectors on the other side of the NAT, or of a firewall, as far as is known."""
+        return frozenset(around.behind(self.seen, around.reflectors(self.seen)).by)
 
     # --- state --------------------------------------------------------------------------------------------
 
-    def _problem(self, text: str) -> None:
+    def problem(self, text: str) -> None:
         self.seen = replace(self.seen, problems=tuple(dict.fromkeys((*self.seen.problems, text))))
 
     def _mains(self) -> list[Door]:
@@ -102,23 +104,27 @@ class Inquiry:
         return list(firsts.values())
 
     async def _arm(self) -> None:
-        own, _ = await asyncio.gather(self.posts.own_addresses(self.subject), self.posts.arm(self.reflectors))
+        await self.posts.arm(self.reflectors)
         endpoints: dict[str, list[Endpoint]] = {}
         for door in self.posts.doors:
             endpoints.setdefault(door.agent, []).append(door.to)
         asked = tuple(Asked(name, tuple(its)) for name, its in endpoints.items())
-        self.seen = replace(self.seen, own=own, reflectors=asked)
+        self.seen = replace(self.seen, reflectors=asked)
 
     def _told(self, spec: FlowSpec, answer: Answer, accounts: Accounts) -> Told:
         """What came of a flow; its sockets and datagrams are counted on."""
         failures = [row.failure.detail for row in answer.rows if row.failure and row.detail is None]
         for why in [answer.problem] if answer.problem and not answer.rows else failures:
-            self._problem(f"{self.subject.name} could not send: {why}")
+            self.problem(f"{self.subject.name} could not send: {why}")
         flow = reading.flow_of(answer.rows)
         datagrams = {name: reading.datagrams_of(told) for name, told in accounts.items()}
         told = Told(spec, flow, datagrams, self._sockets, self.seen.sent)
         self._sockets += 1 + max((shot.socket or 0 for shot in spec.shots), default=0)
-        self.seen = replace(self.seen, sent=self.seen.sent + len(reading.sent_shots(flow)))
+        self.seen = replace(
+            self.seen,
+            own=tuple(dict.fromkeys((*self.seen.own, *reading.local_addresses(flow, self.family)))),
+            sent=self.seen.sent + len(reading.sent_shots(flow)),
+        )
         return told
 
     def _note(self, told: Told, doors: Sequence[Door]) -> None:
@@ -133,7 +139,7 @@ class Inquiry:
     async def _filtering(self, mains: Sequence[Door]) -> Door | None:
         """With the first of ``mains`` that hears anything, which is returned."""
         for main in mains:
-            self._on_step(f"opens mappings to {main.agent} and lets others knock (filtering)")
+            self.step(f"opens mappings to {main.agent} and lets others knock (filtering)")
             if await self._opened(main):
                 return main
         return None
@@ -197,7 +203,7 @@ class Inquiry:
         for (reflector, address, mark), answer in zip(knockers, answers, strict=True):
             sent = reading.sent_shots(reading.flow_of(answer.rows))
             if not sent:
-                self._problem(f"{reflector.name} could not send to the mappings from {address}")
+                self.problem(f"{reflector.name} could not send to the mappings from {address}")
             for place, socket in enumerate(mappings):
                 count = sum(number % len(endpoints) == place for number in sent)
                 found.append(_Knocked(socket, reflector.name, address, mark, count))
@@ -221,10 +227,19 @@ class Inquiry:
         known = self._known(main) if main is not None else []
         if main is None or not known:
             return
-        outside = known[0].faces[main.to].address
-        ladder = asks.climbing(self.family, outside)
-        climbed, _ = await asyncio.gather(self.bench.flow(self.subject, ladder), self._hairpin(main, known))
-        rungs = reading.rungs(ladder, reading.flow_of(climbed.rows), outside)
+        faces = [one.seen.address for one in self.seen.sightings if around.translated(one, self.seen.own)]
+        ladders = {
+            face: asks.climbing(self.family, face) for face in list(dict.fromkeys(faces))[:_MOST_FACES]
+        }
+        climbed, _ = await asyncio.gather(
+            asyncio.gather(*(self.bench.flow(self.subject, ladder) for ladder in ladders.values())),
+            self._hairpin(main, known),
+        )
+        rungs = tuple(
+            rung
+            for (face, ladder), answer in zip(ladders.items(), climbed, strict=True)
+            for rung in reading.rungs(ladder, reading.flow_of(answer.rows), face)
+        )
         self.seen = replace(self.seen, ladder=rungs)
 
     def _known(self, main: Door) -> list[View]:
@@ -256,7 +271,7 @@ class Inquiry:
         doors = [door for door in self.posts.doors if door.agent in self.beyond()]
         if not doors:
             return None
-        self._on_step(f"uses one source port together with {second.name} (mapping)")
+        self.step(f"uses one source port together with {second.name} (mapping)")
         main, port = doors[0], self.bench.port()
         beside = [door for door in doors if door.to.address == main.to.address and door is not main]
         away = [door for door in doors if door.to.address != main.to.address]
@@ -281,6 +296,9 @@ class Inquiry:
 
         await alongside(self.bench.flow(self.subject, hold), meanwhile)
         return found[0] if found else None
+
+    def add_silences(self, silences: Sequence[Silence]) -> None:
+        self.seen = replace(self.seen, silences=(*self.seen.silences, *silences))
 
     def add_clash(self, clash: Clash) -> None:
         self.seen = replace(self.seen, clashes=(*self.seen.clashes, clash))

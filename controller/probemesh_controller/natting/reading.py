@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from probemesh_shared.model import Datagram, FlowDetail, FlowSpec, Measurement, Reply, ShotSeen, WatchDetail
-from probemesh_shared.words import NOT_MEASURED
+from probemesh_shared.words import NOT_MEASURED, Family
 
+from probemesh_controller.natting.choosing import of_family_only
 from probemesh_controller.natting.seen import Endpoint, Knock, Knocker, Rung, Sighting
 
 
@@ -171,14 +172,20 @@ def sent_shots(flow: FlowDetail | None) -> frozenset[int]:
     )
 
 
+def local_addresses(flow: FlowDetail | None, family: Family) -> tuple[str, ...]:
+    """From which addresses the kernel sent."""
+    shots = flow.shots if flow is not None else ()
+    return of_family_only((shot.local_address for shot in shots if shot.local_address), family)
+
+
 def rungs(spec: FlowSpec, flow: FlowDetail | None, outside: str) -> tuple[Rung, ...]:
     """By TTL; an answer of the outside address itself, whichever, is its end."""
     seen = {shot.shot: shot for shot in flow.shots} if flow is not None else {}
     found: dict[int, Rung] = {}
     for number, shot in enumerate(spec.shots):
         ttl = shot.ttl or 0
-        found.setdefault(ttl, Rung(ttl))
+        found.setdefault(ttl, Rung(outside, ttl))
         for error in seen[number].errors if number in seen else ():
             if readable(error.sender) and not found[ttl].reached:
-                found[ttl] = Rung(ttl, error.sender, error.sender == outside)
+                found[ttl] = Rung(outside, ttl, error.sender, error.sender == outside)
     return tuple(found[ttl] for ttl in sorted(found))

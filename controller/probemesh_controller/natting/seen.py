@@ -66,9 +66,10 @@ class Hairpin:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """A datagram to the subject's own outside address with this TTL, and who answered it: ``reached`` is an
-    answer of that address itself or the datagram's own coming in, else a hop said that its time was over."""
+    """A datagram to ``outside``, an outside address of the subject's own, with this TTL, and who answered it:
+    ``reached`` is an answer of that address itself, else a hop said that its time was over."""
 
+    outside: str
     ttl: int
     sender: str | None = None
     reached: bool = False
