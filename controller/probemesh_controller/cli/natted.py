@@ -1,6 +1,7 @@
 """What ``meshctl nat`` does: choose, inquire, conclude, print, and the exit code."""
 
 import asyncio
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -19,11 +20,13 @@ from probemesh_controller.cli import connect
 from probemesh_controller.cli.flags import may_redraw, note, required_context, use_color
 from probemesh_controller.cli.keeping import last_run
 from probemesh_controller.cli.output import Format, print_value, terminal_width, write
-from probemesh_controller.cli.running import FIRST_NOTE_S, on_signals
+from probemesh_controller.cli.signals import on_signals
+from probemesh_controller.cli.steps_shown import FIRST_NOTE_S
 from probemesh_controller.natting.behaviour import behaviour
 from probemesh_controller.natting.drive import Inquiries
 from probemesh_controller.natting.seen import Seen
 from probemesh_controller.natting.silence import Lifetime
+from probemesh_controller.render.text import clip
 
 #: What --lifetime takes; a NAT that keeps a silent mapping for longer is as good as one that never ends it.
 LEAST_S, MOST_S = 2.0, 900.0
@@ -108,8 +111,9 @@ class _Progress:
     def take(self, name: str, step: str) -> None:
         elapsed = time.monotonic() - self._started
         text = f"{elapsed:4.1f} s  {escape(name, 40)} {escape(step, 90)}"
-        if self._line:
+        if self._line:  # a line that wraps could not be drawn over
             self._drawn = True
+            text = clip(text, shutil.get_terminal_size((110, 40)).columns - 1)
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
         elif elapsed >= FIRST_NOTE_S and (self._total == 1 or step != self._last):
             self._last = step
