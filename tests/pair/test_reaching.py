@@ -106,6 +106,15 @@ def test_the_word_of_our_responder(reply, expected):
     assert seen_from(case(), round_of(WatchDetail(), ShotSeen(replies=(reply,))), "a") == expected
 
 
+def test_how_a_third_sees_it_is_no_address_for_the_other_end():
+    """Behind one NAT both may be: from outside they have one address, from each other's side none of it."""
+    third = End(EndRole.THIRD, info("c", "192.0.2.2"), armed=WatchDetail(agent="nonce-c"))
+    reply = Reply(valid=True, agent="nonce-c", seen_address=NAT)
+    done = RoundDone((StepDone(replace(step(1), to="c"), (shots(ShotSeen(replies=(reply,))),)),))
+    assert seen_from(case(*case().ends, third), done, "a") == ()
+    assert seen_from(case(*case().ends, third), done, "c") == ()
+
+
 def test_an_address_is_learned_once():
     end = with_seen(End(EndRole.SOURCE, A, ("10.1.0.2",)), (NAT,), case().asked)
     assert (end.addresses, end.reflexive) == (("10.1.0.2", NAT), (NAT,))

@@ -6,7 +6,7 @@ that this agent sent.
 """
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from probemesh_shared.model import AgentInfo, FlowDetail, ShotSeen, WatchDetail
@@ -14,7 +14,7 @@ from probemesh_shared.session.frames import ADVERTISED
 from probemesh_shared.words import Family
 
 from probemesh_controller.candidates import readable, usable
-from probemesh_controller.pair.case import Asked, Case, End, EndRole, RoundDone
+from probemesh_controller.pair.case import Asked, Case, End, EndRole, RoundDone, StepDone
 
 _ANY = {Family.IPV4: "0.0.0.0", Family.IPV6: "::"}  # noqa: S104 - what is watched, nothing is bound
 
@@ -53,26 +53,34 @@ def seen_from(case: Case, done: RoundDone, name: str) -> tuple[str, ...]:
 
 
 def _witnessed(case: Case, done: RoundDone, name: str) -> Iterator[str]:
-    """By a responder's word, whose nonce is known; by a token; by a source port that is that of our shot."""
-    nonces = {end.armed.agent for end in case.ends if end.armed is not None and end.armed.agent}
-    receivers: dict[str, list[ShotSeen]] = {}
-    senders: dict[str, set[str]] = {}
-    for step in done.steps:
-        if step.step.to is not None:
-            senders.setdefault(step.step.to, set()).add(step.step.sender)
-        if step.step.sender != name:
-            continue
-        shots = [one for row in step.rows if isinstance(row.detail, FlowDetail) for one in row.detail.shots]
-        for shot in shots:
-            for reply in shot.replies:
-                if reply.valid and reply.agent in nonces and reply.seen_address is not None:
-                    yield reply.seen_address
-        if step.step.to is not None:
-            receivers.setdefault(step.step.to, []).extend(shots)
-    for receiver, shots in receivers.items():
-        account = done.look(receiver)
-        if account is not None:
-            yield from _in_account(account, shots, alone=senders[receiver] == {name})
+    """By the other end alone: from elsewhere the same agent may be seen under another address. By the word of
+    its responder, whose nonce is known; by a token; by a source port that is that of our shot."""
+    other = _other_end(case, name)
+    if other is None:
+        return
+    to_it = [step for step in done.steps if step.step.to == other.name]
+    shots = list(_shots(step for step in to_it if step.step.sender == name))
+    for shot in shots:
+        for reply in shot.replies:
+            if reply.valid and other.armed is not None and reply.agent == other.armed.agent:
+                yield from (text for text in (reply.seen_address,) if text is not None)
+    account = done.look(other.name)
+    if account is not None:
+        yield from _in_account(account, shots, alone={step.step.sender for step in to_it} == {name})
+
+
+def _other_end(case: Case, name: str) -> End | None:
+    ends = [end for end in case.ends if end.role is not EndRole.THIRD]
+    if name not in (end.name for end in ends):
+        return None
+    return next((end for end in ends if end.name != name), None)
+
+
+def _shots(steps: Iterable[StepDone]) -> Iterator[ShotSeen]:
+    for step in steps:
+        for row in step.rows:
+            if isinstance(row.detail, FlowDetail):
+                yield from row.detail.shots
 
 
 def _in_account(account: WatchDetail, shots: list[ShotSeen], alone: bool) -> Iterator[str]:
