@@ -8,8 +8,9 @@ Results go to a file, a line each, as they come; started again, it goes on where
 
 What is played: ``two-ended``, every lab and transport, unprivileged, RUNS times, IPv4 and IPv6 by turns;
 ``no-service`` (nothing listens on the port), ``raw`` (CAP_NET_RAW) and ``masked`` (no counters of Linux 6.7
-and later), each a quarter as often; ``healthy``, the healthy labs again and again (HEALTHY times in all). In
-the first runs of ``two-ended`` other programs look at the same lab (:mod:`tests.lab.beside`).
+and later), each a quarter as often; ``healthy`` and ``lossy``, healthy labs again and again, without loss
+and with 2 % each way (HEALTHY times each). In the first runs of ``two-ended`` other programs look at the same
+lab (:mod:`tests.lab.beside`).
 """
 
 import argparse
@@ -33,10 +34,12 @@ RESULTS = TREE / ".confusion" / "results.jsonl"
 PAGE = TREE / "docs" / "reference" / "confusion.md"
 #: Runs of two-ended in which other programs look as well: they do not change their minds.
 COMPARED = 3
+#: What is played many more times.
+AGAIN = ("healthy", "lossy")
 #: Runs that are played together: a mesh is started once for all of them, and a file that is interrupted has
 #: as many of each lab.
 ROUNDS = 4
-MODES = ("two-ended", "no-service", "raw", "masked", "healthy")
+MODES = ("two-ended", "no-service", "raw", "masked", "healthy", "lossy")
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,17 @@ def wanted(labs: Sequence[Lab], runs: int, healthy: int, modes: Sequence[str]) -
     found = []
     for run in range(runs):
         for mode in modes:
-            if mode != "healthy" and run < (runs if mode == "two-ended" else fewer):
+            if mode not in AGAIN and run < (runs if mode == "two-ended" else fewer):
                 found += [Play(mode, case, run) for lab in labs for case in _cases(lab, mode, run)]
-    if "healthy" in modes:
-        well = [case for lab in labs if lab.healthy for case in _cases(lab, "healthy", 0)]
-        well += [case for lab in labs if lab.healthy for case in _cases(lab, "healthy", 1)]
-        well = list(dict.fromkeys(well))
-        found += [Play("healthy", well[i % len(well)], i // len(well)) for i in range(healthy) if well]
+    for mode in (mode for mode in modes if mode in AGAIN):
+        well = [lab for lab in labs if lab.healthy and _is_lossy(lab) == (mode == "lossy")]
+        cases = list(dict.fromkeys(case for run in (0, 1) for lab in well for case in _cases(lab, mode, run)))
+        found += [Play(mode, cases[i % len(cases)], i // len(cases)) for i in range(healthy) if cases]
     return found
+
+
+def _is_lossy(lab: Lab) -> bool:
+    return "loss" in Case(lab, lab.transports[0], lab.families[0]).truth("forward").others
 
 
 def _cases(lab: Lab, mode: str, run: int) -> Iterable[Case]:
@@ -153,15 +159,20 @@ def run(plays: Sequence[Play], record: Record, jobs: int, keep: Path) -> None:
 
     with for_nobody() as program:
         assert program is not None, "no interpreter here that uid 65534 could use"
-        for first in range(0, max((play.run for play in missing), default=-1) + 1, ROUNDS):
-            part = [play for play in missing if first <= play.run < first + ROUNDS]
+        parts: dict[tuple[bool, int], list[Play]] = {}
+        for play in missing:
+            again = play.mode in AGAIN
+            parts.setdefault((again, 0 if again else play.run // ROUNDS), []).append(play)
+        for part in parts.values():
             play_all(Player(program, keep, compare), [play.case for play in part], jobs, told)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.lab.confusion")
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--healthy", type=int, default=1000, metavar="N", help="of healthy labs, in all")
+    parser.add_argument(
+        "--healthy", type=int, default=1000, metavar="N", help="of healthy labs, and as many with loss"
+    )
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--only", action="append", default=[], metavar="LAB", help="ids, or how they begin")
     parser.add_argument("--mode", action="append", default=[], choices=MODES)

@@ -35,7 +35,8 @@ MODES = {
     "no-service": "the same, nothing listens on the port",
     "raw": "the same, agents with CAP_NET_RAW",
     "masked": "the same, counters of Linux 6.7 and later hidden",
-    "healthy": "healthy networks only, also with one packet in fifty lost each way",
+    "healthy": "healthy networks",
+    "lossy": "healthy networks that lose one packet in fifty each way",
 }
 
 
@@ -107,7 +108,7 @@ def _rates(by_mode: dict[str, list[Row]]) -> str:
 
 
 def _durations(by_mode: dict[str, list[Row]]) -> str:
-    rows = [row for mode in ("two-ended", "no-service", "healthy") for row in by_mode.get(mode, [])]
+    rows = [row for mode in ("two-ended", "no-service", "healthy", "lossy") for row in by_mode.get(mode, [])]
     kinds: tuple[tuple[str, Callable[[Row], bool]], ...] = (
         ("healthy (aim: 2 s)", lambda row: row["healthy"]),
         ("with a fault (aim: 8 s)", lambda row: not row["healthy"]),
@@ -256,7 +257,7 @@ def _aspect(one: dict[str, Any], aspect: str) -> str:
 
 def _by_lab(by_mode: dict[str, list[Row]]) -> str:
     labs = library().labs
-    modes = [mode for mode in MODES if mode != "healthy" and by_mode.get(mode)]
+    modes = [mode for mode in MODES if mode not in ("healthy", "lossy") and by_mode.get(mode)]
     lines = []
     played = {row["lab"] for row in (one for mode in modes for one in by_mode[mode])}
     for lab in (labs[name] for name in sorted(played & set(labs))):
