@@ -176,7 +176,8 @@ class Stage:
             host.nft_flush()
             if host.name in self.topology.standing:
                 host.nft(self.topology.standing[host.name])
-            forget_connections(host)
+            else:  # a NAT that stands carries our own connections
+                forget_connections(host)
             for family in ("-4", "-6"):
                 host.run("ip", family, "route", "flush", "cache")
             host.run("ip", "tcp_metrics", "flush")
