@@ -51,7 +51,7 @@ def _direction(side: Assessed) -> DirectionVerdict:
     harmless = judgement is not flow and judgement.verdict in HARMLESS
     verdict = Verdict.REACHABLE if harmless else judgement.verdict
     path, service = _apart(judgement, verdict)
-    if judgement is not flow:  # the flow itself got through, to its service
+    if judgement is not flow and service is None:  # the flow itself got through, to its service
         service = Verdict.REACHABLE
     return DirectionVerdict(
         outcome=outcome,

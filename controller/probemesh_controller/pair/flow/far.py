@@ -263,8 +263,10 @@ def _out(host: Host, view: View, notes: Notes) -> Iterator[Sign]:
         excess, noise = host.counts.excess(counter), host.counts.noise(counter)
         if excess is None:
             continue
-        # routers limit these: a single one is enough where there are none otherwise
-        came = True if excess >= 1 and excess >= SURE * noise else False if SURE * noise < 1 else None
+        # routers limit these, so they are few; a single one may be anybody's
+        came = True if excess >= 2 and excess >= SURE * noise else None
+        if excess < 1 and SURE * noise < 1:
+            came = False
         text = f'{far} got {max(0.0, excess):.0f} ICMP errors "{what}" while {host.counts.n} were sent to it'
         yield Sign(name, came, (notes.note(text),) if came is not None else ())
     if view.transport is Transport.UDP:

@@ -31,6 +31,9 @@ NEVER_CAME: Mapping[str, bool] = {
     names.UNREACHABLE_SENT: False,
     names.OVERFLOWED: False,
     names.FAR_NO_ROUTE: False,
+    names.EMBRYONIC: False,
+    names.RETURN_ICMP: False,
+    names.RETURN_EXPIRED: False,
 }
 #: It came all the way, and the answers were lost.
 CAME: Mapping[str, bool] = {

@@ -194,6 +194,9 @@ def _before_target(told: Told) -> Place | None:
 
 
 _EATEN = {
+    names.EMBRYONIC: False,
+    names.RETURN_ICMP: False,
+    names.RETURN_EXPIRED: False,
     names.FAR_NO_ROUTE: False,
     names.DELIVERED: False,
     names.FORWARDED: False,

@@ -24,20 +24,21 @@ def _read(view: View, notes: Notes) -> Iterator[Sign]:
     if view.transport is not Transport.TCP:
         return
     found = [
-        _is_there(shot, probed, view)
+        (probed.step.purpose == HOLD, _is_there(shot, probed, view))
         for probed in view.probes_here(*FLOW_SHOTS)
         if _can_see(probed, view)
         for shot in probed.shots
         if is_answered(shot) and (shot.end_ms or 0.0) >= SEEN_MS
     ]
     if found:
-        text = (
-            f"of {len(found)} connections that stood for {view.near_name}, {view.far_name} has {sum(found)} "
-            "in its table"
-        )
-        seen = (notes.note(text),)
-        yield Sign(names.WITNESSED, True if all(found) else False if not any(found) else None, seen)
-        yield Sign(names.WITNESS_MIXED, any(found) and not all(found), seen)
+        there = sum(seen for _, seen in found)
+        # a poll may miss what stood for a moment, not what stood for a second
+        missed = sum(long and not seen for long, seen in found)
+        stood = f"of {len(found)} connections that stood for {view.near_name}"
+        text = f"{stood}, {view.far_name} has {there} in its table"
+        ids = (notes.note(text),)
+        yield Sign(names.WITNESSED, True if there == len(found) else False if not there else None, ids)
+        yield Sign(names.WITNESS_MIXED, there >= 2 and missed >= 2, ids)
     yield from _unaccepted(view, notes)
 
 
