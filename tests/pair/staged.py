@@ -36,7 +36,17 @@ LISTENING = (Listener("0.0.0.0", PORT),)
 
 #: Counters that a kernel has, none of which rose.
 QUIET = (
-    *(f"Ip.{name}" for name in ("InReceives", "InDelivers", "OutRequests", "OutTransmits", "ForwDatagrams")),
+    *(
+        f"Ip.{name}"
+        for name in (
+            "InReceives",
+            "InDelivers",
+            "OutRequests",
+            "OutTransmits",
+            "ForwDatagrams",
+            "OutNoRoutes",
+        )
+    ),
     *("Icmp.InDestUnreachs", "Icmp.InTimeExcds", "Icmp.InEchos"),
     *("Udp.InDatagrams", "Udp.NoPorts", "Udp.OutDatagrams", "Udp.RcvbufErrors"),
     *("Tcp.OutRsts", "TcpExt.EmbryonicRsts", "TcpExt.ListenOverflows", "TcpExt.IPReversePathFilter"),

@@ -16,7 +16,7 @@ from probemesh_controller.pair.registry import MOVES
 from probemesh_controller.pair.signs import Notes
 
 #: Seconds by which a move may be longer that is made beside the cheapest.
-MEANWHILE_S = 0.5
+MEANWHILE_S = 0.8
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,6 @@ def _read(view: View, notes: Notes) -> Iterator[Sign]:
     yield _other_works(signs, view)
     yield _back_works(view, notes)
     yield from _back_half(view, notes)
-    yield from _far_no_route(view, notes)
     yield from _never_completed(view, notes)
     yield from _one_way(view, tcp, udp, notes)
     yield from _syn_only(view, tcp, udp, notes)
@@ -174,15 +173,6 @@ def _never_completed(view: View, notes: Notes) -> Iterator[Sign]:
         yield Sign(names.NEVER_COMPLETED, True, (notes.note(text),))
 
 
-def _far_no_route(view: View, notes: Notes) -> Iterator[Sign]:
-    """The far end's own attempts say so: its host has no way to the prober."""
-    fates = [fate for _, shot in shots_at(view.back) if (fate := fate_of(shot, view.back)) is not None]
-    if fates:
-        none = all(fate == names.NO_ROUTE for fate in fates)
-        text = f"{view.far_name} has no route to {view.back.address}"
-        yield Sign(names.FAR_NO_ROUTE, none, (notes.note(text),) if none else ())
-
-
 # --- what is opened from here, and what is opened from there ----------------------------------------------
 
 
@@ -250,7 +240,6 @@ READER = Reader(
             names.OTHER_WORKS,
             names.BACK_WORKS,
             names.BACK_HALF,
-            names.FAR_NO_ROUTE,
             names.NEVER_COMPLETED,
             names.ONE_WAY,
             names.SYN_ONLY,

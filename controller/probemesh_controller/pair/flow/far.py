@@ -7,7 +7,8 @@ from probemesh_shared.words import PlaceKind, Transport
 
 from probemesh_controller.pair.flow import names
 from probemesh_controller.pair.flow.counts import SURE, Host, host_of
-from probemesh_controller.pair.flow.near import ENOUGH
+from probemesh_controller.pair.flow.fates import fate_of
+from probemesh_controller.pair.flow.near import ENOUGH, shots_at
 from probemesh_controller.pair.flow.purposes import AGAIN, BURST, FLOW_SHOTS
 from probemesh_controller.pair.flow.socket_evidence import (
     connections,
@@ -183,7 +184,8 @@ def _wire(view: View, notes: Notes) -> Iterator[Sign]:
 
 def _counted(host: Host, probed: Probed, view: View, notes: Notes) -> Iterator[Sign]:
     """Of one burst, beside which nothing else was sent."""
-    yield from _taken(host, probed, view, notes)
+    taken = list(_taken(host, probed, view, notes))
+    yield from taken
     n, far = host.counts.n, view.far_name
     ate = host.ate()
     if ate is not None:
@@ -192,6 +194,7 @@ def _counted(host: Host, probed: Probed, view: View, notes: Notes) -> Iterator[S
         yield Sign(names.HOST_DROPPED, ate, (notes.note(text),), Place(PlaceKind.TARGET_HOST, view.address))
     yield from _one(host, names.RPF_DROPPED, ("TcpExt.IPReversePathFilter",), far, notes)
     yield from _one(host, names.FORWARDED, host.forwarding, far, notes)
+    yield _no_route(host, any(one.name == names.DELIVERED and one.holds for one in taken), view, notes)
     yield from _out(host, view, notes)
 
 
@@ -247,6 +250,18 @@ def _one(host: Host, name: str, counters: tuple[str, ...], far: str, notes: Note
     delta = host.counts.delta(*counters)
     text = f"{counters[0]} of {far} rose by {delta:.0f} while {host.counts.n} were sent"
     yield Sign(name, rose, (notes.note(text),))
+
+
+def _no_route(host: Host, delivered: bool, view: View, notes: Notes) -> Sign:
+    """It had them, and no way to answer: by its count of packets without a route (which misses datagrams that
+    a socket could not send), or since its own attempts fail so."""
+    back = view.back
+    fates = [fate for _, shot in shots_at(back) if (fate := fate_of(shot, back)) is not None]
+    if delivered and fates and all(fate == names.NO_ROUTE for fate in fates):
+        text = f"{view.far_name} itself has no route to {back.address}"
+        return Sign(names.FAR_NO_ROUTE, True, (notes.note(text),))
+    counted = _one(host, names.FAR_NO_ROUTE, (host.ip("OutNoRoutes"),), view.far_name, notes)
+    return next(counted, Sign(names.FAR_NO_ROUTE))
 
 
 def _out(host: Host, view: View, notes: Notes) -> Iterator[Sign]:
@@ -328,6 +343,7 @@ ARRIVAL = Reader(
             names.HOST_DROPPED,
             names.RPF_DROPPED,
             names.FORWARDED,
+            names.FAR_NO_ROUTE,
             names.OVERFLOWED,
             names.FAR_OUT_LOST,
             names.SYNACK_REPEATED,

@@ -411,6 +411,7 @@ MOVES: tuple[Move, ...] = (
                 names.HOST_DROPPED,
                 names.RPF_DROPPED,
                 names.FORWARDED,
+                names.FAR_NO_ROUTE,
                 names.OVERFLOWED,
                 names.FAR_REPLIED,
                 names.FAR_OUT_LOST,
