@@ -181,6 +181,9 @@ class Network(Protocol):
         """The host's own. Its owner chose them, 127.0.0.53 included, so only an owner's own denial refuses
         them."""
 
+    def is_own(self, address: str) -> bool:
+        """An address of this host's, loopback aside, that its owner does not deny by itself."""
+
     def name_files(self) -> NameFiles:
         """What this host has for names beside its name servers."""
 

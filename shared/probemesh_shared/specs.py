@@ -264,6 +264,9 @@ class WatchSpec:
     on that port. ``surrogate``: listeners of our own on some free port, TCP and UDP, on the same
     number.
 
+    ``certificate``: what the TLS service on that port presents to its own host is fetched once, for the armed
+    account.
+
     A look with ``quiet`` says that nothing was sent since the look before (or the arming): that time
     becomes part of the counters' baseline, their rise is counted from now on, and everything else is
     kept for the next look."""
@@ -277,6 +280,7 @@ class WatchSpec:
     listen: bool = False
     surrogate: bool = False
     quiet: bool = False
+    certificate: bool = False
 
 
 Spec = (

@@ -76,11 +76,13 @@ class Counter:
 
 @dataclass(frozen=True, slots=True)
 class FlowDetail:
-    """``counters`` are the prober's own, over the flow; ``elapsed_ms`` is how long that took."""
+    """``counters`` are the prober's own, over the flow; ``elapsed_ms`` is how long that took. ``syn_options``
+    are those that its kernel puts into SYNs (``sack``, ``ts``, ``wscale``); empty: not known."""
 
     shots: tuple[ShotSeen, ...] = ()
     counters: tuple[Counter, ...] = ()
     elapsed_ms: float = 0.0
+    syn_options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,8 @@ class WatchDetail:
     Nonce, addresses and listeners are as they are now. ``blind`` names the parts that could not be
     looked at (``listeners``, ``half-open``, ``connections``, ``counters``, ``packets``: no
     CAP_NET_RAW): there, empty means not checked. ``agent`` is the nonce its responders answer with,
-    hex. ``problems`` are for people."""
+    hex. ``problems`` are for people. ``certificate`` is the leaf (DER) of the TLS service on the watched
+    port, as this host itself is shown it."""
 
     look: int = 0
     at_ms: float = 0.0
@@ -227,6 +230,7 @@ class WatchDetail:
     conntrack_most: int | None = None
     problems: tuple[str, ...] = ()
     span_ms: float = 0.0
+    certificate: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

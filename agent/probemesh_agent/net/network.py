@@ -96,6 +96,11 @@ class SystemNetwork:
     async def resolve_host(self, host: str, options: Options, deadline: float) -> Resolution:
         return await self._resolve(host, options, deadline, typed=False)
 
+    def is_own(self, address: str) -> bool:
+        """An address of this host's, loopback aside, that its owner does not deny by itself."""
+        decision = self.explain(address)
+        return decision.own and decision.rule != "deny"
+
     def explain(self, address: str | IPAddress, *, typed: bool = False) -> Decision:
         """What the policy says of one address literal on this host, now."""
         return self._policy.current.explain(address, self._routes.way, typed)

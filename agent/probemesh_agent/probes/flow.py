@@ -34,6 +34,7 @@ from probemesh_agent.env import Address, ProbeEnv
 from probemesh_agent.flow import Orders, fire
 from probemesh_agent.flow.firing import room
 from probemesh_agent.flow.fitting import fitting
+from probemesh_agent.flow.synoptions import syn_options
 from probemesh_agent.responder.counters import CounterFiles, CounterTrack
 
 _FLOWS_AT_ONCE = 32
@@ -127,7 +128,9 @@ class _Run:
         with _counting() as counted:
             seen = await fire(orders, self._shots, env, pace=self._pace, places=self._places)
             counters = counted()
-        detail = fitting(FlowDetail(tuple(seen), counters, (monotonic() - began) * 1e3))
+        elapsed_ms = (monotonic() - began) * 1e3
+        options = syn_options() if spec.transport is Transport.TCP else ()
+        detail = fitting(FlowDetail(tuple(seen), counters, elapsed_ms, options))
         samples = tuple(_sample(one) for one in seen)
         outcome, failure = failures.overall(samples)
         return Measurement(

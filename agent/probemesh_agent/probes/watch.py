@@ -7,6 +7,7 @@ until that ends (cancel, budget, loss of the link); then all is given back.
 import errno
 import logging
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 
 from probemesh_shared import failures
 from probemesh_shared.model import Failure, Measurement, Spec, Target, WatchDetail, WatchSpec
@@ -15,6 +16,7 @@ from probemesh_shared.words import FailureKind, Kind, Origin, Outcome, Stage
 
 from probemesh_agent import rows
 from probemesh_agent.env import ProbeEnv
+from probemesh_agent.responder.certificate import own_certificate
 from probemesh_agent.responder.watch import Place, Watch
 
 MOST = 16
@@ -53,6 +55,7 @@ class WatchProbe:
         self, spec: WatchSpec, target: Target, env: ProbeEnv
     ) -> AsyncGenerator[Measurement, None]:
         place = Place(_port(target), env.network.may_listen)
+        leaf = await self._certificate(spec, target, env)
         try:
             watch = Watch(spec, place, env.clock)
         except OSError as error:
@@ -60,11 +63,18 @@ class WatchProbe:
             return
         self._watches[spec.token] = watch
         try:
-            yield _row(target, watch.armed(), env)
+            yield _row(target, replace(watch.armed(), certificate=leaf), env)
             await watch.keep(env.deadline)
         finally:
             del self._watches[spec.token]
             watch.close()
+
+    async def _certificate(self, spec: WatchSpec, target: Target, env: ProbeEnv) -> bytes | None:
+        """Before anything is counted. Only at an address of this host's own that others reach as well."""
+        address, port = _address(target), _port(target)
+        if not spec.certificate or address is None or port is None or not env.network.is_own(address):
+            return None
+        return await own_certificate(address, port)
 
     def _refusal(self, spec: WatchSpec, target: Target, env: ProbeEnv) -> Failure | None:
         """Why there is nothing to arm or to look at."""

@@ -1209,6 +1209,7 @@ class WatchSpec(_message.Message):
     LISTEN_FIELD_NUMBER: _builtins.int
     SURROGATE_FIELD_NUMBER: _builtins.int
     QUIET_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
     token: _builtins.bytes
     look: _builtins.bool
     transport: Global___Transport.ValueType
@@ -1216,6 +1217,7 @@ class WatchSpec(_message.Message):
     listen: _builtins.bool
     surrogate: _builtins.bool
     quiet: _builtins.bool
+    certificate: _builtins.bool
     @_builtins.property
     def options(self) -> Global___Options: ...
     @_builtins.property
@@ -1232,10 +1234,11 @@ class WatchSpec(_message.Message):
         listen: _builtins.bool = ...,
         surrogate: _builtins.bool = ...,
         quiet: _builtins.bool = ...,
+        certificate: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_mss", b"_mss", "mss", b"mss", "options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mss", b"_mss", "listen", b"listen", "look", b"look", "mss", b"mss", "options", b"options", "peers", b"peers", "quiet", b"quiet", "surrogate", b"surrogate", "token", b"token", "transport", b"transport"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mss", b"_mss", "certificate", b"certificate", "listen", b"listen", "look", b"look", "mss", b"mss", "options", b"options", "peers", b"peers", "quiet", b"quiet", "surrogate", b"surrogate", "token", b"token", "transport", b"transport"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__mss: _TypeAlias = _typing.Literal["mss"]  # noqa: Y015
     _WhichOneofArgType__mss: _TypeAlias = _typing.Literal["_mss", b"_mss"]  # noqa: Y015
@@ -2805,21 +2808,25 @@ class FlowDetail(_message.Message):
     SHOTS_FIELD_NUMBER: _builtins.int
     COUNTERS_FIELD_NUMBER: _builtins.int
     ELAPSED_MS_FIELD_NUMBER: _builtins.int
+    SYN_OPTIONS_FIELD_NUMBER: _builtins.int
     elapsed_ms: _builtins.float
     @_builtins.property
     def shots(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShotSeen]: ...
     @_builtins.property
     def counters(self) -> _containers.RepeatedCompositeFieldContainer[Global___Counter]: ...
+    @_builtins.property
+    def syn_options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
         shots: _abc.Iterable[Global___ShotSeen] | None = ...,
         counters: _abc.Iterable[Global___Counter] | None = ...,
         elapsed_ms: _builtins.float = ...,
+        syn_options: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "elapsed_ms", b"elapsed_ms", "shots", b"shots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "elapsed_ms", b"elapsed_ms", "shots", b"shots", "syn_options", b"syn_options"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3255,6 +3262,7 @@ class WatchDetail(_message.Message):
     PROBLEMS_FIELD_NUMBER: _builtins.int
     BLIND_FIELD_NUMBER: _builtins.int
     SPAN_MS_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
     look: _builtins.int
     at_ms: _builtins.float
     quiet_ms: _builtins.float
@@ -3263,6 +3271,7 @@ class WatchDetail(_message.Message):
     conntrack: _builtins.int
     conntrack_most: _builtins.int
     span_ms: _builtins.float
+    certificate: _builtins.bytes
     @_builtins.property
     def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -3310,17 +3319,22 @@ class WatchDetail(_message.Message):
         problems: _abc.Iterable[_builtins.str] | None = ...,
         blind: _abc.Iterable[_builtins.str] | None = ...,
         span_ms: _builtins.float = ...,
+        certificate: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_conntrack", b"_conntrack", "_conntrack_most", b"_conntrack_most", "_surrogate_port", b"_surrogate_port", "conntrack", b"conntrack", "conntrack_most", b"conntrack_most", "listen_failure", b"listen_failure", "surrogate_port", b"surrogate_port"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_certificate", b"_certificate", "_conntrack", b"_conntrack", "_conntrack_most", b"_conntrack_most", "_surrogate_port", b"_surrogate_port", "certificate", b"certificate", "conntrack", b"conntrack", "conntrack_most", b"conntrack_most", "listen_failure", b"listen_failure", "surrogate_port", b"surrogate_port"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conntrack", b"_conntrack", "_conntrack_most", b"_conntrack_most", "_surrogate_port", b"_surrogate_port", "accepted", b"accepted", "addresses", b"addresses", "agent", b"agent", "at_ms", b"at_ms", "blind", b"blind", "connections", b"connections", "conntrack", b"conntrack", "conntrack_most", b"conntrack_most", "counters", b"counters", "datagrams", b"datagrams", "errors", b"errors", "half_open", b"half_open", "listen_failure", b"listen_failure", "listeners", b"listeners", "look", b"look", "packets", b"packets", "problems", b"problems", "quiet_ms", b"quiet_ms", "span_ms", b"span_ms", "surrogate_port", b"surrogate_port"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_certificate", b"_certificate", "_conntrack", b"_conntrack", "_conntrack_most", b"_conntrack_most", "_surrogate_port", b"_surrogate_port", "accepted", b"accepted", "addresses", b"addresses", "agent", b"agent", "at_ms", b"at_ms", "blind", b"blind", "certificate", b"certificate", "connections", b"connections", "conntrack", b"conntrack", "conntrack_most", b"conntrack_most", "counters", b"counters", "datagrams", b"datagrams", "errors", b"errors", "half_open", b"half_open", "listen_failure", b"listen_failure", "listeners", b"listeners", "look", b"look", "packets", b"packets", "problems", b"problems", "quiet_ms", b"quiet_ms", "span_ms", b"span_ms", "surrogate_port", b"surrogate_port"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__certificate: _TypeAlias = _typing.Literal["certificate"]  # noqa: Y015
+    _WhichOneofArgType__certificate: _TypeAlias = _typing.Literal["_certificate", b"_certificate"]  # noqa: Y015
     _WhichOneofReturnType__conntrack: _TypeAlias = _typing.Literal["conntrack"]  # noqa: Y015
     _WhichOneofArgType__conntrack: _TypeAlias = _typing.Literal["_conntrack", b"_conntrack"]  # noqa: Y015
     _WhichOneofReturnType__conntrack_most: _TypeAlias = _typing.Literal["conntrack_most"]  # noqa: Y015
     _WhichOneofArgType__conntrack_most: _TypeAlias = _typing.Literal["_conntrack_most", b"_conntrack_most"]  # noqa: Y015
     _WhichOneofReturnType__surrogate_port: _TypeAlias = _typing.Literal["surrogate_port"]  # noqa: Y015
     _WhichOneofArgType__surrogate_port: _TypeAlias = _typing.Literal["_surrogate_port", b"_surrogate_port"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__certificate) -> _WhichOneofReturnType__certificate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__conntrack) -> _WhichOneofReturnType__conntrack | None: ...
     @_typing.overload
