@@ -85,6 +85,14 @@ def test_all_options_reach_the_driver(meshctl, driver):
     ]
 
 
+def test_what_is_said_and_how_long_is_waited_reach_the_driver(meshctl, driver):
+    meshctl(*ENDS, "--tcp", "25", "--send", "hex:45564c210a")
+    meshctl(*ENDS, "--udp", "514", "--idle", "5")
+    said, waited = driver.asked
+    assert (said.payload, said.idle_s) == (b"EVL!\n", 0.0)
+    assert (waited.payload, waited.idle_s) == (None, 5.0)
+
+
 def test_an_address_that_one_agent_has_means_that_agent(meshctl, driver, mesh):
     mesh.fleet = [agent("berlin-1"), replace(agent("tokyo-1"), addresses=("203.0.113.2",))]
     meshctl("diagnose", "berlin-1", "203.0.113.2:5432")
@@ -107,6 +115,9 @@ def test_an_address_that_one_agent_has_means_that_agent(meshctl, driver, mesh):
         ((*ENDS, "-4", "-6"), "-4 and -6 exclude each other"),
         ((*ENDS, "--listen"), "ping has no ports: --listen"),
         ((*ENDS, "--icmp", "--reverse-port", "1"), "ping has no ports: --reverse-port"),
+        ((*ENDS, "--udp", "1", "--send", "x"), "--send is for connections"),
+        ((*ENDS, "--tcp", "1", "--idle", "5"), "--idle is for flows of UDP"),
+        ((*ENDS, "--udp", "1", "--idle", "16"), "--idle 16 is out of range"),
         ((*ENDS, "--deadline", "1"), "--deadline 1 is out of range"),
         ((*ENDS, "--max-packets", "1"), "--max-packets 1 is out of range"),
         ((*ENDS, "--address", "nowhere"), "--address 'nowhere' is no address"),

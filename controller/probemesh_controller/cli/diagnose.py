@@ -14,6 +14,8 @@ EXAMPLES = [
     ("meshctl diagnose berlin-1 tokyo-1", "by ping"),
     ("meshctl diagnose berlin-1 tokyo-1 --udp 514 --listen", "nothing listens there yet: be it"),
     ("meshctl diagnose web db --tcp 5432 --reverse-port 8443", "db dials web at another port"),
+    ("meshctl diagnose web db --tcp 25 --send $'EHLO web\\r\\n'", "is it reset for what it says?"),
+    ("meshctl diagnose web db --udp 514 --idle 10", "does a silent flow live that long?"),
     ("meshctl diagnose web db --tcp 5432 --ticket", "for those who own the firewall"),
     ("meshctl diagnose web db --tcp 5432 --save case.json", "everything that was seen"),
     ("meshctl diagnose --replay case.json", "concluded again, nothing is sent"),
@@ -39,6 +41,13 @@ Address = Annotated[str | None, typer.Option(metavar="ADDR", help="Dial TO by th
 Listen = Annotated[
     bool, typer.Option("--listen", help="Listen there meanwhile, at both ends, where nothing does")
 ]
+Send = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT|hex:..|@FILE", help="Have connections say that, to see whether they are reset for it"
+    ),
+]
+Idle = Annotated[float, typer.Option(metavar="S", help="See whether UDP flows live that are silent so long")]
 Ticket = Annotated[bool, typer.Option("--ticket", help="Write the change request for the firewall's owner")]
 Ipv4 = Annotated[bool, typer.Option("-4", help="IPv4 only")]
 Ipv6 = Annotated[bool, typer.Option("-6", help="IPv6 only")]
@@ -67,6 +76,8 @@ def diagnose(
     reverse_port: ReversePort = None,
     address: Address = None,
     listen: Listen = False,
+    send: Send = None,
+    idle: Idle = 0.0,
     ticket: Ticket = False,
     ipv4: Ipv4 = False,
     ipv6: Ipv6 = False,
@@ -90,6 +101,8 @@ def diagnose(
         reverse_port=reverse_port,
         address=address,
         listen=listen,
+        send=send,
+        idle=idle,
         ticket=ticket,
         ipv4=ipv4,
         ipv6=ipv6,

@@ -15,9 +15,11 @@ from probemesh_shared.words import AgentState, Family, Kind, Transport
 
 from probemesh_controller.candidates import readable
 from probemesh_controller.cli.output import Format
+from probemesh_controller.cli.specs.values import read_bytes
 from probemesh_controller.pair.case import Asked, Limits
 
 LEAST_S, MOST_S = 2.0, 300.0
+MOST_IDLE_S = 60.0
 LEAST_PACKETS, MOST_PACKETS = 50, 100_000
 _TRANSPORTS = {
     None: Transport.TCP,
@@ -40,6 +42,8 @@ class PairAsked:
     reverse_port: int | None = None
     address: str | None = None
     listen: bool = False
+    send: str | None = None
+    idle: float = 0.0
     ticket: bool = False
     ipv4: bool = False
     ipv6: bool = False
@@ -96,6 +100,17 @@ def check(asked: PairAsked) -> None:
         raise InvalidRequest(f"ping has no ports: {option} means nothing here", "give --tcp or --udp")
     if asked.address is not None:
         _check_address(asked.address, asked.family)
+    _check_extras(asked, flow)
+
+
+def _check_extras(asked: PairAsked, flow: Flow) -> None:
+    if asked.send is not None and flow.transport is not Transport.TCP:
+        raise InvalidRequest(f"--send is for connections, and this is {flow.transport}", "give --tcp PORT")
+    if asked.idle and flow.transport is not Transport.UDP:
+        raise InvalidRequest(f"--idle is for flows of UDP, and this is {flow.transport}", "give --udp PORT")
+    if asked.idle and not 1.0 <= asked.idle <= min(MOST_IDLE_S, asked.deadline / 2):
+        most = min(MOST_IDLE_S, asked.deadline / 2)
+        raise InvalidRequest(f"--idle {asked.idle:g} is out of range", f"1 to {most:g} s: half of --deadline")
 
 
 def _flows(asked: PairAsked) -> tuple[tuple[str, bool], ...]:
@@ -175,6 +190,8 @@ def read(asked: PairAsked, agents: Sequence[AgentInfo]) -> Asked | OneEnded:
         asked.listen,
         Limits(asked.max_packets, asked.deadline),
         readable((asked.address,))[0] if asked.address is not None else address,
+        None if asked.send is None else read_bytes(asked.send, "--send"),
+        asked.idle,
     )
 
 
