@@ -13,7 +13,7 @@ from dataclasses import replace
 from probemesh_shared.clock import Clock
 from probemesh_shared.errors import MeshError
 from probemesh_shared.model import Options, WatchSpec
-from probemesh_shared.words import AgentState, Kind
+from probemesh_shared.words import AgentState, Kind, Transport
 
 from probemesh_controller.api import Mesh
 from probemesh_controller.pair.asking import Answer, Asking, ask
@@ -30,6 +30,7 @@ from probemesh_controller.pair.part import (
 )
 from probemesh_controller.pair.plan import next_round
 from probemesh_controller.pair.reaching import dialled_by, seen_from, watched_address, with_seen
+from probemesh_controller.pair.tlsports import TLS_PORTS
 from probemesh_controller.pair.watching import Watch
 
 Plan = Callable[[Case], Round | None]
@@ -148,6 +149,7 @@ class Driver:
             mss=mss,
             listen=asked.listen and end.role is not EndRole.THIRD,
             surrogate=True,
+            certificate=asked.transport is Transport.TCP and end.watched_port in TLS_PORTS,
         )
         watch = Watch(
             self._mesh, self._clock, end.name, target_of(address, end.watched_port), spec, self._run_id

@@ -1,14 +1,11 @@
-"""Does a SYN arrive as it was sent? (rule 41). Pure.
-
-Compared with one that the same host sends to itself, for nobody else knows which options its kernel uses.
-"""
+"""Does a SYN arrive as it was sent? (rule 41). Pure."""
 
 from collections.abc import Iterator, Sequence
 
 from probemesh_shared.model import Accepted, Shot
 from probemesh_shared.words import Transport, Verdict
 
-from probemesh_controller.pair.case import Round, Step
+from probemesh_controller.pair.case import Round
 from probemesh_controller.pair.causes import Cause, proven_by
 from probemesh_controller.pair.moves import Move
 from probemesh_controller.pair.signs import Notes, Reader, Sign, Signs
@@ -22,10 +19,10 @@ from probemesh_controller.pair.tour.basis import (
     step,
     surrogate,
 )
-from probemesh_controller.pair.view import Probed, View, own_addresses
+from probemesh_controller.pair.view import Probed, View
 
 QUESTION = "headers"
-FIRST, OWN = "tour-headers", "tour-headers-own"
+FIRST = "tour-headers"
 #: AF11: ordinary traffic of low priority, which networks carry unless they rewrite it.
 DSCP = 10
 #: Fits every link, so that only a rewriting box makes it smaller.
@@ -43,19 +40,10 @@ def _arrived(view: View) -> list[tuple[Probed, Fate, Accepted]]:
     ]
 
 
-def _sent_options(view: View) -> frozenset[str] | None:
-    """Those of a SYN that the near host sent to itself."""
-    for number, done in enumerate(view.case.rounds):
-        for one in done.steps:
-            if one.step.purpose != OWN or one.step.sender != view.near_name:
-                continue
-            account = done.look(view.near_name)
-            found = account.accepted if account is not None else ()
-            ports = {shot.local_port for shot in Probed(number, done, one).shots}
-            for seen in found:
-                if seen.local_port == one.step.port and seen.port in ports and seen.syn_options:
-                    return frozenset(seen.syn_options)
-    return None
+def _sent_options(view: View) -> frozenset[str]:
+    """Those that the near host's kernel puts into its SYNs, as its agent says."""
+    flows = (probed.flow for probed in view.probes_here(FIRST))
+    return frozenset(option for flow_ in flows if flow_ is not None for option in flow_.syn_options)
 
 
 def _read(view: View, notes: Notes) -> Iterator[Sign]:
@@ -70,14 +58,14 @@ def _read(view: View, notes: Notes) -> Iterator[Sign]:
     yield Sign(names.HEADERS_CHANGED, bool(common), (notes.note(text),), values={"what": ", ".join(common)})
 
 
-def _changes(fate: Fate, one: Accepted, sent: frozenset[str] | None) -> list[str]:
+def _changes(fate: Fate, one: Accepted, sent: frozenset[str]) -> list[str]:
     found = []
     sent_mss = _sent_mss(fate, one)
     if one.syn_mss is not None and sent_mss is not None and one.syn_mss < sent_mss:
         found.append(f"MSS {one.syn_mss} in place of {sent_mss}")
     if one.syn_dscp is not None and one.syn_dscp != DSCP:
         found.append(f"DSCP {one.syn_dscp} in place of {DSCP}")
-    if sent is not None and one.syn_options:
+    if one.syn_options:
         gone = [name for name in _OPTIONS if name in sent and name not in one.syn_options]
         if gone:
             found.append(f"without the options {' and '.join(gone)}")
@@ -137,25 +125,7 @@ def _build(view: View, signs: Signs) -> Round | None:
     if aim is None:
         return None
     spec = flow(view, Transport.TCP, _shots(), aim.token, dscp=DSCP)
-    return round_of(step(view, FIRST, "how its SYNs arrive", spec, aim.port), _to_itself(view))
-
-
-def _to_itself(view: View) -> Step | None:
-    """The near host's connection to its own watch's port: what its SYNs look like before any network."""
-    near = view.near
-    if near is None or near.armed is None or near.armed.surrogate_port is None or not near.token:
-        return None
-    v6 = ":" in (view.address or "")
-    own = next((one for one in sorted(own_addresses(near)) if (":" in one) == v6 and _usable(one)), None)
-    if own is None:
-        return None
-    spec = flow(view, Transport.TCP, (Shot(send=b""),), near.token, dscp=DSCP)
-    port = near.armed.surrogate_port
-    return Step("", OWN, "what its SYNs look like", near.name, own, port, spec, near.name, None)
-
-
-def _usable(address: str) -> bool:
-    return not address.lower().startswith("fe80:")
+    return round_of(step(view, FIRST, "how its SYNs arrive", spec, aim.port))
 
 
 MOVES = (

@@ -11,15 +11,13 @@ from probemesh_controller.pair.case import Round, Step
 from probemesh_controller.pair.causes import Cause, Told, proven_by
 from probemesh_controller.pair.moves import Move
 from probemesh_controller.pair.signs import Notes, Reader, Sign, Signs
+from probemesh_controller.pair.tlsports import TLS_PORTS
 from probemesh_controller.pair.tour import names
-from probemesh_controller.pair.tour.basis import distance, fates, flow, is_v6, round_of, step
-from probemesh_controller.pair.view import View, own_addresses
+from probemesh_controller.pair.tour.basis import distance, fates, flow, round_of, step
+from probemesh_controller.pair.view import View
 
 CERTIFICATE, RESOLVER = "certificate", "resolver"
 TLS, DNS = "tour-tls", "tour-dns"
-THERE, OWN = "there", "own"
-_TLS = frozenset({443, 465, 563, 636, 832, 853, 989, 990, 992, 993, 995, 3269, 5061, 5671, 5986, 6443})
-_MORE_TLS = frozenset({4443, 5443, 6514, 6697, 7443, 8443, 8883, 9443, 10250, 10443})
 _NAME = "pair.probemesh.invalid"
 #: A query for the address of a name that does not exist anywhere.
 _QUERY = (
@@ -30,31 +28,27 @@ _QUERY = (
 
 
 def speaks_tls(view: View) -> bool:
-    return view.transport is Transport.TCP and view.port in _TLS | _MORE_TLS
+    return view.transport is Transport.TCP and view.port in TLS_PORTS
 
 
 # --- certificates -----------------------------------------------------------------------------------------
 
 
-def _leaves(view: View, which: str) -> set[bytes]:
-    found = set()
-    for done in view.case.rounds:
-        for one in done.steps:
-            if one.step.purpose == f"{TLS}:{which}" and one.step.to == view.far_name:
-                details = [row.detail for row in one.rows if isinstance(row.detail, TlsDetail)]
-                found |= {detail.chain[0] for detail in details if detail.chain}
-    return found
-
-
 def _read_tls(view: View, notes: Notes) -> Iterator[Sign]:
-    there, own = _leaves(view, THERE), _leaves(view, OWN)
-    if not there or not own:
+    armed = view.far.armed if view.far is not None else None
+    shown = {
+        row.detail.chain[0]
+        for probed in view.probes_here(TLS)
+        for row in probed.done.rows
+        if isinstance(row.detail, TlsDetail) and row.detail.chain
+    }
+    if not shown or armed is None or armed.certificate is None:
         return
     text = (
-        f"{view.near_name} is shown certificate {_prints(there)} at {view.address}, {view.far_name} itself "
-        f"{_prints(own)}"
+        f"{view.near_name} is shown certificate {_prints(shown)} at {view.address}, {view.far_name} itself "
+        f"{_prints({armed.certificate})}"
     )
-    yield Sign(names.OTHER_CERTIFICATE, not there & own, (notes.note(text),))
+    yield Sign(names.OTHER_CERTIFICATE, armed.certificate not in shown, (notes.note(text),))
 
 
 def _prints(leaves: set[bytes]) -> str:
@@ -62,23 +56,18 @@ def _prints(leaves: set[bytes]) -> str:
 
 
 def _build_tls(view: View, signs: Signs) -> Round | None:
-    """From there, and the far host to its own service."""
-    far, address = view.far, view.address
-    if far is None or address is None:
+    if view.address is None:
         return None
-    own = address if address in own_addresses(far) else None
-    own = own or next((one for one in sorted(own_addresses(far)) if (":" in one) == is_v6(view)), None)
-    if own is None:
-        return None
-    spec = TlsSpec(Options(count=2, interval_s=0.05, timeout_s=2.0), server_name=address)
-    steps = [
-        Step("", f"{TLS}:{which}", why, sender, where, view.port, spec, view.far_name, direction)
-        for which, why, sender, where, direction in (
-            (THERE, "which certificate it is shown", view.near_name, address, view.direction),
-            (OWN, "which certificate its service has", view.far_name, own, None),
-        )
-    ]
-    return Round(tuple(steps))
+    spec = TlsSpec(Options(count=2, interval_s=0.05, timeout_s=2.0), server_name=view.address)
+    why = "which certificate it is shown"
+    one = Step("", TLS, why, view.near_name, view.address, view.port, spec, view.far_name, view.direction)
+    return Round((one,))
+
+
+def _can_compare(view: View, signs: Signs) -> bool:
+    armed = view.far.armed if view.far is not None else None
+    known = armed is not None and armed.certificate is not None
+    return known and signs.holds(names.FLOW_READY) is True and speaks_tls(view)
 
 
 # --- name servers -----------------------------------------------------------------------------------------
@@ -191,7 +180,7 @@ MOVES = (
         frozenset({names.OTHER_CERTIFICATE}),
         _build_tls,
         cost=0.4,
-        wants=lambda view, signs: signs.holds(names.FLOW_READY) is True and speaks_tls(view),
+        wants=_can_compare,
     ),
     Move(
         DNS,
