@@ -16,8 +16,8 @@ from probemesh_controller.pair.view import View
 QUESTION = "held"
 AGAIN = "tour-held-again"
 #: Connections held at once, then some when these are closed again.
-_HELD, _AFTER = 12, 4
-_EVERY_MS, _AFTER_EVERY_MS = 60.0, 100.0
+_HELD, _AFTER = 16, 4
+_EVERY_MS, _AFTER_EVERY_MS = 50.0, 100.0
 _PAUSE_MS = 400.0
 #: So many that fail after the last one that stood are no chance.
 _REFUSED = 4

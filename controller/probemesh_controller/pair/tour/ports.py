@@ -40,8 +40,8 @@ LOCKING = frozenset({3306, 33060})
 _FAILED, _LIVE, _TRIES = {True: 6, False: 14}, {True: 4, False: 6}, {True: 4, False: 5}
 _SLOWEST, _FASTEST = 5.0, {True: 25.0, False: 50.0}  # a second
 #: Connections that are held at the same time, when all others are over.
-HELD = 6
-_HELD_EVERY_MS, HELD_MS = 6.0, 150.0
+HELD = 12
+_HELD_EVERY_MS, HELD_MS = 5.0, 150.0
 #: A share that failed from which a limiter would be a slow one.
 MANY = 0.3
 
