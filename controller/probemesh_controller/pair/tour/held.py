@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from probemesh_shared.model import Shot
-from probemesh_shared.words import Outcome, Transport, Verdict
+from probemesh_shared.words import Transport, Verdict
 
 from probemesh_controller.pair.case import Round
 from probemesh_controller.pair.causes import Cause, Told, proven_by
@@ -21,6 +21,8 @@ _EVERY_MS, _AFTER_EVERY_MS = 50.0, 100.0
 _PAUSE_MS = 400.0
 #: So many that fail after the last one that stood are no chance.
 _REFUSED = 4
+#: Of the first step's: so many, or the last so many, make a second one worth its time.
+_MANY, _LAST = 3, 2
 
 
 def held_first(view: View) -> tuple[Fate, ...]:
@@ -34,7 +36,7 @@ def held_first(view: View) -> tuple[Fate, ...]:
 
 def _read(view: View, notes: Notes) -> Iterator[Sign]:
     first = held_first(view)
-    if first and all(fate.answered for fate in first):
+    if first and not any(fate.first_lost for fate in first):
         text = f"{view.far_name} took {len(first)} connections that were held at the same time"
         yield Sign(names.HELD_LIMITED, False, (notes.note(text),))
     for probed in view.probes_here(AGAIN):
@@ -68,7 +70,7 @@ READER = Reader(frozenset({names.HELD_LIMITED}), _read)
 def _summary(told: Told) -> str:
     view, most = told.view, told.value(names.HELD_LIMITED, "most")
     return (
-        f"only {most} connections of {view.near_name} to {view.flow_name} at {view.far_name} are allowed at "
+        f"only about {most} connections of {view.near_name} to {view.flow_name} at {view.far_name} are allowed at "
         "the same time; further ones are dropped until one of these is closed"
     )
 
@@ -111,13 +113,20 @@ def _build(view: View, signs: Signs) -> Round | None:
     return round_of(step(view, AGAIN, "how many connections may be held at once", spec, aim.port))
 
 
-def _suspicious(view: View, signs: Signs) -> bool:
-    """Some of those that were held did not stand; a limiter must not see this and another step at once."""
-    first = held_first(view)
-    failed = sum(fate.seen.outcome is not Outcome.OK for fate in first)
-    if signs.holds(names.POLICED) is True:
-        return False
-    return failed > 0 and signs.holds(names.SAME_FLOWS) is not True and bundle.settled(view, signs)
+def suspicious(view: View) -> bool:
+    """More of those that were held did not stand at once than chance explains: many, or the last ones."""
+    lost = [fate.first_lost for fate in held_first(view)]
+    return sum(lost) >= _MANY or (len(lost) > _LAST and all(lost[-_LAST:]))
 
 
-MOVES = (Move(AGAIN, frozenset({names.HELD_LIMITED}), _build, cost=1.4, times=2, wants=_suspicious),)
+def settled(view: View, signs: Signs) -> bool:
+    return not suspicious(view) or signs.holds(names.HELD_LIMITED) is not None or any(view.probes_here(AGAIN))
+
+
+def _wanted(view: View, signs: Signs) -> bool:
+    """A limiter of rates must not see this and another step at once."""
+    explained = signs.holds(names.POLICED) is True or signs.holds(names.SAME_FLOWS) is True
+    return suspicious(view) and not explained and bundle.settled(view, signs)
+
+
+MOVES = (Move(AGAIN, frozenset({names.HELD_LIMITED}), _build, cost=1.4, times=2, wants=_wanted),)

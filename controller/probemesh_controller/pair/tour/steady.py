@@ -10,7 +10,7 @@ from probemesh_controller.pair.case import Round
 from probemesh_controller.pair.causes import Cause, Told, proven_by
 from probemesh_controller.pair.moves import Move
 from probemesh_controller.pair.signs import Notes, Reader, Sign, Signs
-from probemesh_controller.pair.tour import bundle, names, ports, side
+from probemesh_controller.pair.tour import bundle, held, names, ports, side
 from probemesh_controller.pair.tour.basis import (
     Fate,
     arrivals,
@@ -370,7 +370,9 @@ def _lossy(view: View, signs: Signs) -> bool:
     first = ports.first_burst(view)
     if signs.holds(names.FLOW_READY) is not True or first is None or not first.lost:
         return False
-    return bundle.settled(view, signs)
+    if not bundle.settled(view, signs) or not held.settled(view, signs):
+        return False
+    return signs.holds(names.HELD_LIMITED) is not True
 
 
 def _side_again(view: View, signs: Signs) -> Round | None:
