@@ -70,7 +70,8 @@ READER = Reader(frozenset({names.HELD_LIMITED}), _read)
 def _summary(told: Told) -> str:
     view, most = told.view, told.value(names.HELD_LIMITED, "most")
     return (
-        f"only about {most} connections of {view.near_name} to {view.flow_name} at {view.far_name} are allowed at "
+        f"only about {most} connections of {view.near_name} to {view.flow_name} at "
+        f"{view.far_name} are allowed at "
         "the same time; further ones are dropped until one of these is closed"
     )
 
