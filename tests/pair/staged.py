@@ -49,7 +49,13 @@ QUIET = (
     ),
     *("Icmp.InDestUnreachs", "Icmp.InTimeExcds", "Icmp.InEchos"),
     *("Udp.InDatagrams", "Udp.NoPorts", "Udp.OutDatagrams", "Udp.RcvbufErrors"),
-    *("Tcp.OutRsts", "TcpExt.EmbryonicRsts", "TcpExt.ListenOverflows", "TcpExt.IPReversePathFilter"),
+    *(
+        "Tcp.OutRsts",
+        "TcpExt.EmbryonicRsts",
+        "TcpExt.ListenOverflows",
+        "TcpExt.ListenDrops",
+        "TcpExt.IPReversePathFilter",
+    ),
 )
 
 

@@ -7,11 +7,14 @@ from probemesh_controller.pair.causes import Cause
 from probemesh_controller.pair.flow import (
     controls,
     far,
+    listeners,
     near,
     out,
     rows_forward,
     rows_own,
     rows_return,
+    rows_service,
+    rows_target,
     rungs,
     witness,
 )
@@ -25,16 +28,23 @@ READERS: tuple[Reader, ...] = (
     near.OURSELVES,
     near.READER,
     out.READER,
-    far.LISTENERS,
+    listeners.LISTENERS,
+    listeners.CONNTRACK,
     far.ARRIVAL,
-    far.CONNTRACK,
     controls.READER,
     rungs.READER,
     witness.READER,
     *tour.READERS,
 )
 
-_FLOW = (*rows_own.CAUSES, *rows_own.OWNERS, *rows_forward.CAUSES, *rows_return.CAUSES)
+_FLOW = (
+    *rows_own.CAUSES,
+    *rows_own.OWNERS,
+    *rows_forward.CAUSES,
+    *rows_target.CAUSES,
+    *rows_return.CAUSES,
+    *rows_service.CAUSES,
+)
 CAUSES: tuple[Cause, ...] = (*without_hairpin(_FLOW), *tour.CAUSES)
 
 MOVES: tuple[Move, ...] = (*FLOW_MOVES, *tour.MOVES)

@@ -1,0 +1,125 @@
+"""Causes: it came to the target's own host, which did not let it in."""
+
+from probemesh_shared.words import Verdict
+
+from probemesh_controller.pair.causes import Cause, proven_by
+from probemesh_controller.pair.flow import names
+from probemesh_controller.pair.flow.rows import (
+    ALL,
+    ICMP,
+    LEFT_HOME,
+    PORTS,
+    TCP,
+    UDP,
+    row,
+    says,
+    target_host,
+    test,
+)
+
+_EATEN = {
+    names.EMBRYONIC: False,
+    names.RETURN_ICMP: False,
+    names.RETURN_EXPIRED: False,
+    names.FAR_NO_ROUTE: False,
+    names.DELIVERED: False,
+    names.FORWARDED: False,
+    names.RST_SENT: False,
+    names.STOPS_SHORT: False,
+}
+
+CAUSES: tuple[Cause, ...] = (
+    row(
+        "target-input-drop/hook",
+        Verdict.TARGET_INPUT_DROP,
+        says("it arrives at {far}, and {far}'s own firewall drops it"),
+        {names.SILENT: True, names.HOST_DROPPED: True, names.RPF_DROPPED: False, names.CONNTRACK_FULL: False},
+        {**_EATEN, **LEFT_HOME, names.ON_WIRE: True},
+        proof=proven_by((names.SILENT, names.HOST_DROPPED), (names.SILENT, names.ON_WIRE)),
+        place=target_host,
+        next_test=test("look at the input rules of {far} (nft list ruleset) for {flow}"),
+    ),
+    row(
+        "target-input-drop/ingress",
+        Verdict.TARGET_INPUT_DROP,
+        says("it arrives at {far}, and is dropped there before the host counts it (ingress filter)"),
+        {names.SILENT: True, names.HOST_DROPPED: False, names.ON_WIRE: True, names.RPF_DROPPED: False},
+        {names.ONE_WAY: False},
+        {**_EATEN, **LEFT_HOME},
+        proof=proven_by((names.SILENT, names.ON_WIRE)),
+        place=target_host,
+        transports=PORTS,
+        next_test=test("on {far}: nft list hooks; tc filter show; look for XDP programs"),
+    ),
+    row(
+        # where other packets pass, ping's own loss is called so wherever it is
+        "target-input-drop/ping-ingress",
+        Verdict.TARGET_INPUT_DROP,
+        says("it arrives at {far}, and is dropped there before the host counts it (ingress filter)"),
+        {names.SILENT: True, names.HOST_DROPPED: False, names.ON_WIRE: True, names.RPF_DROPPED: False},
+        {names.ONE_WAY: False, names.OTHER_WORKS: False},
+        {**_EATEN, **LEFT_HOME},
+        proof=proven_by((names.SILENT, names.ON_WIRE)),
+        place=target_host,
+        transports=ICMP,
+    ),
+    row(
+        "target-input-reject/icmp",
+        Verdict.TARGET_INPUT_REJECT,
+        says("{far}'s own firewall rejects it: a host without a filter would have answered with a RST"),
+        {names.REJECTED_BY_TARGET: True, **_EATEN},
+        proof=proven_by((names.REJECTED_BY_TARGET,)),
+        place=target_host,
+        transports=TCP,
+        next_test=test("look at the input rules of {far} (nft list ruleset) for {flow}"),
+    ),
+    row(
+        "target-input-reject/udp",
+        Verdict.TARGET_INPUT_REJECT,
+        says("{far}'s own firewall rejects it; no socket of {far} had it"),
+        {names.REJECTED_BY_TARGET: True, names.UNREACHABLE_SENT: False, **_EATEN},
+        {names.HOST_DROPPED: True},
+        proof=proven_by((names.REJECTED_BY_TARGET, names.HOST_DROPPED)),
+        place=target_host,
+        transports=UDP | ICMP,
+        next_test=test("look at the input rules of {far} (nft list ruleset) for {flow}"),
+    ),
+    row(
+        "target-input-reject/reset",
+        Verdict.TARGET_INPUT_REJECT,
+        says("{far}'s own firewall answers with a RST; no socket of {far} had it"),
+        {names.REFUSED: True, names.HOST_DROPPED: True, names.REFUSED_SHORT: False, **_EATEN},
+        {names.ON_WIRE: True},
+        proof=proven_by((names.REFUSED, names.HOST_DROPPED), (names.REFUSED, names.ON_WIRE)),
+        place=target_host,
+        transports=TCP,
+        next_test=test("look at the input rules of {far} (nft list ruleset) for {flow}"),
+    ),
+    row(
+        "target-reverse-path-filter",
+        Verdict.TARGET_REVERSE_PATH_FILTER,
+        says("{far} drops it because it came in by another interface than its own way back (rp_filter)"),
+        {names.SILENT: True, names.RPF_DROPPED: True, names.DELIVERED: False, **LEFT_HOME},
+        proof=proven_by((names.SILENT, names.RPF_DROPPED)),
+        place=target_host,
+        next_test=test("on {far}: ip route get the address of {near}; sysctl net.ipv4.conf.all.rp_filter"),
+    ),
+    row(
+        "conntrack-full",
+        Verdict.CONNTRACK_FULL,
+        says("{far}'s connection tracking table is full: new flows are dropped"),
+        {names.SILENT: True, names.HOST_DROPPED: True, names.CONNTRACK_FULL: True, names.DELIVERED: False},
+        proof=proven_by((names.SILENT, names.HOST_DROPPED, names.CONNTRACK_FULL)),
+        place=target_host,
+        next_test=test("on {far}: sysctl net.netfilter.nf_conntrack_max"),
+    ),
+    row(
+        "target-down",
+        Verdict.TARGET_DOWN,
+        says("{far} is down, or not on the network"),
+        {names.SILENT: True, names.FAR_REPORTS: False, names.OTHER_WORKS: False, names.BACK_WORKS: False},
+        {names.DELIVERED: False},
+        place=target_host,
+        transports=ALL,
+    ),
+)

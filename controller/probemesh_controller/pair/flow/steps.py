@@ -1,0 +1,105 @@
+"""How steps of the flow question are made: shots of the flow, and at the far watch's own ports. Pure."""
+
+from collections.abc import Iterable
+from statistics import median
+
+from probemesh_shared.model import FlowSpec, Options, Shot
+from probemesh_shared.words import Transport
+
+from probemesh_controller.pair.case import Step
+from probemesh_controller.pair.flow import names, purposes
+from probemesh_controller.pair.signs import Signs
+from probemesh_controller.pair.view import View
+
+#: Seconds that the first shots are waited for: less than a kernel waits before it sends a SYN again.
+FIRST_S = 0.9
+#: Long enough for a SYN-ACK's first repetition, which is a second after it.
+AGAIN_S = 1.4
+#: A service that lives takes a connection within this.
+HELD_MS = 1050.0
+#: A dead neighbour is given up after about three seconds; the first shots were the first to ask for it.
+LONG_S = 2.4
+#: Shots of a burst whose evidence is a counter, and between them.
+BURST, BURST_MS = 14, 35.0
+#: Hops that are tried where the distance is not known.
+HOPS = 10
+#: Shots of each rung: with what the ladder beside it takes no more than a Linux router answers at once.
+RUNG, RUNG_MS = 3, 15.0
+#: How long counters, socket tables and late answers have to come to rest, in ms.
+SETTLE_MS = 60.0
+QUIET_MS = 1000.0
+
+
+def step(view: View, purpose: str, why: str, spec: FlowSpec, port: int | None) -> Step:
+    assert view.address is not None
+    return Step("", purpose, why, view.near_name, view.address, port, spec, view.far_name, view.direction)
+
+
+#: What a foreign UDP service is told: it has to be told something, to answer.
+HELLO = b"probemesh\n"
+
+
+def is_ours(view: View) -> bool:
+    """Whether the port that is asked about is the far watch's own listener (``--listen``)."""
+    far = view.far
+    if not view.case.asked.listen or far is None or far.armed is None or not far.token:
+        return False
+    return any(one.ours and one.port == view.port for one in far.armed.listeners)
+
+
+def flow_spec(view: View, shots: Iterable[Shot], timeout_s: float) -> FlowSpec:
+    """Shots of the flow itself. A foreign service is told nothing over TCP, and no token over UDP."""
+    token = view.far.token if view.far is not None and is_ours(view) else None
+    return FlowSpec(options(view, timeout_s), view.transport, tuple(shots), token or None)
+
+
+def own_spec(view: View, transport: Transport, shots: Iterable[Shot], timeout_s: float) -> FlowSpec:
+    """Shots at the far watch's own listeners, which answer."""
+    token = view.far.token if view.far is not None and transport is not Transport.ICMP else None
+    return FlowSpec(options(view, timeout_s), transport, tuple(shots), token or None)
+
+
+def options(view: View, timeout_s: float) -> Options:
+    return Options(family=view.case.asked.family, timeout_s=timeout_s)
+
+
+def flow_shots(view: View, count: int, every_ms: float, hold_ms: float | None = None) -> list[Shot]:
+    """An odd segment size marks TCP. UDP goes out of unconnected sockets, one for each: they also take what
+    comes from another address than was asked."""
+    tcp, udp = view.transport is Transport.TCP, view.transport is Transport.UDP
+    mss = view.far.mss if tcp and view.far is not None else None
+    speaks = (b"" if tcp else None) if is_ours(view) else (HELLO if udp else None)
+    return [
+        Shot(
+            at_ms=number * every_ms,
+            mss=mss,
+            hold_ms=hold_ms if tcp else None,
+            send=speaks,
+            socket=number if udp else None,
+        )
+        for number in range(count)
+    ]
+
+
+def own_shots(transport: Transport, count: int, every_ms: float) -> list[Shot]:
+    send = b"" if transport is Transport.TCP else None
+    return [Shot(at_ms=number * every_ms, send=send) for number in range(count)]
+
+
+def patience_s(view: View) -> float:
+    """Seconds that a shot is waited for: plenty for what this path was seen to take."""
+    rtts = [
+        shot.rtt_ms
+        for one in (view, view.back)
+        for probed in one.probes()
+        for shot in probed.shots
+        if shot.rtt_ms
+    ]
+    return min(3.0, max(FIRST_S, 0.3 + 5 * median(rtts) / 1000)) if rtts else AGAIN_S
+
+
+def not_settled(view: View, signs: Signs) -> bool:
+    """Something failed that was tried first."""
+    return (
+        any(True for _ in view.probes_here(purposes.FIRST_FLOW)) and signs.holds(names.ANSWERED) is not True
+    )
