@@ -46,7 +46,7 @@ from tests.natting.simulator import Nat
 
 ABLE = ("kind:flow", "kind:watch", "ipv4")
 REPLY = 53
-LAG_S = 0.03  # of the control channel
+LAG_S = 0.03  # of the control channel, by default
 
 
 @dataclass(frozen=True)
@@ -172,6 +172,7 @@ class World:
 class SimMesh:
     clock: VirtualClock
     world: World
+    lag_s: float = LAG_S
     requests: list[RunRequest] = field(default_factory=list)
     under_way: int = 0
 
@@ -195,7 +196,7 @@ class SimMesh:
         self.under_way += 1
         try:
             yield RunPlanned((PlannedVantage(name),))
-            await self.clock.sleep(LAG_S)
+            await self.clock.sleep(self.lag_s)
             if isinstance(spec, FlowSpec):
                 yield RunMeasured(name, 0, (await self._flow(name, spec, request),))
             elif isinstance(spec, WatchSpec) and spec.look:
@@ -203,7 +204,7 @@ class SimMesh:
             elif isinstance(spec, WatchSpec):
                 async for event in self._watch(name, spec, request):
                     yield event
-            await self.clock.sleep(LAG_S)
+            await self.clock.sleep(self.lag_s)
             yield RunVantageEnded(name, 0, JobStatus.DONE)
             yield RunEnded()
         finally:

@@ -13,7 +13,7 @@ from probemesh_shared.model import FlowSpec, WatchSpec
 from probemesh_shared.nat import RULES, NatBehaviour, NatRule, Ruling
 from probemesh_shared.words import Transport
 
-from tests.natting.simmesh import SimMesh, World
+from tests.natting.simmesh import LAG_S, SimMesh, World
 from tests.natting.simulator import AD, APD, EI, Nat
 from tests.pair.fakes import through
 
@@ -33,10 +33,10 @@ def world(nat: Nat | None, **more: object) -> World:
 
 
 async def told(
-    clock: VirtualClock, there: World, *names: str, lifetime: float | None = None
+    clock: VirtualClock, there: World, *names: str, lifetime: float | None = None, lag_s: float = LAG_S
 ) -> tuple[NatBehaviour, ...]:
     there.clock = clock
-    mesh = SimMesh(clock, there)
+    mesh = SimMesh(clock, there, lag_s)
     asked = Lifetime(lifetime) if lifetime is not None else None
     work = Inquiries(mesh, names or ("a",), clock, lifetime=asked, random=DICE.randbytes)
     await through(clock, work.run(), 900)
@@ -152,6 +152,19 @@ async def test_two_percent_of_loss_change_nothing(clock: VirtualClock) -> None:
         nat = Nat(AD, AD, preserve=False, loss=0.02, dice=random.Random(seed))
         (found,) = await told(clock, world(nat))
         assert (found.mapping, found.filtering) == (Ruling.of(AD), Ruling.of(AD)), seed
+
+
+@pytest.mark.parametrize("lag_s", [0.7, 1.3, 1.4, 1.48])
+async def test_a_slow_control_channel_makes_no_filter(clock: VirtualClock, lag_s: float) -> None:
+    """A knock that is sent when the socket is closed already is silent too."""
+    (found,) = await told(clock, world(Nat(EI, EI, preserve=False)), lag_s=lag_s)
+    assert found.filtering == Ruling.of(EI)
+    assert found.mapping == Ruling.of(EI)
+
+
+async def test_a_control_channel_that_is_too_slow_leaves_a_set(clock: VirtualClock) -> None:
+    (found,) = await told(clock, world(Nat(EI, EI, preserve=False)), lag_s=1.6)
+    assert EI in found.filtering.possible
 
 
 async def test_filtering_is_asked_before_anybody_else_was_sent_to(clock: VirtualClock) -> None:

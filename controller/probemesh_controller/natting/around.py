@@ -100,7 +100,10 @@ def _unheard(seen: Seen) -> str:
     names = ", ".join(asked.agent for asked in seen.reflectors)
     if not seen.sent:
         return "a datagram that could be sent"
-    return f"a datagram that arrives: of {seen.sent} to {names} none was heard (UDP does not get out)"
+    return (
+        f"a datagram that arrives: of {seen.sent} to {names} none was heard: UDP does not get out, or "
+        "does not get in there"
+    )
 
 
 def pooling(found: Sequence[View]) -> Pooling | None:

@@ -46,7 +46,7 @@ def marked(length: int) -> bytes:
     return _MARK.ljust(length, b".")
 
 
-def opening(family: Family, token: bytes, main: Endpoint) -> FlowSpec:
+def opening(family: Family, token: bytes, main: Endpoint, open_ms: float = OPEN_MS) -> FlowSpec:
     """Fresh mappings, each asked for by datagrams to one endpoint only; some want the reply to come from
     another port, which the filter has to let in."""
     shots = []
@@ -56,7 +56,12 @@ def opening(family: Family, token: bytes, main: Endpoint) -> FlowSpec:
             shots.append(
                 Shot(at, main.port, socket=socket, address=main.address, other_port=turn not in (0, REPEATS))
             )
-    return flow(family, shots, token, OPEN_MS)
+    return flow(family, shots, token, open_ms)
+
+
+def open_s(spec: FlowSpec) -> float:
+    """How long its sockets are open at least, from when it was asked for."""
+    return (spec.shots[-1].at_ms + spec.listen_ms) / 1000
 
 
 def knocking(family: Family, mappings: Sequence[Endpoint], mark: int, source: str | None = None) -> FlowSpec:

@@ -96,7 +96,7 @@ class Posts:
     ) -> tuple[list[Sighting], list[WatchDetail]]:
         """What a reflector sees of a flow that goes on: as soon as that is ``enough`` sockets, or in time."""
         clock, accounts = self.bench.clock, list[WatchDetail]()
-        end = clock.monotonic() + _SHOW_S
+        end = clock.monotonic() + max(_SHOW_S, spec.listen_ms / 4000)
         while True:
             await clock.sleep(_POLL_S)
             accounts += (await self.look([door.agent]))[door.agent]

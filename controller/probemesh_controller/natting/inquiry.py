@@ -24,6 +24,8 @@ from probemesh_controller.pair.part import cannot
 STAND_S = 60.0
 #: Last datagrams and transmit stamps get as long.
 _SETTLE_S = 0.15
+#: As much longer mappings are kept open where the control channel is slow.
+_SLOW_TIMES = 4
 #: Outside addresses to which a ladder is climbed.
 _MOST_FACES = 3
 
@@ -137,27 +139,34 @@ class Inquiry:
     # --- filtering ----------------------------------------------------------------------------------------
 
     async def _filtering(self, mains: Sequence[Door]) -> Door | None:
-        """With the first of ``mains`` that hears anything, which is returned."""
+        """With the first of ``mains`` that hears anything, which is returned; once more, and longer, where
+        the others came too late to knock."""
         for main in mains:
-            self.step(f"opens mappings to {main.agent} and lets others knock (filtering)")
-            if await self._opened(main):
-                return main
+            for open_ms in (asks.OPEN_MS, _SLOW_TIMES * asks.OPEN_MS):
+                self.step(f"opens mappings to {main.agent} and lets others knock (filtering)")
+                heard, in_time = await self._opened(main, open_ms)
+                if heard and in_time:
+                    return main
+                if not heard:
+                    break
         return None
 
-    async def _opened(self, main: Door) -> bool:
-        """Whether ``main`` heard anything; the flow's end tells whether anything could be sent."""
-        spec = asks.opening(self.family, self._token, main.to)
+    async def _opened(self, main: Door, open_ms: float) -> tuple[bool, bool]:
+        """Whether ``main`` heard anything, and whether all knocks were sent while the mappings were open, as
+        what comes later tells nothing. The flow's end tells whether anything could be sent."""
+        spec = asks.opening(self.family, self._token, main.to, open_ms)
+        closes = self.bench.clock.monotonic() + asks.open_s(spec)
         knocked: list[_Knocked] = []
         accounts: list[WatchDetail] = []
-        heard = False
+        in_time = False
 
         async def meanwhile(flow: "asyncio.Task[Answer]") -> bool:
-            nonlocal heard
+            nonlocal in_time
             found, told = await self.posts.shown(spec, main, flow, asks.SOCKETS)
             accounts.extend(told)
-            heard = bool(found)
-            if heard:
+            if found:
                 knocked.extend(await self._knock(main, {one.socket: one.seen for one in found}))
+                in_time = self.bench.clock.monotonic() < closes
             return True
 
         answer = await alongside(self.bench.flow(self.subject, spec), meanwhile)
@@ -175,10 +184,11 @@ class Inquiry:
                 min(one.sent, len(reading.marked(told, one.socket, one.mark))),
             )
             for one in knocked
+            if in_time
         ]
         found += reading.knocks_from_other_port(told, main)
         self.seen = replace(self.seen, knocks=(*self.seen.knocks, *found))
-        return heard
+        return bool(reading.sightings(told, [main])), in_time
 
     async def _knock(self, main: Door, mappings: dict[int, Endpoint]) -> list[_Knocked]:
         """From every address of a reflector but the one that was asked, all at once."""
