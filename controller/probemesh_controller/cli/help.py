@@ -24,6 +24,9 @@ Exit codes of meshctl, the first that applies:
 meshctl diagnose: the same over its two directions: 0 both are reachable, 3 one is, 1 none is. The way there
 by its verdict, the way back by its path alone, as nothing need listen there; undetermined is not reached.
 
+meshctl nat: 0 of every agent it is known whether a NAT stands in front of it, 3 of some, 1 of none though
+they sent; 4 where nobody could send anything to anybody.
+
 --watch: that of the last of --rounds; ended by Ctrl-C, 130. --until: 0 as soon as everybody reaches
 it (or nobody does); when --within has passed, 1 where nobody is as wished, 3 where some are, 4 where
 nothing could be measured.

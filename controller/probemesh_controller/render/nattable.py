@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from probemesh_shared.escape import escape
-from probemesh_shared.nat import NatBehaviour, Pooling, Ruling
+from probemesh_shared.nat import RULES, NatBehaviour, Pooling, Ruling
 
 from probemesh_controller.render.text import Cell, columns, counted, paint, wrap
 
@@ -13,33 +13,29 @@ _UNCUT = 100_000
 
 def render(found: Sequence[NatBehaviour], width: int, color: bool = False, wide: bool = False) -> str:
     """``wide``: more columns, and by what each answer is known."""
-    lines = columns(_header(wide), [_row(one, wide) for one in found], _UNCUT if wide else width, color)
+    rows = [_row(one, wide) for one in found]
+    lines = columns(_WIDE if wide else _PLAIN, rows, _UNCUT if wide else width, color)
     if wide:
         lines += _explained(found, width, color)
     lines += _missing(found, width, color)
     return "\n".join([*lines, "", summary_line(found, color)]) + "\n"
 
 
-def _header(wide: bool) -> list[str]:
-    plain = ["AGENT", "SITE", "NAT", "MAPPING", "FILTERING", "PORTS", "HAIRPIN", "OUTSIDE ADDRESS"]
-    return (
-        [*plain[:3], "NATS", *plain[3:6], "POOLING", plain[6], "LIFETIME", "OWN ADDRESS", plain[7]]
-        if (wide)
-        else [*plain[:7], "LIFETIME", plain[7]]
-    )
+_PLAIN = ["AGENT", "SITE", "NAT", "OUTSIDE ADDRESS", "MAPPING", "FILTERING", "PORTS", "HAIRPIN", "LIFETIME"]
+_WIDE = [*_PLAIN[:3], "NATS", "OWN ADDRESS", *_PLAIN[3:6], "POOLING", *_PLAIN[6:]]
 
 
 def _row(one: NatBehaviour, wide: bool) -> list[Cell]:
-    mapping = Cell("–", "dim") if one.behind_nat is False else _ruling(one.mapping)
+    mapping = Cell("–", "dim") if one.behind_nat is False else _ruling(one.mapping, wide)
     start = [Cell(one.agent), Cell(one.site or "–"), _nat(one)]
-    middle = [mapping, _ruling(one.filtering), _ports(one)]
-    hairpin, outside = _hairpin(one), Cell(", ".join(one.mapped_addresses))
-    lifetime = Cell(lifetime_text(one))
+    outside = Cell(", ".join(one.mapped_addresses))
+    end = [_ports(one), _hairpin(one), Cell(lifetime_text(one))]
+    filtering = _ruling(one.filtering, wide)
     if not wide:
-        return [*start, *middle, hairpin, lifetime, outside]
+        return [*start, outside, mapping, filtering, *end]
     own = Cell(", ".join(address for address in one.own_addresses if not address.startswith("127.")))
     pooling = Cell(one.pooling or "")
-    return [*start, Cell(layers_text(one)), *middle, pooling, hairpin, lifetime, own, outside]
+    return [*start, Cell(layers_text(one)), own, outside, mapping, filtering, pooling, *end]
 
 
 def _nat(one: NatBehaviour) -> Cell:
@@ -47,20 +43,21 @@ def _nat(one: NatBehaviour) -> Cell:
         return Cell("not known", "warn")
     if one.behind_nat:
         return Cell("yes, carrier-grade" if one.cgn else "yes")
-    return Cell({True: "no, a firewall", False: "no", None: "no"}[one.firewall_only], "good")
+    return Cell("no, a firewall" if one.firewall_only else "no", "good")
 
 
-def _ruling(ruling: Ruling) -> Cell:
-    """``endpoint-independent``, or the set that remains."""
-    return Cell(ruling_text(ruling), "" if not ruling.alternatives else "warn")
-
-
-def ruling_text(ruling: Ruling) -> str:
+def _ruling(ruling: Ruling, wide: bool) -> Cell:
+    """The rule; what remains of several only where there is room."""
     if not ruling.alternatives:
-        return ruling.rule
-    if len(ruling.alternatives) == 3:
-        return "not known"
-    return " or ".join(ruling.alternatives)
+        return Cell(ruling.rule if wide else ruling.rule.replace("-and-", "+"))
+    if len(ruling.alternatives) == len(RULES):
+        return Cell("not known", "warn")
+    return Cell(set_text(ruling) if wide else ruling.rule, "warn")
+
+
+def set_text(ruling: Ruling) -> str:
+    """``endpoint-independent or address-and-port-dependent``."""
+    return " or ".join(ruling.possible)
 
 
 def _ports(one: NatBehaviour) -> Cell:
@@ -122,15 +119,29 @@ def _extras(one: NatBehaviour) -> list[str]:
 
 
 def _missing(found: Sequence[NatBehaviour], width: int, color: bool) -> list[str]:
-    """What would tell more, each once, with who lacks it."""
-    lacking: dict[str, list[str]] = {}
-    for one in found:
-        for text in one.missing:
-            lacking.setdefault(text, []).append(one.agent)
-    if not lacking:
-        return []
-    lines = ["", paint("To know more", "bold", color)]
-    for text, names in lacking.items():
+    """What remains where it is not one, and what would tell more: each once, with who lacks it."""
+    lines = _grouped([(text, one.agent) for one in found for text in _sets(one)], width)
+    lacking = _grouped([(text, one.agent) for one in found for text in one.missing], width)
+    if lines:
+        lines = ["", paint("Undetermined", "bold", color), *lines]
+    return [*lines, "", paint("To know more", "bold", color), *lacking] if lacking else lines
+
+
+def _sets(one: NatBehaviour) -> list[str]:
+    rulings = (("mapping", one.mapping), ("filtering", one.filtering))
+    return [
+        f"{name} is {set_text(ruling)}"
+        for name, ruling in rulings
+        if 1 < len(ruling.alternatives) < len(RULES)
+    ]
+
+
+def _grouped(pairs: Sequence[tuple[str, str]], width: int) -> list[str]:
+    by_text: dict[str, list[str]] = {}
+    for text, name in pairs:
+        by_text.setdefault(text, []).append(name)
+    lines: list[str] = []
+    for text, names in by_text.items():
         who = ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
         lines += wrap(f"{who}: {text}", width, "  ")
     return lines
