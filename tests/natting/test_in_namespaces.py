@@ -196,6 +196,7 @@ def test_a_second_agent_proves_what_masquerade_is(mesh: Mesh) -> None:
     for one in told.values():
         assert mapping(one) == (APD, [])
         assert (one["filtering"], one["port_preservation"], one["mapped_addresses"]) == (APD, True, [OUT])
+        assert one["hairpinning"] is False
         seen = {each["agent"]: each["outside"] for each in one["reflectors"]}
         assert seen["b"] is seen["c"] is True
 

@@ -128,16 +128,19 @@ class Hairpinned:
     missing: str = ""
 
 
-def hairpinning(hairpin: Hairpin | None, own: Iterable[str], mapping: Ruling) -> Hairpinned:
-    """Both sockets had sent to each other's outside address, so no filter was in the way; unless the
-    mapping depends on the destination: then silence proves nothing."""
+def hairpinning(
+    hairpin: Hairpin | None, own: Iterable[str], mapping: Ruling, preserves: bool | None
+) -> Hairpinned:
+    """Both sockets had sent to each other's outside address, so no filter was in the way; unless the mapping
+    depends on the destination and the port with it: then silence proves nothing."""
     if hairpin is None or not hairpin.sent:
         return Hairpinned(missing="two sockets whose outside addresses are known")
     if hairpin.sources:
         addresses = {endpoint.address for endpoint in hairpin.outside}
         inside = [one for one in hairpin.sources if one.address in own and one.address not in addresses]
         return Hairpinned(True, HairpinSource.INTERNAL if inside else HairpinSource.EXTERNAL)
-    if hairpin.kept is False or NatRule.ENDPOINT_INDEPENDENT not in mapping.possible:
+    moves = NatRule.ENDPOINT_INDEPENDENT not in mapping.possible and not preserves
+    if hairpin.kept is False or moves:
         return Hairpinned(note="the mapping changes with the destination: hairpinning cannot be tried")
     return Hairpinned(False)
 

@@ -24,7 +24,7 @@ def behaviour(seen: Seen) -> NatBehaviour:
     outside = addresses if behind.answer else ()
     hairpin = around.Hairpinned()
     if behind.answer:
-        hairpin = around.hairpinning(seen.hairpin, seen.own, mapped.ruling)
+        hairpin = around.hairpinning(seen.hairpin, seen.own, mapped.ruling, _preserves(found))
     layers = around.layers(seen.ladder, behind.answer)
     lived, died = around.lifetime(seen.silences)
     return NatBehaviour(
