@@ -54,6 +54,7 @@ QUIET = (
         "TcpExt.EmbryonicRsts",
         "TcpExt.ListenOverflows",
         "TcpExt.ListenDrops",
+        "TcpExt.TCPRetransFail",
         "TcpExt.IPReversePathFilter",
     ),
 )

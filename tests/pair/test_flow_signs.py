@@ -186,6 +186,17 @@ def test_silence_without_the_far_ends_account_is_the_whole_set():
     assert known | {Verdict.SILENT_SERVICE} <= _without_the_far_end(Transport.UDP)
 
 
+def test_another_agent_that_gets_through_says_that_the_target_is_up():
+    tried = done(case(far_reports=False), step("first:flow", silent(3)), step("again", silent(10)))
+    theirs = step("third", answered(5))
+    theirs = replace(theirs, step=replace(theirs.step, sender="c"))
+    blind = done(tried, theirs)
+    blind = replace(blind, rounds=tuple(replace(one, looks=()) for one in blind.rounds))
+    found = set(conclude(blind).forward.alternatives)
+    assert Verdict.TARGET_DOWN not in found
+    assert {Verdict.FORWARD_DROP, Verdict.RETURN_DROP} <= found
+
+
 def test_a_reset_without_the_far_ends_account_is_a_set():
     tried = done(case(far_reports=False), step("first:flow", refused(3)))
     blind = replace(tried, rounds=tuple(replace(one, looks=()) for one in tried.rounds))
@@ -216,6 +227,15 @@ def test_an_end_without_an_address_is_not_addressable():
     found = conclude(replace(told, ends=(told.ends[0], hidden)))
     assert found.forward.verdict is Verdict.NOT_ADDRESSABLE
     assert found.forward.path_verdict is None
+
+
+def test_a_repeated_syn_that_its_own_host_drops_never_left_it():
+    """Also on a kernel that does not count what leaves, and behind an egress hook that its count misses."""
+    silence = done(case(), step("first:flow", silent(3)))
+    for counters in (counted(TcpExt_TCPRetransFail=10), counted(TcpExt_TCPRetransFail=10, Ip_OutRequests=10)):
+        told = done(silence, step("again", silent(10)), a=watch(own=(A,), counters=counters))
+        found = conclude(told).forward
+        assert (found.verdict, found.confidence) == (Verdict.SOURCE_OUTPUT_FILTER, Confidence.CERTAIN)
 
 
 def test_two_faults_are_two_findings():

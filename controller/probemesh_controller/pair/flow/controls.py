@@ -8,7 +8,7 @@ from probemesh_shared.words import Outcome, Transport
 from probemesh_controller.pair.flow import names
 from probemesh_controller.pair.flow.fates import fate_of
 from probemesh_controller.pair.flow.near import ENOUGH, shots_at
-from probemesh_controller.pair.flow.purposes import FLOW_SHOTS, PING_SHOTS, TCP_SHOTS, UDP_SHOTS
+from probemesh_controller.pair.flow.purposes import FLOW_SHOTS, PING_SHOTS, TCP_SHOTS, THIRD, UDP_SHOTS
 from probemesh_controller.pair.flow.socket_evidence import ESTABLISHED, connections, half_open, prober_of
 from probemesh_controller.pair.signs import Notes, Reader, Sign
 from probemesh_controller.pair.view import View, own_addresses
@@ -72,6 +72,7 @@ def _read(view: View, notes: Notes) -> Iterator[Sign]:
     yield _other_works(signs, view)
     yield _back_works(view, notes)
     yield from _back_half(view, notes)
+    yield from _third(view, notes)
     yield from _never_completed(view, notes)
     yield from _one_way(view, tcp, udp, notes)
     yield from _syn_only(view, tcp, udp, notes)
@@ -173,6 +174,22 @@ def _never_completed(view: View, notes: Notes) -> Iterator[Sign]:
         yield Sign(names.NEVER_COMPLETED, True, (notes.note(text),))
 
 
+def _third(view: View, notes: Notes) -> Iterator[Sign]:
+    """Does somebody else get through to the same port? A service that answers others is there."""
+    found: dict[str, list[str]] = {}
+    for probed in view.probes(THIRD):
+        fates = [fate for shot in probed.shots if (fate := fate_of(shot, view)) is not None]
+        found.setdefault(probed.step.sender, []).extend(fates)
+    tried = {name: fates for name, fates in found.items() if fates}
+    good = [name for name, fates in tried.items() if names.ANSWERED in fates]
+    if good:
+        text = f"{', '.join(good)} gets through to {view.flow_name} at {view.address}"
+        yield Sign(names.THIRD_REACHES, True, (notes.note(text),))
+    elif tried and all(len(fates) >= ENOUGH for fates in tried.values()):
+        text = f"{', '.join(tried)} does not get through to {view.flow_name} at {view.address} either"
+        yield Sign(names.THIRD_REACHES, False, (notes.note(text),))
+
+
 # --- what is opened from here, and what is opened from there ----------------------------------------------
 
 
@@ -240,6 +257,7 @@ READER = Reader(
             names.OTHER_WORKS,
             names.BACK_WORKS,
             names.BACK_HALF,
+            names.THIRD_REACHES,
             names.NEVER_COMPLETED,
             names.ONE_WAY,
             names.SYN_ONLY,

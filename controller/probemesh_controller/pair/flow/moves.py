@@ -1,6 +1,8 @@
 """Moves of the flow question: what is sent to settle its signs."""
 
-from probemesh_shared.words import Transport
+from dataclasses import replace
+
+from probemesh_shared.words import AgentState, Transport
 
 from probemesh_controller.pair.case import Round, Step
 from probemesh_controller.pair.flow import names, purposes
@@ -118,6 +120,32 @@ def _nothing_works(view: View, signs: Signs) -> bool:
     return not_settled(view, signs) and not any(signs.holds(name) for name in works)
 
 
+# --- another agent ---------------------------------------------------------------------------------------
+
+
+def _third(view: View, signs: Signs) -> Round | None:
+    """Where the far end tells nothing: agents that stand elsewhere, two at most."""
+    ends = {view.near_name, view.far_name}
+    helpers = sorted(
+        info.name
+        for info in view.case.fleet
+        if info.name not in ends
+        and info.state is AgentState.CONNECTED
+        and "kind:flow" in info.capabilities
+        and not view.is_lost(info.name)
+    )[:2]
+    if view.address is None or not helpers:
+        return None
+    spec = flow_spec(view, flow_shots(view, 5, 70.0), FIRST_S)
+    why = f"does {view.flow_name} get through from elsewhere"
+    steps = (replace(step(view, purposes.THIRD, why, spec, view.port), sender=name) for name in helpers)
+    return Round(tuple(steps), SETTLE_MS)
+
+
+def _far_is_silent(view: View, signs: Signs) -> bool:
+    return not_settled(view, signs) and signs.holds(names.FAR_REPORTS) is False
+
+
 # --- does somebody take it --------------------------------------------------------------------------------
 
 
@@ -138,6 +166,7 @@ MOVES: tuple[Move, ...] = (
         wants=answers_are_lost,
     ),
     Move(purposes.PATH, frozenset(), path, cost=0.4, beside=True, wants=is_for_show),
+    Move(purposes.THIRD, frozenset({names.THIRD_REACHES}), _third, cost=1.1, wants=_far_is_silent),
     Move(purposes.HOLD, frozenset({names.UNACCEPTED}), _hold, cost=1.2),
     Move(
         purposes.FIRST,
@@ -198,6 +227,7 @@ MOVES: tuple[Move, ...] = (
             {
                 *names.FATES,
                 names.NEAR_OUT_LOST,
+                names.REPEAT_FAILED,
                 names.DELIVERED,
                 names.ON_WIRE,
                 names.HOST_DROPPED,

@@ -24,6 +24,8 @@ BOX_REJECTS: Final = "box-rejects"  # ... and the ICMP error comes from that ver
 # what the prober's host counted
 NEAR_OUT_LOST: Final = "near-out-lost"  # it sent them, and its own output let nothing out
 
+REPEAT_FAILED: Final = "repeat-failed"  # its repeated SYNs were dropped before they left it
+
 # what the far end saw
 FAR_REPORTS: Final = "far-reports"  # its watch is armed
 LISTENING: Final = "listening"  # a socket stands on the port, at the address that is dialled
@@ -59,6 +61,8 @@ BACK_WORKS: Final = "back-works"  # flows of the far end to this one are answere
 BACK_HALF: Final = "back-half"  # flows of the far end connect there, and stay half open here
 ONE_WAY: Final = "one-way"  # whatever is opened from here fails, and all that the far end opens works
 SYN_ONLY: Final = "syn-only"  # no SYN gets through, everything else does
+
+THIRD_REACHES: Final = "third-reaches"  # another agent gets through to the same port
 
 # the ladder
 STOPS_SHORT: Final = "stops-short"  # hops that answer for another flow do not for this one

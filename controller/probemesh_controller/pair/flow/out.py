@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from probemesh_shared.model import Place
-from probemesh_shared.words import PlaceKind
+from probemesh_shared.words import PlaceKind, Transport
 
 from probemesh_controller.pair.flow import names
 from probemesh_controller.pair.flow.counts import Counts, Host, host_of
@@ -31,22 +31,23 @@ def _by_itself(probed: Probed, view: View) -> Host | None:
 
 
 def _counted(host: Host, view: View, notes: Notes) -> Iterator[Sign]:
-    kept = host.kept_in()
-    asked, out = (host.counts.delta(host.ip(name)) for name in ("OutRequests", "OutTransmits"))
-    place = Place(PlaceKind.SOURCE_HOST)
+    kept, place = host.kept_in(), Place(PlaceKind.SOURCE_HOST)
     if kept is not None:
+        asked, out = (host.counts.delta(host.ip(name)) for name in ("OutRequests", "OutTransmits"))
         text = (
             f"{view.near_name} sent {asked:.0f} packets and {out:.0f} left it "
             f"({host.ip('OutRequests')}, {host.ip('OutTransmits')})"
         )
         yield Sign(names.NEAR_OUT_LOST, kept, (notes.note(text),), place)
+    if view.transport is not Transport.TCP:
         return
-    # older kernels do not count what leaves: a repeated SYN that fails locally tells the same
+    # older kernels do not count what leaves, and none counts what a device's egress hook drops; a repeated
+    # SYN that its own host drops is counted by all of them
     failed = host.counts.rose("TcpExt.TCPRetransFail")
     if failed is not None:
         delta = host.counts.delta("TcpExt.TCPRetransFail")
         text = f"{delta:.0f} of {view.near_name}'s repeated SYNs could not leave it (TCPRetransFail)"
-        yield Sign(names.NEAR_OUT_LOST, failed, (notes.note(text),), place)
+        yield Sign(names.REPEAT_FAILED, failed, (notes.note(text),), place)
 
 
-READER = Reader(frozenset({names.NEAR_OUT_LOST}), _read)
+READER = Reader(frozenset({names.NEAR_OUT_LOST, names.REPEAT_FAILED}), _read)

@@ -19,6 +19,8 @@ LONG: Final = "long"  # the flow, waited for as long as a neighbour is asked for
 
 HOLD: Final = "hold"  # connections that stand for a second: does somebody take them
 
+THIRD: Final = "third"  # the flow, sent by another agent
+
 LADDER: Final = "ladder"
 LADDER_FLOW: Final = "ladder:flow"
 LADDER_BASE: Final = "ladder:base"

@@ -19,7 +19,7 @@ ALL = PORTS | ICMP
 MEASURED: Mapping[str, bool] = {names.NEAR_GONE: False, names.NO_ADDRESS: False, names.IMPAIRED: False}
 
 #: Nothing on the prober's own host stood in the way.
-LEFT_HOME: Mapping[str, bool] = {names.NEAR_OUT_LOST: False}
+LEFT_HOME: Mapping[str, bool] = {names.NEAR_OUT_LOST: False, names.REPEAT_FAILED: False}
 #: The far end had nothing of it, and its host ate nothing.
 NEVER_CAME: Mapping[str, bool] = {
     names.DELIVERED: False,

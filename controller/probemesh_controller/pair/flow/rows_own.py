@@ -4,8 +4,8 @@ from probemesh_shared.words import Verdict
 
 from probemesh_controller.pair.causes import Cause, Told, proven_by
 from probemesh_controller.pair.flow import names
+from probemesh_controller.pair.flow.rows import NEVER_CAME as _NEVER_CAME
 from probemesh_controller.pair.flow.rows import (
-    ALL,
     PORTS,
     TCP,
     fill,
@@ -16,7 +16,6 @@ from probemesh_controller.pair.flow.rows import (
     target_host,
     test,
 )
-from probemesh_controller.pair.flow.rows import NEVER_CAME as _NEVER_CAME
 
 
 def _errno_said(told: Told) -> str:
@@ -71,9 +70,9 @@ CAUSES: tuple[Cause, ...] = (
         "source-output-filter/drop",
         Verdict.SOURCE_OUTPUT_FILTER,
         says("{near}'s own output filter drops it before it leaves the host"),
-        {names.SILENT: True, names.NEAR_OUT_LOST: True},
+        {names.SILENT: True, names.NEAR_OUT_LOST: True, names.REPEAT_FAILED: True},
         _NEVER_CAME,
-        proof=proven_by((names.SILENT, names.NEAR_OUT_LOST)),
+        proof=proven_by((names.SILENT, names.NEAR_OUT_LOST), (names.SILENT, names.REPEAT_FAILED)),
         place=source_host,
         next_test=test("look at the output rules of {near} (nft list ruleset) for {flow}"),
     ),
@@ -111,10 +110,13 @@ CAUSES: tuple[Cause, ...] = (
         "source-output-filter/egress",
         Verdict.SOURCE_OUTPUT_FILTER,
         says("it is dropped as it leaves {near}, behind the host's own counters"),
-        {names.SILENT: True, names.NEAR_OUT_LOST: False, names.STOPS_AT_ONCE: True, names.ONE_WAY: False},
+        {names.SILENT: True, names.NEAR_OUT_LOST: False, names.REPEAT_FAILED: True},
+        {names.STOPS_AT_ONCE: True, names.ONE_WAY: False},
         _NEVER_CAME,
+        proof=proven_by((names.SILENT, names.REPEAT_FAILED)),
         place=source_host,
-        transports=ALL,
+        transports=TCP,
+        next_test=test("on {near}: nft list hooks; tc filter show dev the interface that leads there"),
     ),
     row(
         "source-no-route",

@@ -126,7 +126,7 @@ SERVICE: tuple[Cause, ...] = (
         "silent-service",
         Verdict.SILENT_SERVICE,
         says("the service on {far} may just not answer what was sent"),
-        {names.SILENT: True, names.FAR_REPORTS: False, names.DELIVERED: True},
+        {names.SILENT: True, names.FAR_REPORTS: False, names.DELIVERED: True, names.THIRD_REACHES: False},
         place=target_service,
         transports=UDP,
     ),

@@ -118,7 +118,7 @@ CAUSES: tuple[Cause, ...] = (
         Verdict.TARGET_DOWN,
         says("{far} is down, or not on the network"),
         {names.SILENT: True, names.FAR_REPORTS: False, names.OTHER_WORKS: False, names.BACK_WORKS: False},
-        {names.DELIVERED: False},
+        {names.DELIVERED: False, names.THIRD_REACHES: False},
         place=target_host,
         transports=ALL,
     ),
