@@ -221,6 +221,15 @@ def test_an_agent_that_is_not_there_is_no_fault_of_the_network():
     assert found.forward.path_verdict is None
 
 
+def test_an_agent_that_is_lost_on_the_way_leaves_what_it_had_told():
+    tried = done(case(), step("first:flow", silent(3)))
+    found = conclude(replace(tried, lost=("a",)))
+    assert found.forward.verdict is Verdict.UNDETERMINED
+    assert any("a was lost" in text for text in found.missing)
+    reached = done(case(), step("first:flow", answered(3)))
+    assert conclude(replace(reached, lost=("a",))).forward.verdict is Verdict.REACHABLE
+
+
 def test_an_end_without_an_address_is_not_addressable():
     told = case()
     hidden = replace(told.ends[1], addresses=())

@@ -1,6 +1,7 @@
 """What it all means: findings, verdicts and what was excluded, from the case alone. Pure."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from probemesh_shared.model import Diagnosis, DirectionVerdict, Evidence, Finding, Place, Scope
 from probemesh_shared.words import NOT_MEASURED, Confidence, Outcome, Verdict
@@ -9,6 +10,7 @@ from probemesh_controller.pair.assess import Assessed, assess
 from probemesh_controller.pair.case import Case
 from probemesh_controller.pair.causes import FLOW, HARMLESS, NO_FAULT, OF_SERVICE, Cause, Told
 from probemesh_controller.pair.cost import packets
+from probemesh_controller.pair.flow.names import FAR_REPORTS, ON_WIRE
 from probemesh_controller.pair.flow.purposes import FLOW_SHOTS
 from probemesh_controller.pair.judge import Excluded, Judgement
 from probemesh_controller.pair.signs import Notes
@@ -117,9 +119,9 @@ def _findings(side: Assessed, notes: Notes) -> Iterator[Finding]:
 
 def _finding(judgement: Judgement, side: Assessed, notes: Notes) -> Finding:
     told = Told(side.view, side.signs)
-    causes = judgement.proven or judgement.left
     one = judgement.verdict is not Verdict.UNDETERMINED
-    return Finding(
+    causes = judgement.proven or judgement.left if one else judgement.left
+    finding = Finding(
         verdict=judgement.verdict,
         scope=_scope(side.view),
         confidence=judgement.confidence,
@@ -128,8 +130,21 @@ def _finding(judgement: Judgement, side: Assessed, notes: Notes) -> Finding:
         place=_common(cause.place(told) for cause in causes),
         evidence=tuple(_evidence(judgement, side, notes)),
         alternatives=() if one else judgement.verdicts,
-        next_test=next((test for cause in causes if (test := cause.next_test(told))), None),
+        next_test=None if one else settling(judgement, told),
     )
+    tests = (test for cause in causes if (test := cause.next_test(told)))
+    return replace(finding, next_test=finding.next_test or next(tests, None))
+
+
+def settling(judgement: Judgement, told: Told) -> str | None:
+    """What would tell apart what is left, where that is known: somebody who can look at a sign that nobody
+    looked at."""
+    view, open_signs = told.view, judgement.open_signs(told.signs)
+    if told.signs.holds(FAR_REPORTS) is False:
+        return f"ask again with the agent on {view.far_name} connected and up to date: it sees what arrives"
+    if ON_WIRE in open_signs and not view.far_sees("packets"):
+        return f"give the agent on {view.far_name} CAP_NET_RAW: it sees the wire before the host's own filter"
+    return None
 
 
 def _scope(view: View) -> Scope:

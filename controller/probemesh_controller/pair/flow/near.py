@@ -142,7 +142,9 @@ def _ourselves(view: View, notes: Notes) -> Iterator[Sign]:
         (names.NEAR_GONE, view.near, view.near_name),
         (names.FAR_GONE, view.far, view.far_name),
     ):
-        gone = end is None or end.info.state is not AgentState.CONNECTED or view.is_lost(agent)
+        gone = end is None or end.info.state is not AgentState.CONNECTED
+        if view.is_lost(agent):  # on the way: what it had told by then holds
+            gone = gone or not any(fate_of(shot, view) for _, shot in shots_at(view))
         why = (end.info.reason if end is not None else None) or "it is not connected"
         ids = (notes.note(f"the agent {agent} cannot be reached: {why}"),) if gone else ()
         yield Sign(name, gone, ids)
