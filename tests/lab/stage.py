@@ -258,7 +258,8 @@ def _network() -> str:
 
 
 def _lasting(route: str) -> bool:
-    return not any(word in route for word in ("expires", "fe80:", "ff00::", "anycast", "linkdown"))
+    """Not what the kernel adds by itself once a link is up."""
+    return not any(word in route for word in ("expires", "fe80:", "ff00::", "proto kernel"))
 
 
 def _words(*command: str) -> str:
