@@ -5,7 +5,8 @@ swapped, so nothing above knows which of the two it has before it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address
 
 from probemesh_shared.model import FlowDetail, FlowSpec, Measurement, ShotSeen, TraceDetail, WatchDetail
@@ -61,10 +62,12 @@ class Probed:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """``case`` seen along ``direction``: ``near`` initiates, ``far`` answers."""
+    """``case`` seen along ``direction``: ``near`` initiates, ``far`` answers. ``known`` keeps what was found
+    out once: a case does not change."""
 
     case: Case
     direction: Direction
+    known: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def near(self) -> End | None:
@@ -108,6 +111,11 @@ class View:
     def addresses(self) -> tuple[str, ...]:
         """Those by which the far end may be dialled, of the family that was asked for, best first; what
         the case has shown to be its address towards this end (behind a NAT) comes before all."""
+        if "addresses" not in self.known:
+            self.known["addresses"] = self._addresses()
+        return self.known["addresses"]
+
+    def _addresses(self) -> tuple[str, ...]:
         far = self.far
         if far is None:
             return ()
@@ -190,6 +198,7 @@ def own_addresses(end: End) -> frozenset[str]:
     return frozenset(end.addresses) - frozenset(end.reflexive)
 
 
+@lru_cache(maxsize=4096)
 def plain_address(address: str) -> str:
     """``::ffff:192.0.2.1`` of a dual-stack socket is 192.0.2.1; a zone is dropped; what is no address
     stays."""

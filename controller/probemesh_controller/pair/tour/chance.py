@@ -141,13 +141,16 @@ def _term(seen: int, expected: float) -> float:
 
 
 def tail(statistic: float, freedom: int) -> float:
-    """Upper tail of chi squared (Wilson and Hilferty's normal approximation, exact enough for "
-    "a threshold)."""
+    """Upper tail of chi squared with that many degrees of freedom."""
     if freedom <= 0:
         return 1.0
-    nine = 2 / (9 * freedom)
-    z = ((max(statistic, 0.0) / freedom) ** (1 / 3) - (1 - nine)) / math.sqrt(nine)
-    return 0.5 * math.erfc(z / math.sqrt(2))
+    x = max(statistic, 0.0) / 2
+    half = freedom % 2 / 2  # from a half or from nothing, one at a time
+    found = math.erfc(math.sqrt(x)) if half else 0.0
+    while half < freedom / 2:
+        found += x**half * math.exp(-x) / math.gamma(half + 1)
+        half += 1
+    return found
 
 
 def _slow_loses_too(bursts: Sequence[Burst]) -> bool:

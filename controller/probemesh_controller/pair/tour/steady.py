@@ -392,5 +392,5 @@ def _few_lost(view: View, signs: Signs) -> bool:
 
 MOVES = (
     Move(AGAIN, frozenset({names.LOSES, names.POLICED}), _build, cost=1.6, times=2, wants=_lossy),
-    Move(SIDE_AGAIN, frozenset({names.LOSES}), _side_again, cost=1.2, wants=_few_lost),
+    Move(SIDE_AGAIN, frozenset({names.LOSES, names.POLICED}), _side_again, cost=1.2, wants=_few_lost),
 )
