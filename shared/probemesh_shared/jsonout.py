@@ -198,6 +198,7 @@ def vantage_to_json(vantage: Vantage, parse: ParseCertificate) -> VantageJson:
         "reason": vantage.reason,
         "expect_fail": vantage.expect_fail,
         "measurements": [_measurement(row, parse) for row in vantage.measurements],
+        "followed": [_measurement(row, parse) for row in vantage.followed],
     }
 
 

@@ -410,6 +410,9 @@ class VantageJson(TypedDict):
     reason: Annotated[str | None, "why it was not measured, for people"]
     expect_fail: Annotated[bool, "turned round: ok is who did not reach the target"]
     measurements: list[MeasurementJson]
+    followed: Annotated[
+        list[MeasurementJson], "asked afterwards, to find where a failure lies; counts nowhere"
+    ]
 
 
 class JoinedStationJson(TypedDict):

@@ -254,7 +254,8 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class Vantage:
     """One vantage point's account of one TARGET. ``is_target``: it owns the target's address, and counts
-    nowhere."""
+    nowhere. ``followed`` is what it was asked afterwards, to find where a failure lies: traces to the target,
+    and control probes to others; it changes no outcome."""
 
     agent: str
     site: str | None
@@ -264,6 +265,7 @@ class Vantage:
     is_target: bool = False
     reason: str | None = None  # why it was not measured, for people
     expect_fail: bool = False  # turned round: ``ok`` is who did not reach it
+    followed: tuple[Measurement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

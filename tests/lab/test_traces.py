@@ -285,7 +285,7 @@ def test_loss_is_no_black_hole(row: Row) -> None:
 
 
 class Mesh:
-    """A controller beside the middle router, agents at both ends."""
+    """A controller beside the middle router with an agent of its own, agents at both ends."""
 
     def __init__(self, row: Row, state: Path) -> None:
         self.row, self.state = row, state
@@ -306,6 +306,12 @@ class Mesh:
         assert done.stdout, done.stderr
         return json.loads(done.stdout), done.returncode
 
+    def probe(self, target: str, *words: str) -> tuple[dict[str, Any], str]:
+        """What was found, and what was said on stderr."""
+        done = self.meshctl("probe", target, "--kind", "tcp", "-o", "json", *words)
+        assert done.stdout, done.stderr
+        return json.loads(done.stdout), done.stderr
+
     def connected(self) -> int:
         done = self.meshctl("agents", "-o", "json")
         agents = json.loads(done.stdout)["agents"] if done.returncode == 0 else []
@@ -321,14 +327,14 @@ def mesh(made: Row, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         words = ("controller", "run", "--state", str(state), "--listen", f"{HOME}:7400")
         held.enter_context(made.home.start(str(BIN / "meshctl"), *words, env=mesh.environment))
         until(lambda: mesh.meshctl("agents").returncode == 0)
-        for name, host in (("near", made.a), ("far", made.b)):
+        for name, host in (("near", made.a), ("far", made.b), ("side", made.home)):
             told = mesh.meshctl("token", "create", "--name", name, "-o", "json")
             token = json.loads(told.stdout)["token"]
             agent = (str(BIN / "mesh-agent"),)
             own = ("--state", str(state / name))
             host.run(*agent, "join", f"{HOME}:7400", "--token-file", "-", *own, stdin=token)
             held.enter_context(host.start(*WITHOUT_CAPABILITIES, *agent, "run", *own))
-        until(lambda: mesh.connected() == 2)
+        until(lambda: mesh.connected() == 3)
         yield mesh
 
 
@@ -372,3 +378,87 @@ def test_one_way_that_fails_is_exit_code_3(mesh: Mesh, row: Row) -> None:
     assert code == 3
     assert (told["forward"]["outcome"], told["reverse"]["outcome"]) == ("timeout", "ok")
     assert told["joined"][0]["stations"] == [] and told["joined"][0]["asymmetric"] is None
+
+
+# --- a target that is no agent ----------------------------------------------------------------------------
+
+
+def test_a_drop_for_one_is_placed_between_two_routers(mesh: Mesh, row: Row) -> None:
+    row.s.chain("forward", f"ip saddr 10.1.0.1 tcp dport {OPEN} drop")
+    told, said = mesh.probe(f"{TARGET}:{OPEN}", "--from", "near,side", "-4")
+    assert "--no-trace leaves that out" in said
+    (finding,) = told["findings"]
+    assert (finding["verdict"], finding["scope"]["from"]) == ("source-selective", ["near"])
+    assert finding["place"] == {"kind": "between", "address": ROUTERS[1], "hop": 2}
+    assert finding["alternatives"] == ["forward-drop"], finding["summary"]
+    assert ROUTERS[2] in finding["summary"]
+    near = next(one for one in told["vantages"] if one["agent"] == "near")
+    assert near["followed"] and near["outcome"] == "timeout", "what follows changes no outcome"
+
+
+def test_a_drop_at_the_target_s_door_leaves_the_set(mesh: Mesh, row: Row) -> None:
+    row.b.chain("input", f"tcp dport {OPEN} drop")
+    told, _ = mesh.probe(f"{TARGET}:{OPEN}", "--from", "near,side", "-4")
+    (finding,) = told["findings"]
+    assert finding["verdict"] == "silent-for-all"
+    assert set(finding["alternatives"]) == {"forward-drop", "return-drop", "target-input-drop"}
+    assert finding["place"] == {"kind": "between", "address": ROUTERS[2], "hop": 3}
+
+
+def test_whatever_vanishes_past_a_hop_is_a_set_with_black_hole(mesh: Mesh, row: Row) -> None:
+    row.s.route("blackhole", f"{TARGET}/32")
+    try:
+        told, _ = mesh.probe(f"{TARGET}:{OPEN}", "--from", "near", "-4")
+    finally:
+        row.s.run("ip", "route", "del", f"{TARGET}/32")
+    (finding,) = told["findings"]
+    assert finding["verdict"] == "silent-for-all" and finding["place"]["hop"] == 1
+    assert {"blackhole", "forward-drop", "target-down"} <= set(finding["alternatives"])
+
+
+def test_a_loop_is_a_loop(mesh: Mesh, row: Row) -> None:
+    row.t.route("10.77.0.0/24", "via", "10.3.0.1")
+    row.s.route("10.77.0.0/24", "via", "10.3.0.2")
+    try:
+        told, _ = mesh.probe("10.77.0.1:22", "--from", "near,side", "-4")
+    finally:
+        for router in (row.s, row.t):
+            router.run("ip", "route", "del", "10.77.0.0/24")
+    (finding,) = told["findings"]
+    assert (finding["verdict"], finding["confidence"]) == ("routing-loop", "certain")
+
+
+def test_a_router_that_waits_for_its_neighbour_in_vain(mesh: Mesh, row: Row) -> None:
+    told, _ = mesh.probe("10.4.0.77:22", "--from", "near", "-4", "--timeout", "4")
+    (finding,) = told["findings"]
+    assert finding["verdict"] == "next-hop-dead" and finding["alternatives"] == ["target-down"]
+    assert finding["place"] == {"kind": "between", "address": ROUTERS[2], "hop": 3}
+
+
+def test_a_reset_in_the_target_s_name_is_no_closed_port(mesh: Mesh, row: Row) -> None:
+    row.s.chain("forward", f"tcp dport {OPEN} reject with tcp reset")
+    told, _ = mesh.probe(f"{TARGET}:{OPEN}", "--from", "near", "-4")
+    (finding,) = told["findings"]
+    assert finding["verdict"] == "forward-reset" and finding["place"]["address"] == ROUTERS[1]
+
+
+def test_a_closed_port_stays_one(mesh: Mesh, row: Row) -> None:
+    told, _ = mesh.probe(f"{TARGET}:{CLOSED}", "--from", "near,side", "-4")
+    (finding,) = told["findings"]
+    assert finding["verdict"] == "not-listening"
+    assert any("/trace-tcp/" in one["id"] and one["supports"] for one in finding["evidence"])
+
+
+def test_a_vantage_point_whose_link_is_sick_blames_nobody_else(mesh: Mesh, row: Row) -> None:
+    """Its session stands; nothing new gets out."""
+    row.a.chain("output", "ct state new meta l4proto { tcp, udp, icmp } ip daddr != 127.0.0.1 drop")
+    told, _ = mesh.probe(f"{TARGET}:{OPEN}", "--from", "near,side", "-4")
+    (finding,) = told["findings"]
+    assert (finding["verdict"], finding["scope"]["from"]) == ("vantage-impaired", ["near"])
+    assert finding["place"]["kind"] == "source-host"
+
+
+def test_who_does_not_want_to_wait_is_not_kept_waiting(mesh: Mesh, row: Row) -> None:
+    row.b.chain("input", f"tcp dport {OPEN} drop")
+    told, said = mesh.probe(f"{TARGET}:{OPEN}", "--from", "near", "-4", "--no-trace")
+    assert "trace" not in said and told["vantages"][0]["followed"] == []

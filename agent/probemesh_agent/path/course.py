@@ -21,12 +21,11 @@ from probemesh_agent.path.told import (
     samples_of,
     words_of,
 )
-from probemesh_agent.path.walk import FULL, Ask, Heard, Walk
+from probemesh_agent.path.walk import FULL, Ask, Heard, Over, Walk
 from probemesh_agent.probes.attempts import RichRun, Unit, not_tried
 
-#: A trace that heard nothing at all waits once for what the kernel says of a neighbour that is not there,
-#: after three seconds; unless less patience was asked for.
-_PATIENT_S, _NEIGHBOUR_S = 3.0, 3.4
+#: Seconds after which a neighbour that is not there is told, unless less patience was asked for.
+_NEIGHBOUR_S, _ASKED_S = 3.4, 2.0
 _CONTROL_TRIES, _CONTROL_PORT = 2, 33_434
 
 
@@ -127,12 +126,19 @@ class Course:
         self._something.set()
 
     async def _wait_for_neighbour(self) -> None:
-        if any(shot.told for shot in self._shots) or self._options.timeout_s < _PATIENT_S:
+        """What a router, or our own kernel, says of a neighbour that is not there comes after three seconds:
+        later than any hop is waited for."""
+        if self._options.timeout_s < _ASKED_S or self._walk.over is not Over.SILENCE:
             return
         assert self._lane is not None
-        if await self._turn():
+        until = self._began + _NEIGHBOUR_S
+        if not any(shot.told for shot in self._shots) and await self._turn():
+            until = self._now + _NEIGHBOUR_S
             self._send(self._lane, FULL, _NEIGHBOUR_S)
-            await self._heard_or(self._now + _NEIGHBOUR_S)
+        elif self._transport is Transport.TCP:
+            return  # the connection that would be told is closed
+        while self._now < until and self._walk.over is Over.SILENCE and await self._heard_or(until):
+            pass
 
     async def _look_for_stand_in(self) -> None:
         """Another packet with the TTL at which the target seemed to answer: where its hops run out, the

@@ -107,6 +107,7 @@ def probe(
     for_: options.Hold = None,
     within: options.Within = None,
     # what is done with the results
+    no_trace: options.NoTrace = False,
     share: options.Share = False,
     strict: options.Strict = False,
     output: options.Output = Format.TABLE,
@@ -191,7 +192,18 @@ def probe(
         )
         again = Again(watch, until, every, rounds, for_, within)
         wanted = ProbeAsked(
-            tuple(target), asked, from_, exclude, limit, deadline, strict, output, ci, again, share
+            tuple(target),
+            asked,
+            from_,
+            exclude,
+            limit,
+            deadline,
+            strict,
+            output,
+            ci,
+            again,
+            share,
+            no_trace=no_trace,
         )
         return await run_probe(wanted if module is None else with_module(wanted, module, _typed(context)))
 

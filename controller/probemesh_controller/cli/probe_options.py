@@ -25,7 +25,7 @@ Kinds = Annotated[
         "--kind",
         "-k",
         metavar="K",
-        help="icmp, dns, tcp, udp, tls or http, in place of the ladder; may be repeated",
+        help="icmp, dns, tcp, udp, tls, http, trace or mtu, in place of the ladder; may be repeated",
         autocompletion=complete.kinds,
     ),
 ]
@@ -200,6 +200,9 @@ Within = Annotated[
 ]
 Share = Annotated[
     bool, typer.Option("--share", help="Print a text to paste into a ticket; nothing is sent anywhere")
+]
+NoTrace = Annotated[
+    bool, typer.Option("--no-trace", help="Where it fails: do not look afterwards at which hop")
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="A certificate that does not verify is a failure")]
 Output = Annotated[

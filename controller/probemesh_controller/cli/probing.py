@@ -17,6 +17,7 @@ from probemesh_controller.api import Mesh, RunRequest
 from probemesh_controller.cli import connect
 from probemesh_controller.cli.again import ONCE, Again, Plan, plan_of
 from probemesh_controller.cli.flags import chosen_context, load_config, note
+from probemesh_controller.cli.following import follow
 from probemesh_controller.cli.keeping import Done, header_of, keep, last_run, required_history
 from probemesh_controller.cli.output import Format, print_results, print_share
 from probemesh_controller.cli.running import run_shown
@@ -48,6 +49,7 @@ class ProbeAsked:
     again: Again = ONCE
     share: bool = False
     module: str | None = None
+    no_trace: bool = False  # else it is traced afterwards where it fails
 
 
 def with_module(asked: ProbeAsked, name: str, typed: frozenset[str]) -> ProbeAsked:
@@ -83,7 +85,7 @@ async def run_probe(asked: ProbeAsked) -> int:
         _warn(targets, specs, names)
         _warn_of_credentials(targets, specs)
         request = RunRequest(secrets.token_hex(16), targets, specs, names, deadline)
-        run = _Run(asked, mesh, request, agents, context.name if context is not None else None)
+        run = _Run(asked, mesh, request, agents, context)
         return await (run.once() if plan is None else run.again(plan, SystemClock()))
 
 
@@ -105,25 +107,33 @@ class _Run:
     mesh: Mesh
     request: RunRequest
     agents: Sequence[AgentInfo]
-    context: str | None
+    context: MeshContext | None
 
     def begin(self, request: RunRequest, started_ns: int) -> Assembly:
         must_fail = self.asked.options.expect_fail
         return Assembly(request, started_ns, expect_fail=must_fail, strict=self.asked.strict)
 
-    def conclude(self, assembly: Assembly) -> tuple[TargetResult, ...]:
-        results = with_findings(assembly.results(), self.agents)
+    def conclude(
+        self, assembly: Assembly, measured: tuple[TargetResult, ...] | None = None
+    ) -> tuple[TargetResult, ...]:
+        results = with_findings(assembly.results() if measured is None else measured, self.agents)
         if self.asked.options.expect_fail:
             results = tuple(replace(result, findings=kept(result.findings)) for result in results)
         return results
 
     async def once(self) -> int:
         asked, assembly = self.asked, self.begin(self.request, time.time_ns())
+        began = time.monotonic()
         table = asked.output in (Format.TABLE, Format.WIDE)
         interrupted = await run_shown(
             self.mesh, self.request, assembly, table=table, strict=asked.strict, ci=asked.ci
         )
-        results = self.conclude(assembly)
+        measured = assembly.results()
+        if not asked.no_trace and not interrupted:
+            left_s = self.request.deadline_s - (time.monotonic() - began)
+            after = await follow(self.mesh, measured, self.agents, self.context, left_s)
+            measured, interrupted = after.results, after.interrupted
+        results = self.conclude(assembly, measured)
         code = exit_code(results, asked.strict, interrupted)
         return self._finish(Done(self.request.run_id, results, code, interrupted))
 
@@ -151,7 +161,7 @@ class _Run:
 
     def _finish(self, done: Done, show: bool = True) -> int:
         """Prints, and keeps what was printed even where nobody read it to its end."""
-        header = header_of(done, self.context, self.asked.strict)
+        header = header_of(done, self.context.name if self.context is not None else None, self.asked.strict)
         try:
             if show and self.asked.share:
                 print_share(header, done.results)

@@ -14,12 +14,14 @@ from probemesh_controller.diagnosis.answers_differ import answers_differ_rule
 from probemesh_controller.diagnosis.certificates_differ import certificates_differ_rule
 from probemesh_controller.diagnosis.facts import Facts, gather
 from probemesh_controller.diagnosis.families import family_rule
+from probemesh_controller.diagnosis.impaired import impaired_rule
 from probemesh_controller.diagnosis.names_differ import names_differ_rule
 from probemesh_controller.diagnosis.names_rule import name_rule
 from probemesh_controller.diagnosis.observations import observe, source_of
 from probemesh_controller.diagnosis.own import lost_rule, not_addressable_rule, own_host_rule
 from probemesh_controller.diagnosis.reach import reach_rule
 from probemesh_controller.diagnosis.service import certificate_rule, service_rule
+from probemesh_controller.diagnosis.sizes import sizes_rule
 from probemesh_controller.diagnosis.slow import quick_sources, slow_rule
 from probemesh_controller.diagnosis.zone_servers import zone_servers_rule
 
@@ -37,6 +39,8 @@ RULES: tuple[Rule, ...] = (
     answers_differ_rule,
     zone_servers_rule,
     slow_rule,
+    sizes_rule,
+    impaired_rule,
     own_host_rule,
     not_addressable_rule,
     lost_rule,
@@ -48,7 +52,10 @@ _FIRST = (
     Verdict.SOURCE_SELECTIVE,
     Verdict.NOT_LISTENING,
     Verdict.SILENT_FOR_ALL,
+    Verdict.ROUTING_LOOP,
+    Verdict.NEXT_HOP_DEAD,
     Verdict.FORWARD_REJECT,
+    Verdict.FORWARD_RESET,
     Verdict.TARGET_INPUT_REJECT,
     Verdict.UNDETERMINED,
     Verdict.TLS_FAILS,
@@ -61,7 +68,10 @@ _FIRST = (
     Verdict.NAMES_DIFFER,
     Verdict.ANSWER_DIFFERS,
     Verdict.SLOW_FROM,
+    Verdict.MTU_BLACK_HOLE,
+    Verdict.FRAGMENT_DROP,
     Verdict.ICMP_ECHO_FILTERED,
+    Verdict.VANTAGE_IMPAIRED,
     Verdict.SOURCE_OUTPUT_FILTER,
     Verdict.SOURCE_NO_ROUTE,
     Verdict.NOT_ADDRESSABLE,

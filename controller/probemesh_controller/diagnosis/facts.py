@@ -14,6 +14,7 @@ from probemesh_shared.model import IcmpError, Target, TargetResult, Vantage
 from probemesh_shared.outcomes import rung_order
 from probemesh_shared.words import FailureKind, Kind
 
+from probemesh_controller.diagnosis.courses import NOTHING, Followed, followed
 from probemesh_controller.diagnosis.observations import Manner, Observation, Source
 
 _GroupKey = tuple[Manner, bool, str, int, int, str]
@@ -106,6 +107,7 @@ class Facts:
     names: NameFacts
     healthy: frozenset[str] = frozenset()
     quick: frozenset[str] = frozenset()
+    followed: Followed = NOTHING
 
     def is_target(self, sender: str | None) -> bool:
         """The sender is one of the addresses that were probed."""
@@ -202,6 +204,7 @@ def _merge(questions: Iterable[Question]) -> tuple[Question, ...]:
 
 def _questions(observations: Iterable[Observation], ping_counts: bool) -> tuple[Question, ...]:
     asked: defaultdict[tuple[int, str, int], list[Observation]] = defaultdict(list)
+    observations = _without_courses(tuple(observations))
     for one in observations:
         if one.address is not None and (ping_counts or one.kind is not Kind.ICMP):
             asked[rung_order(one.kind), one.transport, one.port or 0].append(one)
@@ -210,6 +213,13 @@ def _questions(observations: Iterable[Observation], ping_counts: bool) -> tuple[
         for (_, transport, port), rows in sorted(asked.items())
     )
     return _merge(question for question in found if question is not None)
+
+
+def _without_courses(observations: Sequence[Observation]) -> Sequence[Observation]:
+    """A trace is a question of its own only where nothing else was asked; a search for sizes never is."""
+    rest = [one for one in observations if one.kind is not Kind.MTU]
+    others = [one for one in rest if one.kind is not Kind.TRACE]
+    return others if any(one.held is not None for one in others) else rest
 
 
 def _is_literal(host: str) -> bool:
@@ -250,6 +260,8 @@ def gather(
     point was judged by it (it was asked for by kind)."""
     above = any(rung_order(one.kind) > rung_order(Kind.ICMP) and one.held is not None for one in observations)
     judged = any(vantage.failed_at is Kind.ICMP for vantage in result.vantages)
+    after = followed(result, healthy)
+    observations = tuple(_unless_impaired(one, after.impaired) for one in observations)
     return Facts(
         target=result.target,
         sources={source.name: source for source in sources},
@@ -259,4 +271,12 @@ def gather(
         names=_names(result.target, observations),
         healthy=healthy,
         quick=quick,
+        followed=after,
     )
+
+
+def _unless_impaired(one: Observation, impaired: frozenset[str]) -> Observation:
+    """What a vantage point does not hear whose own link is sick says nothing about anybody."""
+    if one.source in impaired and one.manner in (Manner.SILENT, Manner.LATE, Manner.REJECTED):
+        return replace(one, manner=Manner.NOT_LOOKED)
+    return one

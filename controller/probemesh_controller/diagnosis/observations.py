@@ -21,6 +21,7 @@ from probemesh_shared.model import (
     Measurement,
     TargetResult,
     TcpDetail,
+    TraceDetail,
     Vantage,
 )
 from probemesh_shared.outcomes import REVOKED, is_own_fault, rung_order
@@ -216,13 +217,15 @@ def _transport(row: Measurement) -> str:
     if row.kind is Kind.DNS:
         asked = row.detail.transport if isinstance(row.detail, DnsDetail) else None
         return asked.value if asked else "udp"
-    return "tcp"
+    if isinstance(row.detail, TraceDetail):
+        return row.detail.transport.value
+    return "icmp" if row.kind is Kind.MTU else "tcp"
 
 
 def _connecting(row: Measurement) -> bool:
     if row.kind is Kind.DNS and _transport(row) != "udp" and row.failure is not None:
         return row.failure.stage in (Stage.CONNECT, Stage.RESOLVE) and not _is_unmet(row.failure)
-    if row.kind in (Kind.ICMP, Kind.UDP, Kind.DNS):
+    if row.kind in (Kind.ICMP, Kind.UDP, Kind.DNS, Kind.TRACE, Kind.MTU):
         return row.outcome is not Outcome.ANSWER_UNEXPECTED
     return row.failure is None or (row.failure.stage is Stage.CONNECT and not _is_unmet(row.failure))
 

@@ -22,6 +22,7 @@ from probemesh_controller.diagnosis.drafts import (
     silent_set,
 )
 from probemesh_controller.diagnosis.facts import Facts, Group, Question
+from probemesh_controller.diagnosis.located import located, one_loop
 from probemesh_controller.diagnosis.observations import Manner, Observation
 from probemesh_controller.diagnosis.selective import how_it_fails, selective
 from probemesh_controller.diagnosis.wording import agree, evidence, icmp_text, in_its_place, names, what
@@ -30,13 +31,16 @@ from probemesh_controller.diagnosis.wording import agree, evidence, icmp_text, i
 def reach_rule(facts: Facts) -> Iterator[Finding]:
     """All findings about questions that broke before the service was asked anything."""
     for question in map(Question.connects, facts.questions):
+        found: list[Finding] = []
         for group in question.groups:
-            if not group.connecting:
-                continue
-            if question.reached:
-                yield selective(facts, question, group)
-            else:
-                yield from _for_all(facts, question, group)
+            if group.connecting:
+                told = (
+                    [selective(facts, question, group)]
+                    if question.reached
+                    else _for_all(facts, question, group)
+                )
+                found += [located(facts, question, group, finding) for finding in told]
+        yield from one_loop(found)
 
 
 def _for_all(facts: Facts, question: Question, group: Group) -> Iterator[Finding]:

@@ -19,9 +19,14 @@ _ODD = frozenset({Mark.REWRITTEN, Mark.DESTINATION_NAT, Mark.MSS_CHANGED, Mark.M
 HEADER = ["HOP", "ADDRESS", "LOSS", "BEST", "MEDIAN", "WORST", "NOTE"]
 
 
-def trace_lines(result: TargetResult, width: int, color: bool) -> list[str]:
-    """What ``--kind trace`` saw, under the table of a probe."""
-    found = [(vantage.agent, row) for vantage in result.vantages for row in traced(vantage.measurements)]
+def trace_lines(result: TargetResult, width: int, color: bool, followed: bool = False) -> list[str]:
+    """What ``--kind trace`` saw, under the table of a probe; with ``followed`` also what was traced after a
+    failure."""
+    found = [
+        (vantage.agent, row)
+        for vantage in result.vantages
+        for row in traced((*vantage.measurements, *(vantage.followed if followed else ())))
+    ]
     lines: list[str] = []
     for agent, row in found[:MOST]:
         head = paint(escape(f"from {agent} to {where(row)}: {course_text(row)}", 400), "bold", color)

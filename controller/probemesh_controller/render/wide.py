@@ -44,7 +44,7 @@ def render(results: Sequence[TargetResult], width: int, color: bool = False, str
         table = columns(_HEADER, [_cells(row) for row in rows([result])], UNCUT, color)
         found = findings_lines(result.findings, width, color)
         lines = [paint(escape(result.target.text), "bold", color), "", *table]
-        courses = trace_lines(result, UNCUT, color)
+        courses = trace_lines(result, UNCUT, color, followed=True)
         lines += ["", *courses] if courses else []
         seen = tls_lines(result, UNCUT, color)
         lines += ["", *seen] if seen else []

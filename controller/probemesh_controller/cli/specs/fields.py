@@ -24,7 +24,7 @@ _CALLED = {"kinds": "kind", "record_type": "type", "headers": "header"}
 #: Two options that are one thing in a file.
 _FAMILY = {"ipv4": Family.IPV4, "ipv6": Family.IPV6}
 #: What a run obeys as a whole, beside the options of its probes.
-OF_THE_RUN: Mapping[str, type] = {"deadline": float, "strict": bool}
+OF_THE_RUN: Mapping[str, type] = {"deadline": float, "strict": bool, "no_trace": bool}
 
 
 @dataclass(frozen=True, slots=True)
