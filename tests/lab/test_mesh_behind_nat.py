@@ -172,7 +172,7 @@ def test_rejected_for_one_source_names_the_sender(mesh: Mesh) -> None:
     assert code == 3
     assert verdicts(result) == [("source-selective", ["berlin-1"])]
     (finding,) = result["findings"]
-    assert finding["place"] == {"kind": "hop", "address": "10.1.1.1", "hop": None}
+    assert finding["place"] == {"kind": "hop", "address": "10.1.1.1", "hop": 1}
     assert finding["confidence"] == "certain"
     assert finding["alternatives"] == ["forward-reject"]
     (berlin,) = [one for one in result["vantages"] if one["agent"] == "berlin-1"]

@@ -13,7 +13,8 @@ from probemesh_shared.model import AgentInfo, Measurement, TargetResult, TraceSp
 
 from probemesh_controller.api import Mesh, RunEvent, RunMeasured, RunRequest
 from probemesh_controller.cli.flags import note
-from probemesh_controller.cli.running import consume, on_signals
+from probemesh_controller.cli.running import consume
+from probemesh_controller.cli.signals import on_signals
 from probemesh_controller.config import MeshContext
 from probemesh_controller.diagnosis.following import LEAST_S, LONGEST_S, Ask, follow_up
 from probemesh_controller.render.text import counted
