@@ -111,6 +111,7 @@ CAUSES: tuple[Cause, ...] = (
         {names.SILENT: True, names.HOST_DROPPED: True, names.CONNTRACK_FULL: True, names.DELIVERED: False},
         proof=proven_by((names.SILENT, names.HOST_DROPPED, names.CONNTRACK_FULL)),
         place=target_host,
+        when={names.CONNTRACK_FULL: True},
         next_test=test("on {far}: sysctl net.netfilter.nf_conntrack_max"),
     ),
     row(

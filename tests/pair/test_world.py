@@ -1,0 +1,53 @@
+"""The whole engine against a world with a known fault in it, while packets get lost by chance."""
+
+import pytest
+from probemesh_controller.pair.conclude import conclude
+from probemesh_shared.words import Confidence, Transport, Verdict
+
+from tests.pair.world import Fault, World
+
+FAULTS = {
+    "healthy": (Fault(), {Verdict.REACHABLE}),
+    "drop at the first hop": (Fault(there=1), {Verdict.FORWARD_DROP}),
+    "drop at the last hop": (Fault(there=2), {Verdict.FORWARD_DROP, Verdict.TARGET_INPUT_DROP}),
+    "drop at the target": (Fault(there=3), {Verdict.TARGET_INPUT_DROP}),
+    "reject at the second hop": (Fault(there=2, rejects=True), {Verdict.FORWARD_REJECT}),
+    "drop on the way back": (Fault(back=True), {Verdict.RETURN_DROP}),
+    "closed": (Fault(closed=True), {Verdict.PORT_CLOSED}),
+}
+
+
+@pytest.mark.parametrize("transport", [Transport.TCP, Transport.UDP])
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_fault_is_found(name: str, transport: Transport):
+    fault, expected = FAULTS[name]
+    found = conclude(World(fault, 0.0, 1, transport).diagnosed())
+    told = found.forward
+    if len(expected) > 1:
+        assert told.verdict is Verdict.UNDETERMINED
+        assert set(told.alternatives) == expected
+    else:
+        assert {told.verdict} == expected, told.alternatives
+        assert told.confidence is Confidence.CERTAIN
+    assert found.reverse.verdict is Verdict.REACHABLE
+
+
+@pytest.mark.parametrize("transport", [Transport.TCP, Transport.UDP])
+@pytest.mark.parametrize("name", FAULTS)
+def test_chance_makes_no_wrong_certainty(name: str, transport: Transport):
+    """Two of a hundred packets are lost each way: the answer is the fault or a set that holds it."""
+    fault, expected = FAULTS[name]
+    for seed in range(6):
+        found = conclude(World(fault, 0.02, seed, transport).diagnosed())
+        for told, true in ((found.forward, expected), (found.reverse, {Verdict.REACHABLE})):
+            assert {told.verdict, *told.alternatives} & true, (seed, told)
+            if told.confidence is Confidence.CERTAIN:
+                assert told.verdict in true, (seed, told)
+
+
+@pytest.mark.parametrize("loss", [0.02, 0.1])
+def test_a_healthy_path_that_loses_packets_has_no_fault_of_its_own(loss: float):
+    for seed in range(15):
+        found = conclude(World(Fault(), loss, seed).diagnosed())
+        assert found.forward.verdict in (Verdict.REACHABLE, Verdict.LOSS), (seed, found.forward)
+        assert found.reverse.verdict in (Verdict.REACHABLE, Verdict.LOSS), (seed, found.reverse)
