@@ -38,7 +38,8 @@ class ShotSeen:
     ``scheduled`` and ``sent`` say whether the kernel's TX timestamps came (handed to the qdisc; handed
     to the driver): None where nobody asked. ``state`` and the fields after it are of TCP_INFO. ``end``
     is how a connection ended that was kept or spoke: ``held``, ``fin``, ``reset``, ``silent`` (nothing
-    was answered), with ``end_ms`` since it stood."""
+    was answered), with ``end_ms`` since it stood. ``failed_ms`` is how long after it was fired its failure
+    was known: a router that asks for a neighbour in vain says so seconds later."""
 
     shot: int = 0
     outcome: Outcome = Outcome.UNMEASURED
@@ -60,6 +61,7 @@ class ShotSeen:
     answer: bytes | None = None  # first bytes that came on a connection, at most 256
     end: str | None = None
     end_ms: float | None = None
+    failed_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,9 @@ def test_an_answer_beside_a_refusal_is_neither():
 def test_host_unreachable_after_silence_comes_from_a_neighbour_asked_in_vain():
     waited = done(case(), step("first:flow", silent(3)), step("long", rejected(2, S, 3, 1)))
     assert _signs(waited).holds(names.LATE_UNREACHABLE) is True
+    limited = [replace(rejected(1, S, 3, 1)[0], failed_ms=12.0)]
+    told_later = done(case(), step("first:flow", silent(3)), step("long", limited))
+    assert _signs(told_later).holds(names.REJECTED) is True
     at_once = done(case(), step("first:flow", rejected(3, S, 3, 1)))
     assert _signs(at_once).holds(names.REJECTED) is True
     assert _signs(at_once).holds(names.LATE_UNREACHABLE) is False

@@ -1,6 +1,7 @@
 """What is known of one shot so far: a :class:`~probemesh_shared.twoends.ShotSeen` in the making."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 
 from probemesh_shared import failures
@@ -30,6 +31,7 @@ class Record:
         "ended",
         "entries",
         "errors",
+        "failed_ms",
         "failure",
         "index",
         "local",
@@ -76,6 +78,7 @@ class Record:
         self.answer: bytes | None = None
         self.end_kind: str | None = None
         self.end_ms: float | None = None
+        self.failed_ms: float | None = None
 
     @property
     def host(self) -> str:
@@ -88,6 +91,8 @@ class Record:
             self.ended.set()
 
     def fail(self, failure: Failure) -> None:
+        if self.outcome is None and self.begun_ns:
+            self.failed_ms = (time.perf_counter_ns() - self.begun_ns) / 1e6
         self.end(failures.outcome_of(failure), failure)
 
     def note(self, number: int, entries: Iterable[kernel.QueueEntry]) -> None:
@@ -138,6 +143,7 @@ class Record:
             answer=self.answer,
             end=self.end_kind,
             end_ms=self.end_ms,
+            failed_ms=self.failed_ms,
         )
 
 

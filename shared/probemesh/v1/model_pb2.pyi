@@ -2656,6 +2656,7 @@ class ShotSeen(_message.Message):
     ANSWER_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     END_MS_FIELD_NUMBER: _builtins.int
+    FAILED_MS_FIELD_NUMBER: _builtins.int
     shot: _builtins.int
     outcome: Global___Outcome.ValueType
     at_ms: _builtins.float
@@ -2673,6 +2674,7 @@ class ShotSeen(_message.Message):
     answer: _builtins.bytes
     end: _builtins.str
     end_ms: _builtins.float
+    failed_ms: _builtins.float
     @_builtins.property
     def failure(self) -> Global___Failure: ...
     @_builtins.property
@@ -2702,10 +2704,11 @@ class ShotSeen(_message.Message):
         answer: _builtins.bytes | None = ...,
         end: _builtins.str | None = ...,
         end_ms: _builtins.float | None = ...,
+        failed_ms: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_end", b"_end", "_end_ms", b"_end_ms", "_local_address", b"_local_address", "_local_port", b"_local_port", "_mss", b"_mss", "_pmtu", b"_pmtu", "_retransmits", b"_retransmits", "_rtt_ms", b"_rtt_ms", "_scheduled", b"_scheduled", "_sent", b"_sent", "_so_error", b"_so_error", "_state", b"_state", "_ttl", b"_ttl", "answer", b"answer", "end", b"end", "end_ms", b"end_ms", "failure", b"failure", "local_address", b"local_address", "local_port", b"local_port", "mss", b"mss", "pmtu", b"pmtu", "retransmits", b"retransmits", "rtt_ms", b"rtt_ms", "scheduled", b"scheduled", "sent", b"sent", "so_error", b"so_error", "state", b"state", "ttl", b"ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_end", b"_end", "_end_ms", b"_end_ms", "_failed_ms", b"_failed_ms", "_local_address", b"_local_address", "_local_port", b"_local_port", "_mss", b"_mss", "_pmtu", b"_pmtu", "_retransmits", b"_retransmits", "_rtt_ms", b"_rtt_ms", "_scheduled", b"_scheduled", "_sent", b"_sent", "_so_error", b"_so_error", "_state", b"_state", "_ttl", b"_ttl", "answer", b"answer", "end", b"end", "end_ms", b"end_ms", "failed_ms", b"failed_ms", "failure", b"failure", "local_address", b"local_address", "local_port", b"local_port", "mss", b"mss", "pmtu", b"pmtu", "retransmits", b"retransmits", "rtt_ms", b"rtt_ms", "scheduled", b"scheduled", "sent", b"sent", "so_error", b"so_error", "state", b"state", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_end", b"_end", "_end_ms", b"_end_ms", "_local_address", b"_local_address", "_local_port", b"_local_port", "_mss", b"_mss", "_pmtu", b"_pmtu", "_retransmits", b"_retransmits", "_rtt_ms", b"_rtt_ms", "_scheduled", b"_scheduled", "_sent", b"_sent", "_so_error", b"_so_error", "_state", b"_state", "_ttl", b"_ttl", "answer", b"answer", "at_ms", b"at_ms", "end", b"end", "end_ms", b"end_ms", "errors", b"errors", "failure", b"failure", "local_address", b"local_address", "local_port", b"local_port", "mss", b"mss", "outcome", b"outcome", "pmtu", b"pmtu", "replies", b"replies", "retransmits", b"retransmits", "rtt_ms", b"rtt_ms", "scheduled", b"scheduled", "sent", b"sent", "shot", b"shot", "so_error", b"so_error", "state", b"state", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_end", b"_end", "_end_ms", b"_end_ms", "_failed_ms", b"_failed_ms", "_local_address", b"_local_address", "_local_port", b"_local_port", "_mss", b"_mss", "_pmtu", b"_pmtu", "_retransmits", b"_retransmits", "_rtt_ms", b"_rtt_ms", "_scheduled", b"_scheduled", "_sent", b"_sent", "_so_error", b"_so_error", "_state", b"_state", "_ttl", b"_ttl", "answer", b"answer", "at_ms", b"at_ms", "end", b"end", "end_ms", b"end_ms", "errors", b"errors", "failed_ms", b"failed_ms", "failure", b"failure", "local_address", b"local_address", "local_port", b"local_port", "mss", b"mss", "outcome", b"outcome", "pmtu", b"pmtu", "replies", b"replies", "retransmits", b"retransmits", "rtt_ms", b"rtt_ms", "scheduled", b"scheduled", "sent", b"sent", "shot", b"shot", "so_error", b"so_error", "state", b"state", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__answer: _TypeAlias = _typing.Literal["answer"]  # noqa: Y015
     _WhichOneofArgType__answer: _TypeAlias = _typing.Literal["_answer", b"_answer"]  # noqa: Y015
@@ -2713,6 +2716,8 @@ class ShotSeen(_message.Message):
     _WhichOneofArgType__end: _TypeAlias = _typing.Literal["_end", b"_end"]  # noqa: Y015
     _WhichOneofReturnType__end_ms: _TypeAlias = _typing.Literal["end_ms"]  # noqa: Y015
     _WhichOneofArgType__end_ms: _TypeAlias = _typing.Literal["_end_ms", b"_end_ms"]  # noqa: Y015
+    _WhichOneofReturnType__failed_ms: _TypeAlias = _typing.Literal["failed_ms"]  # noqa: Y015
+    _WhichOneofArgType__failed_ms: _TypeAlias = _typing.Literal["_failed_ms", b"_failed_ms"]  # noqa: Y015
     _WhichOneofReturnType__local_address: _TypeAlias = _typing.Literal["local_address"]  # noqa: Y015
     _WhichOneofArgType__local_address: _TypeAlias = _typing.Literal["_local_address", b"_local_address"]  # noqa: Y015
     _WhichOneofReturnType__local_port: _TypeAlias = _typing.Literal["local_port"]  # noqa: Y015
@@ -2741,6 +2746,8 @@ class ShotSeen(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__end) -> _WhichOneofReturnType__end | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__end_ms) -> _WhichOneofReturnType__end_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__failed_ms) -> _WhichOneofReturnType__failed_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__local_address) -> _WhichOneofReturnType__local_address | None: ...
     @_typing.overload

@@ -19,6 +19,8 @@ from probemesh_controller.pair.flow.purposes import FIRST_FLOW, FLOW_SHOTS
 from probemesh_controller.pair.signs import Notes, Reader, Sign
 from probemesh_controller.pair.view import Probed, View, own_addresses, plain_address
 
+#: Nobody gives a neighbour up so soon.
+SOON_MS = 700.0
 #: Silence is named from so many attempts on.
 ENOUGH = 5
 
@@ -58,12 +60,23 @@ def _fates(view: View) -> list[tuple[ShotSeen, str | None]]:
     whoever asked for a neighbour in vain (ARP, ND)."""
     seen = [(probed, shot, fate_of(shot, view)) for probed, shot in shots_at(view)]
     first = {fate for probed, _, fate in seen if probed.step.purpose == FIRST_FLOW}
+    late = first == {names.SILENT} and not _says_so_at_once(view)
     found = []
     for _, shot, fate in seen:
         icmp = icmp_of(shot)
-        late = first == {names.SILENT} and icmp is not None and is_host_unreachable(icmp)
-        found.append((shot, names.LATE_UNREACHABLE if late else fate))
+        waited = late and icmp is not None and is_host_unreachable(icmp)
+        found.append((shot, names.LATE_UNREACHABLE if waited else fate))
     return found
+
+
+def _says_so_at_once(view: View) -> bool:
+    """A router without a way there says so in a round trip, when its limit of errors lets it."""
+    return any(
+        shot.failed_ms is not None and shot.failed_ms < SOON_MS
+        for probed in view.probes_here()
+        for shot in probed.shots
+        if (icmp := icmp_of(shot)) is not None and is_host_unreachable(icmp)
+    )
 
 
 def _said(view: View, fates: "Tally[str]", seen: list[tuple[ShotSeen, str | None]]) -> str:
