@@ -297,7 +297,8 @@ def _ask_others(view: View, signs: Signs) -> Round | None:
             steps.append(
                 Step("", purpose, "as whom others see it", view.near_name, where, port, spec, end.name)
             )
-    return Round(tuple(steps), thirds=tuple(helper.name for helper in helpers))
+    helping = tuple(helper.name for helper in helpers)
+    return Round(tuple(steps), thirds=helping, third_port=view.port)
 
 
 def _hello(view: View) -> bytes | None:
@@ -310,7 +311,7 @@ def _socket(view: View, number: int) -> int | None:
 
 def _could_be_hairpin(view: View, signs: Signs) -> bool:
     """What is dialled is none of the far host's own addresses, and it failed there."""
-    return signs.holds(names.NOT_ITS_OWN) is True and not signs.holds(names.FLOW_READY) and bool(thirds(view))
+    return signs.holds(names.NOT_ITS_OWN) is True and signs.holds(ANSWERED) is False and bool(thirds(view))
 
 
 def _who_gets(view: View, signs: Signs) -> Round | None:
