@@ -59,6 +59,7 @@ class Packet:
     syn: bool = False
     payload: bytes | None = None
     answer: bool = False
+    address: str = ""
 
 
 #: Says what becomes of a packet: None, ``drop``, ``reset``, or ``narrow`` (larger than the next link).
@@ -67,7 +68,9 @@ Rule = Callable[[Packet], str | None]
 
 @dataclass
 class Net:
-    """``loss`` each way. ``syn_options`` and ``syn_mss`` are what SYNs arrive with."""
+    """``loss`` each way. ``syn_options`` and ``syn_mss`` are what SYNs arrive with, ``source`` as whom others
+    see an end. ``answers_at``: by port, the hop of who answers there in the target's place. ``mute`` hops
+    never say that hops ran out. ``forgets``: connections that stood are reset in the middle."""
 
     rules: tuple[Rule, ...] = ()
     loss: float = 0.0
@@ -75,10 +78,10 @@ class Net:
     syn_mss: int = 1460
     syn_dscp: int | None = None
     syn_options: tuple[str, ...] = ("mss", "sack", "ts", "nop", "wscale")
-    source: dict[str, str] = field(default_factory=dict)  # as whom others see an end
-    answers_at: dict[int, int] = field(
-        default_factory=dict
-    )  # port: hop at which somebody connects in its place
+    source: dict[str, str] = field(default_factory=dict)
+    answers_at: dict[int, int] = field(default_factory=dict)
+    mute: frozenset[int] = frozenset()
+    forgets: bool = False
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -140,9 +143,12 @@ def armed(name: str) -> WatchDetail:
 class Sim:
     """Plays a case to its end. ``asked`` is tcp, udp or icmp."""
 
-    def __init__(self, net: Net, transport: Transport = Transport.TCP, **more: object) -> None:
-        ports = (None, None) if transport is Transport.ICMP else (PORT["b"], PORT["a"])
-        asked = Asked("a", "b", transport, *ports, Family.IPV4, **more)  # type: ignore[arg-type]
+    def __init__(
+        self, net: Net, transport: Transport = Transport.TCP, port: int = PORT["b"], **more: object
+    ) -> None:
+        ports = (None, None) if transport is Transport.ICMP else (port, PORT["a"])
+        more = {"family": Family.IPV4, **more}
+        asked = Asked("a", "b", transport, *ports, **more)  # type: ignore[arg-type]
         ends = (
             End(EndRole.SOURCE, A, (ADDRESS["a"],), armed=armed("a"), token=b"a" * 16, mss=1141),
             End(EndRole.TARGET, B, (ADDRESS["b"],), armed=armed("b"), token=b"b" * 16, mss=1033),
@@ -198,6 +204,7 @@ class Sim:
             port,
             self.net.now_ms + shot.at_ms,
             ttl=shot.ttl or 64,
+            address=shot.address or step.address,
         )
         if spec.transport is Transport.TCP:
             return self._connect(began, packet, step, spec, shot)
@@ -214,7 +221,7 @@ class Sim:
             if fate == "reset":
                 return replace(seen, outcome=Outcome.REFUSED, failure=_failure(FailureKind.REFUSED))
             if fate == "expired" and hop < instead:
-                if self._back(syn):
+                if hop not in self.net.mute and self._back(syn):
                     return self._expired(seen, step, hop)
                 continue
             if fate == "lost" or not self._back(syn):
@@ -236,7 +243,7 @@ class Sim:
         host = self.hosts[syn.to]
         address = self.net.source.get(step.sender, ADDRESS[step.sender])
         said = shot.send if not spec.token else (None if shot.send is None else b"token" + shot.send)
-        end, arrived = ("held" if held else None), 0
+        end, arrived = ("reset" if self.net.forgets else "held") if held else None, 0
         if said is not None:
             fate, _ = self.net.passes(replace(syn, syn=False, payload=said, size=60 + len(said)))
             end, arrived = ("reset", 0) if fate == "reset" else ("held", len(said))
@@ -282,8 +289,11 @@ class Sim:
         )
         silent = replace(seen, outcome=Outcome.TIMEOUT, failure=_failure(FailureKind.TIMEOUT))
         fate, hop = self.net.passes(packet)
+        if packet.ttl >= self.net.answers_at.get(packet.port, 255):
+            return replace(seen, outcome=Outcome.OK, replies=(self._reply(step, packet, None),))
         if fate == "expired":
-            return self._expired(seen, step, hop) if self._back(packet) else silent
+            told = hop not in self.net.mute and self._back(packet)
+            return self._expired(seen, step, hop) if told else silent
         if fate != "there":
             return silent
         echo = spec.transport is Transport.ICMP

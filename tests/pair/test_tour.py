@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from probemesh_controller.pair.case import EndRole
 from probemesh_shared.model import Diagnosis
-from probemesh_shared.words import Confidence, Direction, Transport, Verdict
+from probemesh_shared.session.frames import ADVERTISED
+from probemesh_shared.words import Confidence, Direction, Family, Transport, Verdict
 
 from tests.pair.simnet import PORT, Bucket, Net, Packet, Rule, Sim, diagnosed, dropping, to_b, verdicts
 
@@ -191,6 +192,49 @@ def test_a_translated_source_is_a_finding() -> None:
     told = diagnosed(Net(source={"a": "198.51.100.1"}), UDP)
     assert told.forward.verdict is Verdict.REACHABLE
     assert "198.51.100.1" in finding(told, Verdict.SOURCE_NAT).summary
+
+
+def test_who_answers_queries_that_cannot_arrive_is_found() -> None:
+    told = diagnosed(Net(answers_at={53: 1}), UDP, port=53)
+    assert finding(told, Verdict.DNS_INTERCEPT).confidence is Confidence.CERTAIN
+    assert "dns-intercept" not in verdicts(diagnosed(Net(), UDP, port=53))
+
+
+def test_routers_that_say_nothing_are_a_finding_and_never_certain() -> None:
+    told = diagnosed(Net(mute=frozenset({2})), TCP)
+    assert told.forward.verdict is Verdict.REACHABLE
+    one = finding(told, Verdict.ICMP_ERRORS_FILTERED)
+    assert one.confidence is Confidence.LIKELY and "(hop 2)" in one.summary
+
+
+def test_connections_that_are_reset_though_the_far_end_has_them_were_forgotten_on_the_way() -> None:
+    told = diagnosed(Net(forgets=True), TCP)
+    assert told.forward.verdict is Verdict.STATE_LOST
+    assert finding(told, Verdict.STATE_LOST).evidence
+
+
+@pytest.mark.parametrize(
+    ("dead", "verdict"),
+    [("203.0.113.3", Verdict.ADDRESS_BROKEN), ("2001:db8:3::2", Verdict.FAMILY_BROKEN)],
+)
+def test_an_address_that_was_configured_and_does_not_answer_is_found(dead: str, verdict: Verdict) -> None:
+    sim = Sim(Net((dropping(lambda packet: packet.address == dead),)), TCP, family=Family.BOTH)
+    addresses = ("203.0.113.2", "203.0.113.3", "2001:db8:3::2")
+    ends = tuple(
+        replace(
+            end,
+            addresses=addresses,
+            armed=replace(end.armed, addresses=addresses),
+            info=replace(end.info, capabilities=(*end.info.capabilities, ADVERTISED)),
+        )
+        if end.role is EndRole.TARGET and end.armed is not None
+        else end
+        for end in sim.case.ends
+    )
+    sim.case = replace(sim.case, ends=ends)
+    told = sim.run()
+    assert dead in finding(told, verdict).summary
+    assert verdicts(told) == {verdict.value}
 
 
 # --- what is said -----------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ from probemesh_controller.pair.view import Probed, View, own_addresses
 QUESTION = "dialled"
 OUTSIDE, WHO, WHO_GETS = "tour-outside", "tour-who", "tour-who-gets"
 _MOST_THIRDS = 3
+#: Rounds in which they are asked: their watches are armed by the first.
+_ROUNDS = 2
 _HELD_MS = 250.0
 #: Held connections of which the far end must have had at least one.
 _HELD = 4
@@ -310,8 +312,11 @@ def _socket(view: View, number: int) -> int | None:
 
 
 def _could_be_hairpin(view: View, signs: Signs) -> bool:
-    """What is dialled is none of the far host's own addresses, and it failed there."""
-    return signs.holds(names.NOT_ITS_OWN) is True and signs.holds(ANSWERED) is False and bool(thirds(view))
+    """What is dialled is none of the far host's own addresses, and it failed there. What others do counts
+    for nobody's direction, so it is bounded here."""
+    asked = len({probed.number for probed in _probes(view, OUTSIDE)})
+    failed = signs.holds(names.NOT_ITS_OWN) is True and signs.holds(ANSWERED) is False
+    return failed and asked < _ROUNDS and bool(thirds(view))
 
 
 def _who_gets(view: View, signs: Signs) -> Round | None:
@@ -331,7 +336,7 @@ MOVES = (
         frozenset({names.HAIRPIN}),
         _ask_others,
         cost=0.8,
-        times=2,
+        times=_ROUNDS,
         wants=_could_be_hairpin,
     ),
     Move(

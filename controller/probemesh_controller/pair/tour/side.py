@@ -13,7 +13,7 @@ from probemesh_controller.pair.tour import names
 from probemesh_controller.pair.tour.basis import Fate, flow, is_v6, ready, round_of, step, surrogate
 from probemesh_controller.pair.view import View
 
-PURPOSE = "tour-side"
+PURPOSE, AGAIN = "tour-side", "tour-side-again"
 SMALL = 90
 #: Payload bytes that fill 1,500 of IP packet.
 FULL = {False: 1472, True: 1452}

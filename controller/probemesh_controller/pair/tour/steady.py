@@ -1,7 +1,7 @@
 """Are packets lost, and by chance or by their rate? (rules 37, 38). Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from probemesh_shared.model import Shot
 from probemesh_shared.words import Transport, Verdict
@@ -12,170 +12,27 @@ from probemesh_controller.pair.moves import Move
 from probemesh_controller.pair.signs import Notes, Reader, Sign, Signs
 from probemesh_controller.pair.tour import bundle, held, names, ports, side
 from probemesh_controller.pair.tour.basis import (
-    Fate,
-    arrivals,
     asked_port,
-    datagrams,
-    far_listens,
-    fates,
     flow,
-    is_v6,
     patience_s,
     ready,
     round_of,
     step,
     surrogate,
-    transport_of,
 )
 from probemesh_controller.pair.tour.chance import Burst, Share, passing_rate, policed, wilson
-from probemesh_controller.pair.view import Probed, View
+from probemesh_controller.pair.tour.counts import Counts, flow_counts, side_counts
+from probemesh_controller.pair.view import View
 
 QUESTION = "steady"
-AGAIN = "tour-rates"
-SIDE_AGAIN = "tour-side-again"
 #: Fewer lost packets than that are no fault, nor is a share that may be as low as that.
 _LEAST_LOST, _LEAST_SHARE = 3, 0.005
 #: After so many packets that few losses are called none.
 _ENOUGH = 120
-#: What a host's counter may rise by itself, packets in the whole round, to be leant on.
-_QUIET = 1.0
-_PERIOD_MS = 50.0
-
-
-@dataclass(slots=True)
-class Counts:
-    """Packets of one kind, there and back. ``arrived`` and ``sent_back`` only of those of which the far end
-    knows."""
-
-    sent: int = 0
-    answered: int = 0
-    known: int = 0
-    arrived: int = 0
-    replied: int = 0
-    came_back: int = 0
-    steps: list[tuple[Burst, ...]] = field(default_factory=list)
-
-    @property
-    def round_trip(self) -> Share:
-        return Share(self.sent - self.answered, self.sent)
-
-    @property
-    def forward(self) -> Share | None:
-        return Share(self.known - self.arrived, self.known) if self.known else None
-
-    @property
-    def back(self) -> Share | None:
-        return Share(self.replied - self.came_back, self.replied) if self.replied else None
-
-
-def flow_counts(view: View) -> Counts:
-    """Of the flow that was asked for; source ports that are dead altogether are another matter."""
-    found, dead = Counts(), frozenset[int]()
-    if bundle.dead_ports(view):  # then what never got through is not lost by chance
-        dead = frozenset(port for port, one in ports.tallies(view).items() if one.dead)
-    for probed, every in ports.series(view, ports.FIRST, ports.AGAIN, AGAIN):
-        kept = tuple(fate for fate in every if fate.plan.source_port not in dead)
-        _add(found, kept)
-        if view.transport is Transport.UDP:
-            _add_far(found, view, probed, kept)
-        elif view.transport is Transport.ICMP:
-            _add_counted(found, view, probed, kept)
-    return found
-
-
-def side_counts(view: View) -> Counts:
-    """Of small datagrams to the far watch's own port."""
-    found = Counts()
-    for probed in view.probes_here(side.PURPOSE, SIDE_AGAIN):
-        kept = tuple(fate for fate in fates(probed) if side.is_small(fate) and (fate.answered or fate.silent))
-        _add(found, kept)
-        _add_listed(found, view, probed, kept)
-    return found
-
-
-def _add(found: Counts, kept: tuple[Fate, ...]) -> None:
-    found.sent += len(kept)
-    found.answered += sum(not fate.first_lost for fate in kept)
-    if kept:
-        found.steps.append(ports.bursts_by_gap(kept))
-
-
-def _add_listed(found: Counts, view: View, probed: Probed, kept: tuple[Fate, ...]) -> None:
-    """By the far watch's list."""
-    arrived = arrivals(view, probed)
-    listed = {one.shot: one for one in datagrams(view, probed)}
-    for fate in kept:
-        there = arrived.get(fate.seen.shot)
-        if there is None:
-            continue
-        found.known += 1
-        found.arrived += there
-        one = listed.get(fate.seen.shot)
-        if there and (one is None or one.replied):
-            found.replied += 1
-            found.came_back += fate.answered
-
-
-def _add_far(found: Counts, view: View, probed: Probed, kept: tuple[Fate, ...]) -> None:
-    if far_listens(view):
-        _add_listed(found, view, probed, kept)
-    else:
-        _add_counted(found, view, probed, kept)
-
-
-def _add_counted(found: Counts, view: View, probed: Probed, kept: tuple[Fate, ...]) -> None:
-    """Beside a foreign service: what the far host counted beyond all that is known to have come."""
-    counted = _counted(view, probed)
-    if counted is None or len(kept) != len(probed.shots):
-        return
-    arrived, replied = counted
-    answered = sum(fate.answered for fate in kept)
-    if not answered <= arrived <= len(kept) or not answered <= replied <= arrived:
-        return
-    found.known += len(kept)
-    found.arrived += arrived
-    found.replied += replied
-    found.came_back += answered
-
-
-def _counted(view: View, probed: Probed) -> tuple[int, int] | None:
-    """Packets of this step that the far host took in, and answers it let out; None where other traffic
-    blurs that."""
-    account = view.far_account(probed)
-    if account is None:
-        return None
-    v6 = "6" if is_v6(view) else ""
-    if view.transport is Transport.ICMP:
-        into, out = f"Icmp{v6}.InEchos", "Icmp6.OutEchoReplies" if v6 else "Icmp.OutEchoReps"
-    else:
-        into, out = f"Udp{v6}.InDatagrams", f"Udp{v6}.OutDatagrams"
-    counters = {one.name: one for one in account.counters}
-    periods = probed.round.elapsed_ms / _PERIOD_MS
-    rises = []
-    for name in (into, out):
-        one = counters.get(name)
-        if one is None or (one.quiet_mean or 0.0) * periods > _QUIET:
-            return None
-        rises.append(one.delta)
-    known_in, known_out = _others(view, probed)
-    return rises[0] - known_in, rises[1] - known_out
-
-
-def _others(view: View, probed: Probed) -> tuple[int, int]:
-    """What is known to have come to the far host, and left it, beside this step in its round."""
-    into = out = 0
-    account = view.far_account(probed)
-    for one in account.datagrams if account is not None else ():
-        into += 1
-        out += bool(one.replied)
-    for done in probed.round.steps:
-        other = Probed(probed.number, probed.round, done)
-        if done.step is probed.step or transport_of(other) is not view.transport:
-            continue
-        if done.step.sender == view.far_name:
-            out += len(other.shots)
-            into += sum(len(shot.replies) for shot in other.shots)
-    return (into, out) if view.transport is Transport.UDP else (0, 0)
+#: As few as that are none where nothing tells a limiter from chance, whatever the rate.
+_FEW = 6
+#: Rounds at other rates.
+_TIMES = 2
 
 
 # --- signs ------------------------------------------------------------------------------------------------
@@ -189,24 +46,26 @@ def _read(view: View, notes: Notes) -> Iterator[Sign]:
     if beside.sent:
         seen.append(notes.note(_said(view, beside, "datagrams to another port")))
     values = _values(own, beside if _alike(trip, beside.round_trip) else Counts())
-    yield Sign(names.LOSES, _loses(trip, beside.round_trip), tuple(seen), values=values)
-    verdict = policed(own.steps) if trip.lost else None
-    if verdict is not None:
-        yield Sign(names.POLICED, verdict, (notes.note(_rates(own, verdict)),))
-    elif _many(beside.round_trip) and _alike(trip, beside.round_trip):
+    by_rate = policed(own.steps) if trip.lost else None
+    alike = _many(beside.round_trip) and _alike(trip, beside.round_trip)
+    yield Sign(names.LOSES, _loses(trip, alike, by_rate, view), tuple(seen), values=values)
+    if by_rate is not None:
+        yield Sign(names.POLICED, by_rate, (notes.note(_rates(own, by_rate)),))
+    elif alike:
         text = "what goes to another port is lost alike, where a limit for this one would not be felt"
         yield Sign(names.POLICED, False, (notes.note(text),))
 
 
-def _loses(trip: Share, beside: Share) -> bool | None:
-    if _many(trip):
-        return True
+def _loses(trip: Share, alike: bool, by_rate: bool | None, view: View) -> bool | None:
+    """``alike``: others on the same path are lost as often, and often enough."""
     if not trip.lost:
         return False
+    if _many(trip):
+        tried = len({probed.number for probed in view.probes_here(ports.RATES)}) >= _TIMES
+        return not (tried and by_rate is None and not alike and trip.lost <= _FEW)
     if trip.sent >= _ENOUGH:
         return False
-    # one or two of the flow's own, and as many as that would mean of others on the same path
-    return True if _many(beside) and _alike(trip, beside) else None
+    return True if alike else None
 
 
 def _many(share: Share) -> bool:
@@ -329,7 +188,7 @@ def _build(view: View, signs: Signs) -> Round | None:
         return None
     aim = asked_port(view)
     spec = flow(view, view.transport, shots, aim.token, patience_s(view))
-    return round_of(step(view, AGAIN, f"{view.flow_name} at other rates", spec, aim.port))
+    return round_of(step(view, ports.RATES, f"{view.flow_name} at other rates", spec, aim.port))
 
 
 def _shots(view: View) -> Iterator[Shot]:
@@ -382,7 +241,7 @@ def _side_again(view: View, signs: Signs) -> Round | None:
         return None
     shots = tuple(side.small(5.0 * number) for number in range(150))
     spec = flow(view, Transport.UDP, shots, aim.token)
-    return round_of(step(view, SIDE_AGAIN, "in which direction packets are lost", spec, aim.port))
+    return round_of(step(view, side.AGAIN, "in which direction packets are lost", spec, aim.port))
 
 
 def _few_lost(view: View, signs: Signs) -> bool:
@@ -391,6 +250,6 @@ def _few_lost(view: View, signs: Signs) -> bool:
 
 
 MOVES = (
-    Move(AGAIN, frozenset({names.LOSES, names.POLICED}), _build, cost=1.6, times=2, wants=_lossy),
-    Move(SIDE_AGAIN, frozenset({names.LOSES, names.POLICED}), _side_again, cost=1.2, wants=_few_lost),
+    Move(ports.RATES, frozenset({names.LOSES, names.POLICED}), _build, cost=1.6, times=_TIMES, wants=_lossy),
+    Move(side.AGAIN, frozenset({names.LOSES, names.POLICED}), _side_again, cost=1.2, wants=_few_lost),
 )
