@@ -180,7 +180,7 @@ class LadderSpec:
 class TraceSpec:
     """Hop by hop: packets of ``transport`` with TTL ``first_hop`` upward, ``options.count`` of each, all
     of one flow (constant ports), until the target itself answers or ``max_hops``. ``transport`` None:
-    TCP to the target's port where it has one, else ICMP."""
+    TCP to the target's port where it has one, else ICMP; UDP where this agent may not ping."""
 
     options: Options = Options()
     transport: Transport | None = None

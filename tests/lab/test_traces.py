@@ -68,10 +68,10 @@ class Row:
             for family in ("-4", "-6"):
                 host.run("ip", family, "route", "flush", "cache")
 
-    def probe(self, target: str, kind: str, *words: str) -> dict[str, Any]:
-        """The one measurement of an agent that has no capability."""
+    def probe(self, target: str, kind: str, *words: str, raw: bool = False) -> dict[str, Any]:
+        """The one measurement of an agent that has no capability, or with ``raw`` all of them."""
         program = (str(BIN / "mesh-agent"), "probe", target, "--kind", kind, "-o", "json", *words)
-        command = self.a.command(*WITHOUT_CAPABILITIES, *program)
+        command = self.a.command(*(() if raw else WITHOUT_CAPABILITIES), *program)
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.stdout, done.stderr
         (vantage,) = json.loads(done.stdout)["vantages"]
@@ -203,6 +203,25 @@ def test_a_nat_that_does_not_mend_its_quotations_is_noticed_behind_it(row: Row) 
     told = row.probe(f"{TARGET}:{OPEN}", "trace")
     assert told["outcome"] == "ok" and told["detail"]["rewritten_at"] == 3
     assert "rewritten" in marks(told, 3) and "rewritten" not in marks(told, 2)
+
+
+@pytest.mark.parametrize("target", [f"{TARGET}:{OPEN}", f"udp://{TARGET}:33434", TARGET])
+def test_a_nat_that_leaves_quotations_alone_is_seen_with_cap_net_raw_only(row: Row, target: str) -> None:
+    """Stateless: what the routers behind it quote is no packet of ours. Of a connection the kernel tells it
+    to nobody; sockets for datagrams and pings, which are known by port or identifier, hear it as if nothing
+    were odd."""
+    hook = "type filter hook"
+    there = f"chain post {{ {hook} postrouting priority 100; ip saddr 10.1.0.1 ip saddr set 10.3.0.1; }};"
+    back = f"chain pre {{ {hook} prerouting priority -300; ip daddr 10.3.0.1 ip daddr set 10.1.0.1; }};"
+    row.s.nft(f"table ip n {{ {there} {back} }}")
+    plain = row.probe(target, "trace", "--count", "1")
+    seen = None if target.endswith(str(OPEN)) else ROUTERS[2]
+    assert firsts(plain)[:3] == [*ROUTERS[:2], seen] and plain["detail"]["rewritten_at"] is None
+    told = row.probe(target, "trace", "--count", "1", raw=True)
+    assert firsts(told)[:3] == ROUTERS and told["detail"]["rewritten_at"] == 3
+    assert "rewritten" in marks(told, 3)
+    sources = [hop["answers"][0]["quoted_source"] for hop in told["detail"]["hops"][:3]]
+    assert sources == ["10.1.0.1", "10.1.0.1", "10.3.0.1"]
 
 
 def test_a_dialled_address_that_lets_hops_run_out_is_a_router_s(row: Row) -> None:

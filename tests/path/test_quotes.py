@@ -6,7 +6,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from probemesh_agent.path.quotes import Quote, Syn, echo_quote, tcp_quote
+from probemesh_agent.path.quotes import Quote, Syn, echo_quote, tcp_quote, whole_quote
 
 #: As quoted by the first of three routers over veth links: the checksum is that of the pseudo header alone.
 PARTIAL = bytes.fromhex("d5be176fb15ebede00000000a002faf014360000020405b40402080a05648cce000000000103030a")
@@ -59,6 +59,9 @@ def test_options_that_lie_about_their_length_do_no_harm() -> None:
 def test_no_quotation_makes_it_raise(data: bytes) -> None:
     tcp_quote(data, SENT)
     echo_quote(data, 7, 7)
+    for ipv6 in (False, True):
+        whole_quote(data, ipv6)
+        whole_quote((b"\x03" if ipv6 else b"\x0b") + bytes(7) + (b"\x60" if ipv6 else b"\x4f") + data, ipv6)
 
 
 def test_an_echo_request_is_known_by_identifier_and_checksum() -> None:
@@ -67,3 +70,17 @@ def test_an_echo_request_is_known_by_identifier_and_checksum() -> None:
     assert echo_quote(quoted, 0x570F, 0xE3BA).changed == ("identifier",)
     assert echo_quote(quoted, 0x570E, 0xE3BB).changed == ("checksum",)
     assert echo_quote(quoted, 0x570E, None).changed == ()
+
+
+def test_a_whole_quotation_has_the_addresses_that_were_under_way() -> None:
+    inner = (
+        bytes.fromhex("45000028000040000106000 0".replace(" ", ""))
+        + bytes([10, 3, 0, 1, 10, 4, 0, 2])
+        + PARTIAL[:8]
+    )
+    told = whole_quote(bytes([11, 0, 0, 0, 0, 0, 0, 0]) + inner, False)
+    assert told is not None and (told.source, told.target, told.protocol) == ("10.3.0.1", "10.4.0.2", 6)
+    assert told.tail == PARTIAL[:8] and told.info == 0
+    narrow = whole_quote(bytes([3, 4, 0, 0, 0, 0, 5, 0x78]) + inner, False)
+    assert narrow is not None and narrow.info == 1400
+    assert whole_quote(bytes([8, 0, 0, 0, 0, 0, 0, 0]) + inner, False) is None, "a ping is no error"

@@ -6,11 +6,14 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from probemesh_shared import failures
-from probemesh_shared.model import Failure, Measurement, Sample, TraceDetail, TraceSpec
+from probemesh_shared.model import Failure, IcmpError, Measurement, Sample, TraceDetail, TraceSpec
 from probemesh_shared.words import Kind, Origin, Outcome, Transport
 
 from probemesh_agent.env import ProbeEnv, ProbeFailed, ProbeLog
+from probemesh_agent.kernel import ORIGIN_ICMP, ORIGIN_ICMP6, QueueEntry
+from probemesh_agent.path.ear import Ear, listen
 from probemesh_agent.path.lane import Lane, LaneFailed, Tell, failure_of
+from probemesh_agent.path.quotes import WholeQuote
 from probemesh_agent.path.told import (
     MOST_ANSWERS,
     Shot,
@@ -47,6 +50,7 @@ class Course:
         )
         self._shots: list[Shot] = []
         self._lane: Lane | None = None
+        self._ear: Ear | None = None
         self._something = asyncio.Event()
         self._began = self._env.clock.monotonic()
         self._failure: Failure | None = None  # of this host
@@ -59,7 +63,10 @@ class Course:
         try:
             self._lane = await self._opened(self._transport, self._unit.port, self._tell)
             self._walk.window = self._lane.window
+            self._ear = listen(self._lane, self._transport, self._overheard)
             await self._go(self._lane)
+            if self._ear is not None:
+                self._ear.flush()
             if not self._ended:
                 await self._wait_for_neighbour()
                 self._ended = self._walk.over.value
@@ -71,6 +78,8 @@ class Course:
                 self._shots[-1].failure = failure
 
     def close(self) -> None:
+        if self._ear is not None:
+            self._ear.close()
         if self._lane is not None:
             self._lane.close()
 
@@ -124,6 +133,41 @@ class Course:
             trip_s = told.answer.rtt_ms / 1e3 if told.answer.rtt_ms is not None else None
             self._walk.heard(number, shot.hop, told.what, trip_s)
         self._something.set()
+
+    def _overheard(self, number: int, quote: WholeQuote, error: IcmpError, stamp_ns: int | None) -> None:
+        """The whole quotation beside what the lane's socket was told; alone where that was told nothing."""
+        assert self._lane is not None
+        if number >= len(self._shots):
+            return
+        changed = tuple(self._changed(quote))
+        for shot in self._shots[max(0, number - 1) : number + 1]:  # the next one may have left meanwhile
+            for place, told in enumerate(shot.told):
+                if told.answer.address != error.sender or told.answer.icmp is None:
+                    continue
+                words = tuple(dict.fromkeys((*changed, *told.answer.changed)))
+                answer = replace(told.answer, quoted_source=quote.source, changed=words)
+                shot.told[place] = replace(told, answer=answer)
+                return
+        entry = QueueEntry(
+            ORIGIN_ICMP6 if self._lane.ipv6 else ORIGIN_ICMP,
+            0,
+            error.type,
+            error.code,
+            error.info or 0,
+            offender=error.sender,
+            ttl=error.ttl,
+            stamp_ns=stamp_ns,
+        )
+        fresh = self._lane.told_by_icmp(number, entry, self._lane.local_address) if changed else None
+        if fresh is not None and not fresh.too_big:
+            answer = replace(fresh.answer, quoted_source=quote.source, changed=changed)
+            self._tell(number, replace(fresh, answer=answer))
+
+    def _changed(self, quote: WholeQuote) -> list[str]:
+        assert self._lane is not None
+        local = self._lane.local_address
+        found = ["source"] if local is not None and quote.source != local else []
+        return found if self._lane.is_target(quote.target) else [*found, "destination"]
 
     async def _wait_for_neighbour(self) -> None:
         """What a router, or our own kernel, says of a neighbour that is not there comes after three seconds:

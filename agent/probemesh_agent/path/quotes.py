@@ -104,3 +104,46 @@ def _options(data: bytes) -> dict[int, int]:
         found[data[at]] = int.from_bytes(data[at + 2 : end], "big")
         at = end
     return found
+
+
+# --- whole packets, for whom the kernel shows them (CAP_NET_RAW) -----------------------------------------
+
+_IPV4, _IPV6 = 20, 40
+_ERRORS_V4, _ERRORS_V6 = frozenset({3, 11, 12}), frozenset({1, 2, 3, 4})
+
+
+@dataclass(frozen=True, slots=True)
+class WholeQuote:
+    """An ICMP error with the packet that it quotes, IP header and all. ``tail`` is what follows that header,
+    at least eight bytes."""
+
+    type: int
+    code: int
+    info: int  # the MTU of "fragmentation needed" and "packet too big", else 0
+    source: str
+    target: str
+    protocol: int
+    tail: bytes
+
+
+def whole_quote(packet: bytes, ipv6: bool) -> WholeQuote | None:
+    """``packet`` begins with the ICMP header; None for anything that is no error, or too short."""
+    if len(packet) < 8:
+        return None
+    kind, code, info = packet[0], packet[1], int.from_bytes(packet[4:8], "big")
+    inner = packet[8:]
+    if ipv6:
+        if kind not in _ERRORS_V6 or len(inner) < _IPV6 + 8 or inner[0] >> 4 != 6:
+            return None
+        source, target, protocol, length = inner[8:24], inner[24:40], inner[6], _IPV6
+    else:
+        length = (inner[0] & 0x0F) * 4 if inner else 0
+        if kind not in _ERRORS_V4 or length < _IPV4 or len(inner) < length + 8 or inner[0] >> 4 != 4:
+            return None
+        source, target, protocol = inner[12:16], inner[16:20], inner[9]
+        info &= 0xFFFF
+    names_mtu = kind == 2 if ipv6 else (kind, code) == (3, 4)
+    told = info if names_mtu else 0
+    return WholeQuote(
+        kind, code, told, str(ip_address(source)), str(ip_address(target)), protocol, inner[length:]
+    )

@@ -6,8 +6,8 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from probemesh_shared import failures
-from probemesh_shared.model import Failure, HopAnswer, Measurement, MtuDetail, MtuSpec, Sample
-from probemesh_shared.words import FailureKind, Kind, Origin, Outcome, Stage
+from probemesh_shared.model import Failure, HopAnswer, Measurement, MtuDetail, MtuSpec, Options, Sample
+from probemesh_shared.words import FailureKind, Kind, Origin, Outcome, Stage, Transport
 
 from probemesh_agent.env import ProbeFailed, ProbeLog
 from probemesh_agent.net.own import interface_mtu
@@ -45,6 +45,8 @@ class Sizing:
         self._trip_s: float | None = None
         self._something = asyncio.Event()
         self._failure: Failure | None = None
+        # the target's own no: it got there, but such answers are rationed, so their absence says nothing
+        self._refusal: Failure | None = None
         self._fragments: bool | None = None
         self._began = self._now
         self.log = ProbeLog()
@@ -53,11 +55,11 @@ class Sizing:
         """Until it is over, or the run's deadline."""
         try:
             lane = await self._opened()
-            while sizes := self._search.volley():
+            while self._refusal is None and (sizes := self._search.volley()):
                 if not await self._volley(lane, sizes):
                     self.log.add("the run's deadline came before the size was found")
                     return
-            if self._search.mtu is not None:
+            if self._search.mtu is not None and self._refusal is None:
                 await self._fragmented(self._search.mtu)
         except (LaneFailed, ProbeFailed, OSError) as failed:
             self._failure = failure_of(failed) if isinstance(failed, OSError) else failed.failure
@@ -69,13 +71,19 @@ class Sizing:
     async def _opened(self, fragment_for: int | None = None) -> Lane:
         options = replace(self._options, dont_fragment=fragment_for is None)
         options = await self._env.network.sending(self._unit.address, options, self._env.deadline)
-        lane = self._lane_class()(self._unit.address, self._unit.port, options, self._env.clock, self._tell)
+        lane = self._lane(options)
         lane.fragment_for = fragment_for
         self._lanes.append(lane)
         return lane
 
-    def _lane_class(self) -> type[Lane]:
-        return EchoLane
+    def _lane(self, options: Options) -> Lane:
+        address, port, clock = self._unit.address, self._unit.port, self._env.clock
+        if self._spec.transport is Transport.UDP:
+            from probemesh_agent.path.tokenlane import TokenLane
+
+            assert self._spec.token is not None, "planned with a token"
+            return TokenLane(address, port, options, clock, self._tell, self._spec.token, self._spec.large)
+        return EchoLane(address, port, options, clock, self._tell)
 
     # --- packets ------------------------------------------------------------------------------------------
 
@@ -124,7 +132,9 @@ class Sizing:
         self._told[number] = told
         self._something.set()
         size, answer = self._sizes[number], told.answer
-        if told.what is Heard.TARGET:
+        if told.what is Heard.TARGET and answer.icmp is not None:
+            self._refusal = failures.from_icmp(Stage.SEND, answer.icmp, target=answer.address or "")
+        elif told.what is Heard.TARGET:
             self._search.heard(size)
             if answer.rtt_ms is not None:
                 self._trip_s = max(self._trip_s or 0.0, answer.rtt_ms / 1e3)
@@ -155,14 +165,15 @@ class Sizing:
             self._search = kept
 
     def _heard_target(self, number: int) -> bool:
-        return number in self._told and self._told[number].what is Heard.TARGET
+        told = self._told.get(number)
+        return told is not None and told.what is Heard.TARGET and told.answer.icmp is None
 
     # --- what it came to ------------------------------------------------------------------------------------
 
     def row(self, started_ns: int) -> Measurement:
         unit, port = self._unit, self._unit.port or None
         search = self._search
-        failure = self._failure if search.mtu is None else None
+        failure = self._refusal or (self._failure if search.mtu is None else None)
         if not self._sizes:
             why = failure or failures.past_deadline()
             return not_tried(Kind.MTU, unit.index, unit.text, unit.address.host, port, why, started_ns)
@@ -211,7 +222,7 @@ class Sizing:
 
     def _sample(self, seq: int, number: int, failure: Failure | None) -> Sample:
         told = self._told.get(number)
-        if told is not None and told.what is Heard.TARGET:
+        if told is not None and self._heard_target(number):
             return Sample(seq, self._offsets[number], told.answer.rtt_ms, Outcome.OK, ttl=told.answer.ttl)
         why = (told.failure if told else None) or failure
         why = why or failures.timed_out(Stage.SEND, self._options.timeout_s, "no answer to this packet")

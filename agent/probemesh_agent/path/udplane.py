@@ -20,6 +20,7 @@ from probemesh_agent.wire.requests import Asking
 #: The first of those that traceroute asks: nobody is expected to listen.
 USUAL_PORT = 33_434
 _OWN_SIZE = 32
+_LARGEST = 65_535
 
 
 @dataclass(slots=True)
@@ -37,7 +38,7 @@ class UdpLane(Lane):
     def send(self, number: int, hop: int) -> None:
         sock = self._opened()
         set_hop(sock, self.ipv6, hop)
-        payload = self._payload()
+        payload = self._payload(number)
         self._out[number] = _Outstanding(payload)
         self.leaves(number, hop)
         resend(sock, payload, sockaddr_of(self.address.host, self.port)[1])
@@ -60,7 +61,7 @@ class UdpLane(Lane):
         watch(sock, self._look)
         return sock
 
-    def _payload(self) -> bytes:
+    def _payload(self, number: int) -> bytes:
         """What the port's service answers, where it is known; each with an id of its own."""
         if self.size is not None:
             return os.urandom(min(self.size, 8)).ljust(self.size, b"\0")
@@ -79,7 +80,12 @@ class UdpLane(Lane):
         if sock is None:
             return
         for entry in kernel.drain_errors(sock):
-            if entry.is_icmp and (number := self._number(entry.payload)) is not None:
+            if not entry.is_icmp:
+                continue
+            number = self._number(entry.payload)
+            if number is None:
+                number = self._guessed(entry)
+            if number is not None:
                 self._error(number, entry)
         self._datagrams(sock)
 
@@ -96,16 +102,21 @@ class UdpLane(Lane):
     def _datagrams(self, sock: socket.socket) -> None:
         for _ in range(32):
             try:
-                _, ancillary, _, where = sock.recvmsg(2048, 512)
+                data, ancillary, _, where = sock.recvmsg(_LARGEST, 512)
             except OSError:
                 return
-            waiting = [number for number, out in self._out.items() if not out.answered]
-            if not waiting or not self.is_target(where[0]):
+            number = self._answered(data)
+            if number is None or not self.is_target(where[0]):
                 continue
             stamp, ttl = kernel.arrival(ancillary)
-            self._out[waiting[-1]].answered = True
-            answer = HopAnswer(where[0], self.trip_ms(waiting[-1], stamp), ttl=ttl, how="datagram")
-            self.tell(waiting[-1], Told(answer, Heard.TARGET))
+            self._out[number].answered = True
+            answer = HopAnswer(where[0], self.trip_ms(number, stamp), ttl=ttl, how="datagram")
+            self.tell(number, Told(answer, Heard.TARGET))
+
+    def _answered(self, data: bytes) -> int | None:
+        """Which packet a datagram answers: the last one on its way, as only one is."""
+        waiting = [number for number, out in self._out.items() if not out.answered]
+        return waiting[-1] if waiting else None
 
     def _number(self, quoted: bytes) -> int | None:
         """By the quoted payload; a short quotation is about the last packet if all before it were
@@ -115,3 +126,7 @@ class UdpLane(Lane):
         if len(fitting) == 1:
             return fitting[0]
         return waiting[0] if len(waiting) == 1 and not (quoted and not fitting) else None
+
+    def _guessed(self, entry: kernel.QueueEntry) -> int | None:
+        """Which packet an error is about that quotes too little to tell."""
+        return None

@@ -10,6 +10,8 @@ from probemesh_shared import failures
 from probemesh_shared.model import Measurement, Spec, Target, TraceSpec
 from probemesh_shared.words import Kind, Stage, Transport
 
+from probemesh_agent.capabilities import ping_method
+from probemesh_agent.engine.echo import PING_SOCKET, RAW_SOCKET
 from probemesh_agent.env import ProbeEnv
 from probemesh_agent.path.course import Course
 from probemesh_agent.path.udplane import USUAL_PORT
@@ -53,7 +55,9 @@ class TraceRun(RichRun):
             return self._spec.transport
         if target.kind is Kind.UDP:
             return Transport.UDP
-        return Transport.TCP if target.ports and target.kind is not Kind.ICMP else Transport.ICMP
+        if target.ports and target.kind is not Kind.ICMP:
+            return Transport.TCP
+        return Transport.ICMP if ping_method() in (PING_SOCKET, RAW_SOCKET) else Transport.UDP
 
     async def _measure(self, unit: Unit, started_ns: int) -> Measurement:
         course = Course(self, unit, self._transport(unit.target), self._spec)

@@ -161,7 +161,9 @@ def _requests(asked: TraceAsked, ways: Ways) -> list[RunRequest]:
         timeout_s=asked.timeout,
         source_ports=None if port is None else PortRange(port, port),
     )
-    spec = TraceSpec(options, ways.flow.transport, max_hops=asked.max_hops)
+    # without a port and a word it is ping, and UDP from agents that may not ping
+    chosen = None if ways.flow.transport is Transport.ICMP and not asked.icmp else ways.flow.transport
+    spec = TraceSpec(options, chosen, max_hops=asked.max_hops)
     pairs = [(ways.source, ways.target)]
     if ways.back_from is not None and ways.back_to is not None:
         pairs.append((ways.back_from, ways.back_to))

@@ -152,7 +152,8 @@ def _trace(index: int, target: Target, way: _Way, transport: Transport | None = 
     made = replace(target, ports=ports, kind=None, path="", secure=False)
     if target.agent is None:
         made = replace(made, addresses=(address,))
-    return Ask((way.agent,), index, made, TraceSpec(options, chosen))
+    # contrast needs another kind of packet: pings, or datagrams from agents that may not ping
+    return Ask((way.agent,), index, made, TraceSpec(options, None if transport else chosen))
 
 
 def _controls(

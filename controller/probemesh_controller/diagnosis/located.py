@@ -182,7 +182,7 @@ def _behind(router: str | None, seen: _Seen, finding: Finding) -> Finding:
     if any(
         course.source in {one.source for one in seen.mine} and not course.reached for course in seen.others
     ):
-        words = f"{said}, and pings from there come no further: whatever is sent past it vanishes"
+        words = f"{said}, and other packets come no further either: whatever is sent past it vanishes"
         return _told(finding, words, seen, left=_kept(finding, _LEFT_PAST_A_HOP), place=place)
     return _told(finding, f"{said}; what lies behind may be silent", seen, place=place)
 
