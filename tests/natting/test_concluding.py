@@ -165,6 +165,21 @@ def test_silence_of_who_was_never_heard_does_not_count() -> None:
     assert filtering(knocks, {B1, C1}).ruling == Ruling.of(AD)
 
 
+def test_an_agent_that_cannot_be_reached_proves_what_it_gets_in() -> None:
+    def found(came_from: str) -> Ruling:
+        unreached = Knock(1, Knocker.OTHER_ADDRESS, "c", C1.address, 3, 3, (came_from,))
+        told = seen(
+            sighting(B1, OUT, 4000),
+            knocks=(knock(Knocker.OTHER_PORT, 0), unreached),
+            heard=frozenset({B1}),
+        )
+        return behaviour(told).filtering
+
+    assert found("192.0.2.66") == Ruling.of(EI), "of a NAT of its own"
+    assert found(OUT) == Ruling.of(APD), "by hairpin"
+    assert found("10.1.0.9") == Ruling.of(APD), "a neighbour"
+
+
 def test_addresses_that_are_let_in_by_name_are_no_behaviour() -> None:
     knocks = [
         knock(Knocker.OTHER_ADDRESS, arrived, source, socket)

@@ -262,10 +262,18 @@ def test_ipv6_translated(mesh: Mesh) -> None:
 
 
 def test_udp_that_does_not_get_out(mesh: Mesh) -> None:
-    mesh.stage["r"].chain("forward", 'iifname "lan" meta l4proto udp drop')
+    mesh.stage["r"].chain("forward", "meta l4proto udp drop")
     one = ask(mesh, "a", code=1)["a"]
     assert one["behind_nat"] is None
     assert (one["mapping"], one["mapping_alternatives"]) == ("undetermined", [EI, AD, APD])
+    assert any("UDP does not get out" in text for text in one["missing"])
+
+
+def test_udp_that_does_not_get_out_but_in(mesh: Mesh) -> None:
+    mesh.stage["r"].chain("forward", 'iifname "lan" meta l4proto udp drop')
+    one = ask(mesh, "a")["a"]
+    assert (one["behind_nat"], one["filtering"]) == (False, EI)
+    assert any("by its own address 10.1.0.2" in note for note in one["notes"])
     assert any("UDP does not get out" in text for text in one["missing"])
 
 

@@ -133,6 +133,32 @@ async def test_a_deaf_reflector_is_passed_over(clock: VirtualClock) -> None:
     assert found.filtering.possible == (EI, AD), "the only other address was never heard"
 
 
+async def test_an_agent_behind_a_nat_of_its_own_knocks_too(clock: VirtualClock) -> None:
+    nat = Nat(EI, APD, preserve=False)
+    there = World({"a": (A,), "b": B[:1], "c": C}, {"a": nat})
+    (found,) = await told(clock, there, "b")
+    assert [(one.agent, one.outside) for one in found.reflectors] == [("c", False), ("a", None)]
+    assert (found.behind_nat, found.filtering) == (False, Ruling.of(EI))
+
+
+async def test_a_public_host_whose_peers_are_all_behind_nats(clock: VirtualClock) -> None:
+    """It reaches nobody, and is reached."""
+    there = World({"a": (A,), "b": ("10.9.0.2",), "c": C}, {"a": Nat(EI, APD), "b": Nat(EI, APD)})
+    (found,) = await told(clock, there, "c")
+    assert (found.behind_nat, found.firewall_only) == (False, False)
+    assert (found.mapping, found.filtering) == (Ruling.of(EI), Ruling.of(EI))
+    assert "a reaches it, unasked, by its own address 192.0.2.2" in found.notes
+    assert [one.outside for one in found.reflectors] == [None, None]
+
+
+async def test_an_agent_that_nobody_can_tell_anything_of(clock: VirtualClock) -> None:
+    """Both behind NATs, so that neither reaches the other."""
+    nats = {"a": Nat(EI, APD), "b": Nat(EI, APD, pool=("203.0.113.9",))}
+    (found,) = await told(clock, World({"a": (A,), "b": ("10.9.0.2",)}, nats))
+    assert found.behind_nat is None
+    assert any("does not get in there" in text for text in found.missing)
+
+
 async def test_the_only_agent(clock: VirtualClock) -> None:
     (found,) = await told(clock, World({"a": (A,)}))
     assert found.behind_nat is None

@@ -76,9 +76,9 @@ def behind(seen: Seen, told: Sequence[ReflectorSeen]) -> Behind:
     """A NAT is proven by one reflector that sees another address; that there is none, only by a reflector
     that a router lies in between of, or by an address of its own that is no private one."""
     if not seen.reflectors:
-        return Behind(None, missing="another agent that can be reached, as reflector")
+        return _reached(seen) or Behind(None, missing="another agent that can be reached, as reflector")
     if not seen.sightings:
-        return Behind(None, missing=_unheard(seen))
+        return _reached(seen) or Behind(None, missing=_unheard(seen))
     by = [one.agent for one in _outermost([one for one in told if one.outside])]
     if by:
         return Behind(
@@ -94,6 +94,15 @@ def behind(seen: Seen, told: Sequence[ReflectorSeen]) -> Behind:
             False, tuple(far), f"{', '.join(far)} {_verb(far, 'sees', 'see')} its own address{limit}"
         )
     return Behind(None, missing="a reflector beyond its own link: those that heard it are on the same one")
+
+
+def _reached(seen: Seen) -> Behind | None:
+    """Nobody hears it, as they are behind NATs themselves; but somebody from beyond a router reaches it."""
+    for one in seen.reached:
+        if not is_private(one.address) or (hops(one.ttl) or 0) > 0:
+            note = f"{one.agent} reaches it, unasked, by its own address {one.address}"
+            return Behind(False, (), note, _unheard(seen) if seen.reflectors else "")
+    return None
 
 
 def _unheard(seen: Seen) -> str:

@@ -120,6 +120,16 @@ def climbing(family: Family, outside: str) -> FlowSpec:
     return flow(family, shots, None, 800.0)
 
 
+def reaching(family: Family, token: bytes, endpoints: Sequence[Endpoint]) -> FlowSpec:
+    """To a listener of the subject's own, by all of its addresses."""
+    shots = [
+        Shot((turn * len(endpoints) + place) * _GAP_MS, to.port, socket=0, address=to.address)
+        for turn in range(REPEATS)
+        for place, to in enumerate(endpoints)
+    ]
+    return flow(family, shots, token)
+
+
 def holding(family: Family, token: bytes, port: int, main: Endpoint) -> FlowSpec:
     """The first of two agents that use one source port."""
     shots = [

@@ -7,10 +7,10 @@ from probemesh_shared.nat import NatBehaviour, NatRule, Ruling
 from probemesh_controller.natting import around
 from probemesh_controller.natting.filtering import filtering
 from probemesh_controller.natting.mapping import Judged, View, mapping, views
-from probemesh_controller.natting.seen import Seen, Sighting
+from probemesh_controller.natting.seen import Knock, Seen, Sighting
 
 _UNHEARD = Judged(Ruling())
-_UNMAPPED = Judged(Ruling.of(NatRule.ENDPOINT_INDEPENDENT))
+_UNMAPPED = Judged(Ruling.of(NatRule.ENDPOINT_INDEPENDENT))  # and unfiltered
 
 
 def behaviour(seen: Seen) -> NatBehaviour:
@@ -69,10 +69,21 @@ def _rulings(seen: Seen, behind: around.Behind, sightings: Sequence[Sighting]) -
     neighbour does not pass it."""
     if behind.answer is None:
         return _UNHEARD, _UNHEARD
+    if not behind.by:  # known by what comes in unasked alone
+        return _UNMAPPED, _UNMAPPED
     beyond = {to.address for asked in seen.reflectors if asked.agent in behind.by for to in asked.endpoints}
-    knocks = [knock for knock in seen.knocks if knock.agent in behind.by]
+    knocks = [knock for knock in seen.knocks if knock.agent in behind.by or _from_beyond(knock, seen)]
     filtered = filtering(knocks, [endpoint for endpoint in seen.heard if endpoint.address in beyond])
     return (mapping(sightings, seen.clashes) if behind.answer else _UNMAPPED), filtered
+
+
+def _from_beyond(knock: Knock, seen: Seen) -> bool:
+    """An agent that the subject cannot reach may reach it all the same: what came from an address that is
+    neither private nor one of the subject's own, inside or outside, came from beyond."""
+    if any(one.reflector == knock.agent for one in seen.sightings):
+        return False
+    mine = {*seen.own, *(one.seen.address for one in seen.sightings)}
+    return any(not around.is_private(address) and address not in mine for address in knock.came_from)
 
 
 def _firewall_only(behind_nat: bool | None, ruling: Ruling) -> bool | None:

@@ -58,6 +58,18 @@ def reflectors_for(subject: AgentInfo, fleet: Sequence[AgentInfo], family: Famil
     return tuple(sorted(found, key=rank)[:MOST_REFLECTORS])
 
 
+def helpers_for(subject: AgentInfo, fleet: Sequence[AgentInfo]) -> tuple[AgentInfo, ...]:
+    """Who may try to reach the subject; whether they can be dialled does not matter. Other sites first."""
+    there = [
+        agent
+        for agent in fleet
+        if agent.name not in (subject.name, SELF) and cannot(agent, Kind.FLOW) is None
+    ]
+    near = subject.site
+    there.sort(key=lambda agent: (near is not None and agent.site == near, agent.name))
+    return tuple(there[:MOST_REFLECTORS])
+
+
 def own_addresses(agent: AgentInfo, family: Family) -> tuple[str, ...]:
     """Of its interfaces. Where addresses were configured nobody knows whether it has them: a NAT may."""
     return () if ADVERTISED in agent.capabilities else of_family_only(agent.addresses, family)

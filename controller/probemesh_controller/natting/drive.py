@@ -13,7 +13,8 @@ from probemesh_controller.api import Mesh
 from probemesh_controller.natting.around import is_private
 from probemesh_controller.natting.behaviour import behaviour
 from probemesh_controller.natting.bench import Bench
-from probemesh_controller.natting.choosing import family_for, reflectors_for
+from probemesh_controller.natting.choosing import family_for, helpers_for, reflectors_for
+from probemesh_controller.natting.further import clash as clash_with
 from probemesh_controller.natting.inquiry import Inquiry
 from probemesh_controller.natting.mapping import clash_rule
 from probemesh_controller.natting.seen import Seen
@@ -78,7 +79,7 @@ class Inquiries:
         def on_step(step: str) -> None:
             self._on_progress(subject.name, step)
 
-        return Inquiry(self._bench, subject, reflectors, family, on_step)
+        return Inquiry(self._bench, subject, reflectors, family, on_step, helpers_for(subject, fleet))
 
 
 async def _clashes(inquiries: Sequence[Inquiry], fleet: Sequence[AgentInfo]) -> None:
@@ -94,7 +95,7 @@ async def _clashes(inquiries: Sequence[Inquiry], fleet: Sequence[AgentInfo]) -> 
                 inquiry.add_clash(known)
             continue
         for partner in _partners(inquiry, told, inquiries, fleet)[:_PARTNERS]:
-            clash = await inquiry.clash(partner)
+            clash = await clash_with(inquiry, partner)
             if clash is not None and clash_rule(clash) is not None:
                 inquiry.add_clash(clash)
                 done[told.mapped_addresses] = inquiry

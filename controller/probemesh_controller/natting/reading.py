@@ -11,7 +11,7 @@ from probemesh_shared.model import Datagram, FlowDetail, FlowSpec, Measurement, 
 from probemesh_shared.words import NOT_MEASURED, Family
 
 from probemesh_controller.natting.choosing import of_family_only
-from probemesh_controller.natting.seen import Endpoint, Knock, Knocker, Rung, Sighting
+from probemesh_controller.natting.seen import Endpoint, Knock, Knocker, Reached, Rung, Sighting
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +170,13 @@ def sent_shots(flow: FlowDetail | None) -> frozenset[int]:
     return frozenset(
         shot.shot for shot in flow.shots if shot.outcome not in NOT_MEASURED and shot.sent is not False
     )
+
+
+def reached(agent: str, accounts: Iterable[WatchDetail], doors: Iterable[Door]) -> tuple[Reached, ...]:
+    """What ``agent`` sent arrived at the very addresses that it was sent to."""
+    dialled = {door.to.address for door in doors}
+    came = {one.local_address: one.ttl for one in datagrams_of(accounts) if one.local_address in dialled}
+    return tuple(Reached(agent, address, ttl) for address, ttl in came.items() if address is not None)
 
 
 def local_addresses(flow: FlowDetail | None, family: Family) -> tuple[str, ...]:

@@ -42,7 +42,8 @@ class Knocker(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Knock:
     """``sent`` datagrams to the mapping of ``socket``, of which ``arrived`` came in. The mapping was fresh:
-    nothing had been sent from it but to the asked reflector. ``agent`` knocked, from its ``source``."""
+    nothing had been sent from it but to the asked reflector. ``agent`` knocked, from its ``source``;
+    ``came_from`` are the addresses that what arrived bore."""
 
     socket: int
     knocker: Knocker
@@ -50,6 +51,7 @@ class Knock:
     source: str
     sent: int
     arrived: int
+    came_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,16 @@ class Silence:
 
 
 @dataclass(frozen=True, slots=True)
+class Reached:
+    """An agent that the subject cannot reach sent to ``address``, one of the subject's own, and it arrived
+    there unasked and untranslated."""
+
+    agent: str
+    address: str
+    ttl: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """A reflector that was asked: all the endpoints at which it listened for the subject."""
 
@@ -119,4 +131,5 @@ class Seen:
     ladder: tuple[Rung, ...] = ()
     clashes: tuple[Clash, ...] = ()
     silences: tuple[Silence, ...] = ()
+    reached: tuple[Reached, ...] = ()
     problems: tuple[str, ...] = ()
