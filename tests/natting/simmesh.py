@@ -31,6 +31,7 @@ from probemesh_shared.model import (
     WatchDetail,
     WatchSpec,
 )
+from probemesh_shared.selectors import SELF
 from probemesh_shared.session.frames import JobStatus
 from probemesh_shared.words import (
     AgentState,
@@ -188,6 +189,7 @@ class SimMesh:
                 version="9.9",
             )
             for name, addresses in self.world.addresses.items()
+            if name != SELF
         )
 
     async def run(self, request: RunRequest) -> AsyncIterator[RunEvent]:

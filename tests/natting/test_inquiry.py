@@ -159,6 +159,13 @@ async def test_an_agent_that_nobody_can_tell_anything_of(clock: VirtualClock) ->
     assert any("does not get in there" in text for text in found.missing)
 
 
+async def test_this_machine_is_on_no_list_of_agents(clock: VirtualClock) -> None:
+    there = World({"self": (A,), "b": B, "c": C}, {"self": Nat(AD, APD, preserve=False)})
+    (found,) = await told(clock, there, "self")
+    assert (found.mapping, found.filtering) == (Ruling.of(AD), Ruling.of(APD))
+    assert found.own_addresses == (A,)
+
+
 async def test_the_only_agent(clock: VirtualClock) -> None:
     (found,) = await told(clock, World({"a": (A,)}))
     assert found.behind_nat is None

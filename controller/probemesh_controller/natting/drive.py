@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from probemesh_shared.clock import Clock
 from probemesh_shared.model import AgentInfo
 from probemesh_shared.nat import NatBehaviour, NatRule
-from probemesh_shared.words import Family
+from probemesh_shared.selectors import SELF
+from probemesh_shared.words import AgentState, Family, Kind
 
 from probemesh_controller.api import Mesh
 from probemesh_controller.natting.around import is_private
@@ -25,6 +26,9 @@ from probemesh_controller.pair.part import named
 AT_ONCE = 6
 #: Agents that are tried as the second one behind the same NAT.
 _PARTNERS = 2
+
+#: This machine, which is on no list of agents.
+HERE = AgentInfo(SELF, state=AgentState.CONNECTED, capabilities=(f"kind:{Kind.FLOW}",), id=SELF)
 
 #: Told which subject does what.
 OnProgress = Callable[[str, str], None]
@@ -60,7 +64,7 @@ class Inquiries:
     async def run(self) -> None:
         """Raises NotFound for a name that no agent bears, and what the mesh raises before anything began."""
         fleet = await self._mesh.agents()
-        subjects = [named(fleet, name) for name in self._names]
+        subjects = [HERE if name == SELF else named(fleet, name) for name in self._names]
         for start in range(0, len(subjects), AT_ONCE):
             some = [self._inquiry(subject, fleet) for subject in subjects[start : start + AT_ONCE]]
             self._inquiries += some
