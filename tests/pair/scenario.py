@@ -60,20 +60,26 @@ def outcome(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def thinned(case: dict[str, Any]) -> dict[str, Any]:
-    """Without what no sign is read from: capabilities, logs, counters that are not asked for."""
+    """Without what no sign of the flow is read from: the tour, capabilities, logs, counters that nobody asks
+    for."""
     read = set(_counters())
     other = ("Ip6.", "Icmp6.", "Udp6.") if case["asked"].get("family") == "ipv4" else ("Ip.", "Icmp.", "Udp.")
 
     def told(counter: dict[str, Any]) -> bool:
         name = counter["name"]
-        return name.partition(".")[2] in read and not name.startswith(other) and len(counter) > 1
+        return name.partition(".")[2] in read and not name.startswith(other)
 
     def thin(value: Any) -> Any:
         if isinstance(value, list):
             return [thin(one) for one in value]
         if not isinstance(value, dict):
             return round(value, 3) if isinstance(value, float) else value
+        if "looks" in value and len(value["steps"]) > 1:  # counters are for what stood alone
+            looks = [{**one, "account": {**one["account"], "counters": []}} for one in value["looks"]]
+            value = {**value, "looks": looks}
         kept = {key: thin(one) for key, one in value.items() if key not in ("capabilities", "log")}
+        if "steps" in kept:
+            kept["steps"] = [one for one in kept["steps"] if not one["step"]["purpose"].startswith("tour")]
         if "counters" in kept:
             kept["counters"] = [one for one in kept["counters"] if told(one)]
         return kept

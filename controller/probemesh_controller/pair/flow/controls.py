@@ -48,6 +48,10 @@ def udp_control(view: View) -> bool | None:
     return control(view, UDP_SHOTS, Transport.UDP)
 
 
+def ping_control(view: View) -> bool | None:
+    return control(view, PING_SHOTS, Transport.ICMP)
+
+
 def flow_answered(view: View) -> bool | None:
     """As the sign, in short: for the direction that is not the sign's own."""
     fates = [fate for _, shot in shots_at(view) if (fate := fate_of(shot, view)) is not None]
@@ -58,7 +62,7 @@ def flow_answered(view: View) -> bool | None:
 
 def _read(view: View, notes: Notes) -> Iterator[Sign]:
     tcp, udp = tcp_control(view), udp_control(view)
-    ping = control(view, PING_SHOTS, Transport.ICMP)
+    ping = ping_control(view)
     signs = [
         _control(
             names.TCP_CONTROL, tcp, f"TCP to {view.far_name}'s own listener on another port", view, notes

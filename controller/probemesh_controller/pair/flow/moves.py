@@ -6,6 +6,12 @@ from probemesh_shared.words import AgentState, Transport
 
 from probemesh_controller.pair.case import Round, Step
 from probemesh_controller.pair.flow import names, purposes
+from probemesh_controller.pair.flow.controls import (
+    flow_answered,
+    ping_control,
+    tcp_control,
+    udp_control,
+)
 from probemesh_controller.pair.flow.ladders import answers_are_lost, back_ladder, is_for_show, ladder, path
 from probemesh_controller.pair.flow.steps import (
     AGAIN_S,
@@ -69,19 +75,25 @@ def _unsure(view: View, signs: Signs) -> bool:
 
 
 def _more_controls(view: View, signs: Signs) -> Round | None:
-    if view.address is None:
-        return None
-    wanted = {
-        f"{purposes.CONTROLS}:tcp": names.TCP_CONTROL,
-        f"{purposes.CONTROLS}:udp": names.UDP_CONTROL,
-        f"{purposes.CONTROLS}:ping": names.PING,
-    }
-    steps = tuple(
-        one
-        for one in _controls(view, purposes.CONTROLS, 5, patience_s(view))
-        if signs.holds(wanted[one.purpose]) is None
-    )
+    """Of what was too little to tell; of the other direction as well, whose working says much of this one."""
+    steps = (*_lacking_controls(view), *(_lacking_controls(view.back) if _is_untold(view.back) else ()))
     return Round(steps, SETTLE_MS) if steps else None
+
+
+def _lacking_controls(view: View) -> tuple[Step, ...]:
+    if view.address is None:
+        return ()
+    known = {
+        f"{purposes.CONTROLS}:tcp": tcp_control(view),
+        f"{purposes.CONTROLS}:udp": udp_control(view),
+        f"{purposes.CONTROLS}:ping": ping_control(view),
+    }
+    steps = _controls(view, purposes.CONTROLS, 5, patience_s(view))
+    return tuple(one for one in steps if known[one.purpose] is None)
+
+
+def _is_untold(view: View) -> bool:
+    return flow_answered(view) is not True and True not in (tcp_control(view), udp_control(view))
 
 
 # --- the flow, alone --------------------------------------------------------------------------------------
