@@ -22,7 +22,9 @@ from probemesh_shared.model import Diagnosis
 
 FOLDER = Path(__file__).with_name("scenarios")
 _SOURCES = Path(conclude.__code__.co_filename).parent
-_COUNTER = re.compile(r'"(?:(?:Tcp|TcpExt)\.)?([A-Z][A-Za-z]+)"')
+#: What the tour asks beside the flow; not whom it asks about the flow itself.
+_SIDE = re.compile(r"tour-(?!outside|who)")
+_COUNTER = re.compile(r'"(?:[A-Z][A-Za-z0-9]+\.)?([A-Z][A-Za-z]+)"')
 
 
 def names() -> list[str]:
@@ -79,7 +81,7 @@ def thinned(case: dict[str, Any]) -> dict[str, Any]:
             value = {**value, "looks": looks}
         kept = {key: thin(one) for key, one in value.items() if key not in ("capabilities", "log")}
         if "steps" in kept:
-            kept["steps"] = [one for one in kept["steps"] if not one["step"]["purpose"].startswith("tour")]
+            kept["steps"] = [one for one in kept["steps"] if not _SIDE.match(one["step"]["purpose"])]
         if "counters" in kept:
             kept["counters"] = [one for one in kept["counters"] if told(one)]
         return kept
