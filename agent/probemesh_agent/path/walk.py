@@ -14,6 +14,8 @@ from enum import Enum
 SILENT = 4
 #: Further questions to a hop that never answered, and seconds between them.
 RETRIES, RETRY_GAP_S = 2, 1.1
+#: Of the silent hops at the upper end so many are asked again: behind a silent one there is little to learn.
+TAIL_RETRIED = 2
 #: Seconds between two questions to one hop that answers, at least.
 HOP_GAP_S = 0.2
 #: How long an answer is waited for before the next hop is asked: at least, at first, and by round trips.
@@ -169,7 +171,9 @@ class Walk:
             return None
         if one.answers:
             return one.last + max(self.interval_s, HOP_GAP_S) if one.sent < self.count else None
-        return one.last + RETRY_GAP_S if one.sent < 1 + RETRIES else None
+        if one.sent > RETRIES or hop >= self._top() - self.silent_tail + 1 + TAIL_RETRIED:
+            return None
+        return one.last + RETRY_GAP_S
 
     def _knock_again(self, one: _Hop) -> float | None:
         """While no hop is known to be the target's, its samples come from packets with a full TTL."""
