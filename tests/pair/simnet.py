@@ -161,9 +161,10 @@ class Sim:
         for _ in range(40):
             wanted = next_round(self.case)
             if wanted is None:
-                break
+                return conclude(self.case)
             self.case = self._done(wanted)
-        return conclude(self.case)
+        last = self.case.rounds[-1]
+        raise AssertionError(f"no end: {', '.join(one.step.purpose for one in last.steps)} again and again")
 
     def _done(self, wanted: Round) -> Case:
         done = [self._step(step) for step in wanted.steps]

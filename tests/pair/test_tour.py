@@ -218,8 +218,23 @@ def test_connections_that_are_reset_though_the_far_end_has_them_were_forgotten_o
     [("203.0.113.3", Verdict.ADDRESS_BROKEN), ("2001:db8:3::2", Verdict.FAMILY_BROKEN)],
 )
 def test_an_address_that_was_configured_and_does_not_answer_is_found(dead: str, verdict: Verdict) -> None:
-    sim = Sim(Net((dropping(lambda packet: packet.address == dead),)), TCP, family=Family.BOTH)
-    addresses = ("203.0.113.2", "203.0.113.3", "2001:db8:3::2")
+    net = Net((dropping(lambda packet: packet.address == dead),))
+    told = with_addresses(net, ("203.0.113.2", "203.0.113.3", "2001:db8:3::2")).run()
+    assert dead in finding(told, verdict).summary
+    assert verdicts(told) == {verdict.value}
+
+
+@pytest.mark.parametrize("other", ["203.0.113.3", "2001:db8:3::2"])
+def test_addresses_that_answer_are_asked_once(other: str) -> None:
+    sim = with_addresses(Net(), ("203.0.113.2", other))
+    assert not sim.run().findings
+    asked = [one for done in sim.case.rounds for one in done.steps if one.step.address == other]
+    assert len(asked) == 1
+
+
+def with_addresses(net: Net, addresses: tuple[str, ...]) -> Sim:
+    """B says that it is to be dialled by these."""
+    sim = Sim(net, TCP, family=Family.BOTH)
     ends = tuple(
         replace(
             end,
@@ -232,9 +247,7 @@ def test_an_address_that_was_configured_and_does_not_answer_is_found(dead: str, 
         for end in sim.case.ends
     )
     sim.case = replace(sim.case, ends=ends)
-    told = sim.run()
-    assert dead in finding(told, verdict).summary
-    assert verdicts(told) == {verdict.value}
+    return sim
 
 
 # --- what is said -----------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ class Move:
     signs, and ``wants`` agrees. Of several moves that would do, the one with the least ``cost`` (about
     seconds) is made. ``alone``: nothing else may run beside it, since what it is about are counters of a
     host. ``beside``: made once for its own sake, beside the next thing that need not be alone, or last.
+    ``elsewhere``: its steps go to other addresses than the one that the view is about, and count all the same.
     ``build`` gives None where it cannot be done here; ids of steps are filled in by the planner."""
 
     key: str
@@ -30,14 +31,15 @@ class Move:
     alone: bool = False
     times: int = 1
     beside: bool = False
+    elsewhere: bool = False
     wants: Callable[[View, Signs], bool] = _always
 
     def made(self, view: View) -> int:
         """How many rounds had steps of it, to the address that the view is about now."""
-        return len({one.number for one in view.probes() if is_of(one.step, self.key, view)})
+        mine = (one for one in view.probes() if self.elsewhere or _is_here(one.step, view))
+        return len({one.number for one in mine if one.step.purpose.partition(":")[0] == self.key})
 
 
-def is_of(step: Step, key: str, view: View) -> bool:
+def _is_here(step: Step, view: View) -> bool:
     """Also what somebody else sent for it: the far end, a third agent."""
-    mine = step.sender != view.near_name or step.address == view.address
-    return mine and step.purpose.partition(":")[0] == key
+    return step.sender != view.near_name or step.address == view.address

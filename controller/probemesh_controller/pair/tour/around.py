@@ -216,6 +216,7 @@ MOVES = (
         frozenset({names.ADDRESS_DEAD, names.FAMILY_DEAD}),
         lambda view, signs: _build_others(view, OTHERS, 3),
         cost=0.4,
+        elsewhere=True,
         wants=lambda view, signs: signs.holds(names.FLOW_READY) is True,
     ),
     Move(
@@ -223,6 +224,7 @@ MOVES = (
         frozenset({names.ADDRESS_DEAD, names.FAMILY_DEAD}),
         lambda view, signs: _build_others(view, OTHERS_AGAIN, _ENOUGH),
         cost=1.0,
+        elsewhere=True,
         wants=_some_dead,
     ),
 )
