@@ -27,7 +27,7 @@ and says the truth, ``forward`` (A→B) and ``reverse`` (B→A), words relative 
 ``once`` are the transports that every run of the tests looks at, where those of its sisters do for the rest.
 ``nat.AGENT`` is what ``meshctl nat`` has to say of an agent.
 
-``[lab.when."udp"]``, ``"bare"`` (no service on the port), ``"v6"``, ``"raw"`` (CAP_NET_RAW), ``"masked"``
+``[lab.when."udp"]``, ``"bare"`` (no service on the port), ``"v6"``, ``"both"`` (families; neither was asked for), ``"raw"`` (CAP_NET_RAW), ``"masked"``
 (newer counters hidden), or several joined by ``+``, say what else is true then; the more special wins.
 """
 
@@ -200,10 +200,10 @@ class Case:
 
     def command(self) -> tuple[str, ...]:
         """What is asked of meshctl."""
-        family = {"v4": "-4", "v6": "-6"}[self.family]
+        family = {"v4": ("-4",), "v6": ("-6",), "both": ()}[self.family]
         what = ("--icmp",) if self.transport == "icmp" else (f"--{self.transport}", str(self.lab.port))
         back = () if self.transport == "icmp" else ("--reverse-port", str(self.lab.reverse_port))
-        return ("diagnose", *self.lab.ends, *what, *back, family, *self.lab.arguments)
+        return ("diagnose", *self.lab.ends, *what, *back, *family, *self.lab.arguments)
 
 
 def _truth(found: dict[str, Any], lab: str) -> Truth:

@@ -180,6 +180,14 @@ def chosen(asked: argparse.Namespace) -> list[Case]:
     wanted: list[Lab] = list(labs.values())
     if asked.labs:
         wanted = [lab for lab in wanted if any(lab.id == one or lab.id.startswith(one) for one in asked.labs)]
+    if asked.family == "both":
+        cases = [Case(lab, transport, "both") for lab in wanted for transport in lab.transports]
+        return [
+            Case(case.lab, case.transport, "both", False, asked.raw, asked.masked)
+            for case in cases
+            if asked.transport in (None, case.transport)
+            for _ in range(asked.runs)
+        ]
     found = [
         Case(case.lab, case.transport, case.family, case.bare, asked.raw, asked.masked)
         for lab in wanted
@@ -198,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--transport", choices=("tcp", "udp", "icmp"))
-    parser.add_argument("--family", choices=("v4", "v6"))
+    parser.add_argument("--family", choices=("v4", "v6", "both"))
     parser.add_argument("--bare", type=int, choices=(0, 1))
     parser.add_argument("--raw", action="store_true")
     parser.add_argument("--masked", action="store_true")

@@ -70,6 +70,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--icmp", dest="transport", action="store_const", const="icmp")
     parser.add_argument("-4", dest="family", action="store_const", const="v4")
     parser.add_argument("-6", dest="family", action="store_const", const="v6")
+    parser.add_argument("--both", dest="family", action="store_const", const="both", help="either family")
     parser.add_argument("--bare", action="store_true", help="nothing listens on the port")
     parser.add_argument("--raw", action="store_true", help="agents have CAP_NET_RAW")
     parser.add_argument("--masked", action="store_true", help="agents do without the newer counters")

@@ -21,6 +21,8 @@ pytestmark = [pytest.mark.netns, pytest.mark.tool("setpriv"), pytest.mark.slow, 
 JOBS = 4
 #: Labs that are looked at again where nothing listens on the port.
 BARE = ("L01", "L02", "L03", "L06a", "M20")
+#: Labs that are looked at again without saying which family is meant.
+BOTH = ("L01", "L02", "L03", "M10")
 
 
 def looks(lab: Lab) -> Iterable[Case]:
@@ -30,6 +32,8 @@ def looks(lab: Lab) -> Iterable[Case]:
         yield Case(lab, transport, family)
     if lab.id in BARE:
         yield Case(lab, "tcp", lab.families[-1], bare=True)
+    if lab.id in BOTH:
+        yield from (Case(lab, transport, "both") for transport in ("tcp", "udp"))
 
 
 CASES = [case for lab in library().labs.values() for case in looks(lab)]

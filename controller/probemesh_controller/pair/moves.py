@@ -21,7 +21,7 @@ class Move:
     signs, and ``wants`` agrees. Of several moves that would do, the one with the least ``cost`` (about
     seconds) is made. ``alone``: nothing else may run beside it, since what it is about are counters of a
     host. ``beside``: made once for its own sake, beside the next thing that need not be alone, or last.
-    ``elsewhere``: its steps go to other addresses than the one that the view is about, and count all the same.
+    ``elsewhere``: its steps go to other addresses than the one that the view is about, and count too.
     ``build`` gives None where it cannot be done here; ids of steps are filled in by the planner."""
 
     key: str
