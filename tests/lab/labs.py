@@ -27,8 +27,9 @@ and says the truth, ``forward`` (A→B) and ``reverse`` (B→A), words relative 
 ``once`` are the transports that every run of the tests looks at, where those of its sisters do for the rest.
 ``nat.AGENT`` is what ``meshctl nat`` has to say of an agent.
 
-``[lab.when."udp"]``, ``"bare"`` (no service on the port), ``"v6"``, ``"both"`` (families; neither was asked for), ``"raw"`` (CAP_NET_RAW), ``"masked"``
-(newer counters hidden), or several joined by ``+``, say what else is true then; the more special wins.
+``[lab.when."udp"]``, ``"bare"`` (no service on the port), ``"v6"``, ``"both"`` (no family was asked for),
+``"raw"`` (CAP_NET_RAW), ``"masked"`` (newer counters hidden), or several joined by ``+``, say what else is
+true then; the more special wins.
 """
 
 import copy

@@ -180,18 +180,12 @@ def chosen(asked: argparse.Namespace) -> list[Case]:
     wanted: list[Lab] = list(labs.values())
     if asked.labs:
         wanted = [lab for lab in wanted if any(lab.id == one or lab.id.startswith(one) for one in asked.labs)]
+    looks = [case for lab in wanted for case in lab.cases()]
     if asked.family == "both":
-        cases = [Case(lab, transport, "both") for lab in wanted for transport in lab.transports]
-        return [
-            Case(case.lab, case.transport, "both", False, asked.raw, asked.masked)
-            for case in cases
-            if asked.transport in (None, case.transport)
-            for _ in range(asked.runs)
-        ]
+        looks = list(dict.fromkeys(Case(case.lab, case.transport, "both", case.bare) for case in looks))
     found = [
         Case(case.lab, case.transport, case.family, case.bare, asked.raw, asked.masked)
-        for lab in wanted
-        for case in lab.cases()
+        for case in looks
         if asked.transport in (None, case.transport)
         and asked.family in (None, case.family)
         and asked.bare in (None, int(case.bare))

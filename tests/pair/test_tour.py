@@ -224,6 +224,13 @@ def test_an_address_that_was_configured_and_does_not_answer_is_found(dead: str, 
     assert verdicts(told) == {verdict.value}
 
 
+def test_the_only_address_of_a_family_is_the_family() -> None:
+    dead = "2001:db8:3::2"
+    net = Net((dropping(lambda packet: packet.address == dead),))
+    told = with_addresses(net, ("203.0.113.2", dead)).run()
+    assert verdicts(told) == {Verdict.FAMILY_BROKEN.value}
+
+
 @pytest.mark.parametrize("other", ["203.0.113.3", "2001:db8:3::2"])
 def test_addresses_that_answer_are_asked_once(other: str) -> None:
     sim = with_addresses(Net(), ("203.0.113.2", other))

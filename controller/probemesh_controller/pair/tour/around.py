@@ -98,6 +98,9 @@ def _addresses(view: View, notes: Notes) -> Iterator[Sign]:
         (names.FAMILY_DEAD, ":" not in (view.address or "")),
     ):
         here = {address: all_ for address, all_ in tried.items() if (":" in address) == v6}
+        if not here and tried:
+            text = f"{view.far_name} has no other address of that family"
+            yield Sign(name, False, (notes.note(text),))
         if not here:
             continue
         gone = [address for address in here if address in dead]
