@@ -3,9 +3,10 @@
 A file holds ``about``, the ``case`` as ``meshctl diagnose --save`` writes it, thinned to what the engine
 reads, and for ``forward`` and ``reverse`` what has to come out. To keep a new one::
 
-    python -m tests.pair.scenario CASE.json NAME "what is the matter there"
+    python -m tests.pair.scenario [--flow] CASE.json NAME "what is the matter there"
 
-which writes ``scenarios/NAME.json`` with what is concluded today: look at it before it is committed.
+which writes ``scenarios/NAME.json`` with what is concluded today: look at it before it is committed. With
+``--flow`` it holds only what the flow itself is judged by, and not the tour beside it.
 """
 
 import json
@@ -61,9 +62,9 @@ def outcome(diagnosis: Diagnosis) -> dict[str, Any]:
     return told
 
 
-def thinned(case: dict[str, Any]) -> dict[str, Any]:
-    """Without what no sign of the flow is read from: the tour, capabilities, logs, counters that nobody asks
-    for."""
+def thinned(case: dict[str, Any], flow: bool = False) -> dict[str, Any]:
+    """Without what no sign is read from: capabilities, logs, counters that nobody asks for. ``flow``: nor
+    what the tour asks beside the flow."""
     read = set(_counters())
     other = ("Ip6.", "Icmp6.", "Udp6.") if case["asked"].get("family") == "ipv4" else ("Ip.", "Icmp.", "Udp.")
 
@@ -76,11 +77,11 @@ def thinned(case: dict[str, Any]) -> dict[str, Any]:
             return [thin(one) for one in value]
         if not isinstance(value, dict):
             return round(value, 3) if isinstance(value, float) else value
-        if "looks" in value and len(value["steps"]) > 1:  # counters are for what stood alone
+        if flow and "looks" in value and len(value["steps"]) > 1:  # counters are for what stood alone
             looks = [{**one, "account": {**one["account"], "counters": []}} for one in value["looks"]]
             value = {**value, "looks": looks}
         kept = {key: thin(one) for key, one in value.items() if key not in ("capabilities", "log")}
-        if "steps" in kept:
+        if "steps" in kept and flow:
             kept["steps"] = [one for one in kept["steps"] if not _SIDE.match(one["step"]["purpose"])]
         if "counters" in kept:
             kept["counters"] = [one for one in kept["counters"] if told(one)]
@@ -96,8 +97,8 @@ def _counters() -> Iterator[str]:
         yield from _COUNTER.findall(file.read_text())
 
 
-def keep(file: Path, name: str, about: str) -> None:
-    case = thinned(json.loads(file.read_text())["case"])
+def keep(file: Path, name: str, about: str, flow: bool = False) -> None:
+    case = thinned(json.loads(file.read_text())["case"], flow)
     told = outcome(conclude(decode(Case, case)))
     FOLDER.mkdir(exist_ok=True)
     text = json.dumps({"about": about, **told, "case": case}, separators=(",", ":"), ensure_ascii=False)
@@ -105,4 +106,5 @@ def keep(file: Path, name: str, about: str) -> None:
 
 
 if __name__ == "__main__":
-    keep(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+    flow, *words = ("--flow" in sys.argv, *(word for word in sys.argv[1:] if word != "--flow"))
+    keep(Path(words[0]), words[1], words[2], flow)
