@@ -22,7 +22,7 @@ from probemesh_controller.pair.flow.moves import MOVES as FLOW_MOVES
 from probemesh_controller.pair.moves import Move
 from probemesh_controller.pair.signs import Reader
 from probemesh_controller.pair.tour import registry as tour
-from probemesh_controller.pair.tour.dialled import without_hairpin
+from probemesh_controller.pair.tour.hairpin import without_hairpin
 
 READERS: tuple[Reader, ...] = (
     near.OURSELVES,

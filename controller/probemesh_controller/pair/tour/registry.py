@@ -8,6 +8,7 @@ from probemesh_controller.pair.tour import (
     basis,
     bundle,
     dialled,
+    hairpin,
     headers,
     held,
     lasting,
@@ -34,6 +35,7 @@ READERS: tuple[Reader, ...] = (
     reading.READER,
     nat.READER,
     dialled.READER,
+    hairpin.READER,
     lasting.READER,
     around.READER,
 )
@@ -50,7 +52,7 @@ CAUSES: tuple[Cause, ...] = (
     *reading.CAUSES,
     *nat.CAUSES,
     *dialled.CAUSES,
-    dialled.HAIRPIN_CAUSE,
+    hairpin.HAIRPIN_CAUSE,
     *lasting.CAUSES,
     *around.CAUSES,
 )
@@ -68,6 +70,7 @@ MOVES: tuple[Move, ...] = (
     *reading.MOVES,
     *nat.MOVES,
     *dialled.MOVES,
+    *hairpin.MOVES,
     *lasting.MOVES,
     *around.MOVES,
 )
