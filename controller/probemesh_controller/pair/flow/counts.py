@@ -112,6 +112,14 @@ class Host:
         forwarded = self.counts.excess(*self.forwarding) or 0.0
         return self.counts.differ(asked, None if out is None else out - forwarded, noise)
 
+    def unsent(self) -> bool | None:
+        """Datagrams made by the burst that their sockets could not send: neither TCP's nor sent ones."""
+        asked, segments = self.counts.excess(self.ip("OutRequests")), self.counts.excess("Tcp.OutSegs")
+        sent = self.counts.excess(self.udp("OutDatagrams"))
+        noise = abs_difference(self.counts, self.ip("OutRequests"), "Tcp.OutSegs")
+        less = None if segments is None or sent is None else segments + sent
+        return self.counts.differ(asked, less, noise)
+
     @property
     def forwarding(self) -> tuple[str, ...]:
         return ("Ip6.OutForwDatagrams",) if self.v6 else ("Ip.ForwDatagrams",)

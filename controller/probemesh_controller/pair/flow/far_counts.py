@@ -96,6 +96,11 @@ def _out(host: Host, view: View, notes: Notes) -> Iterator[Sign]:
     """What became of its answers on the way out of its own host, and what came back for them."""
     far = view.far_name
     kept = host.kept_in()
+    if kept is None and view.transport is Transport.UDP and host.unsent() is True:
+        text = (
+            f"{far} made {host.counts.n} datagrams that no socket counts as sent ({host.ip('OutRequests')})"
+        )
+        yield Sign(names.FAR_OUT_LOST, True, (notes.note(text),), Place(PlaceKind.TARGET_HOST, view.address))
     if kept is not None:
         text = f"{far}: {_pair(host, 'OutRequests', 'OutTransmits')} while {host.counts.n} were sent to it"
         yield Sign(names.FAR_OUT_LOST, kept, (notes.note(text),), Place(PlaceKind.TARGET_HOST, view.address))

@@ -121,6 +121,7 @@ DROPS: tuple[Cause, ...] = (
         Verdict.ICMP_ECHO_FILTERED,
         says("ping is filtered; other packets get through to {far}"),
         {names.SILENT: True, names.OTHER_WORKS: True, **LEFT_HOME, names.HOST_DROPPED: False},
+        {names.FAR_OUT_LOST: False},
         proof=proven_by((names.SILENT, names.OTHER_WORKS)),
         transports=ICMP,
     ),

@@ -74,6 +74,7 @@ CAUSES: tuple[Cause, ...] = (
         _NEVER_CAME,
         proof=proven_by((names.SILENT, names.NEAR_OUT_LOST), (names.SILENT, names.REPEAT_FAILED)),
         place=source_host,
+        transports=TCP,  # a datagram or ping that is dropped there fails as it is sent
         next_test=test("look at the output rules of {near} (nft list ruleset) for {flow}"),
     ),
     row(

@@ -27,6 +27,7 @@ _CLEAN = {
     names.FAR_OUT_LOST: False,
     names.BACK_HALF: False,
 }
+_OUTPUT = test("look at the output rules of {far} (nft list ruleset) for source port {flow}")
 _ASK = test("look at the rules for what comes from {address}, {flow}, on the way back to {near}")
 
 
@@ -123,7 +124,33 @@ CAUSES: tuple[Cause, ...] = (
         {names.RETURN_LEAVES: False},
         proof=proven_by((names.SILENT, names.FAR_OUT_LOST)),
         place=target_host,
-        next_test=test("look at the output rules of {far} (nft list ruleset) for source port {flow}"),
+        transports=TCP,
+        next_test=_OUTPUT,
+    ),
+    row(
+        # a socket that may not send does not count it as sent
+        "target-output-filter/datagrams",
+        Verdict.TARGET_OUTPUT_FILTER,
+        says("it arrives at {far}, and {far}'s own output filter drops the answer"),
+        LOST,
+        {names.FAR_OUT_LOST: True, names.FAR_REPLIED: False, names.RETURN_LEAVES: False},
+        {names.UNREACHABLE_SENT: False, names.OTHER_SOURCE: False},
+        proof=proven_by((names.SILENT, names.FAR_OUT_LOST)),
+        place=target_host,
+        transports=UDP,
+        next_test=_OUTPUT,
+    ),
+    row(
+        "target-output-filter/ping",
+        Verdict.TARGET_OUTPUT_FILTER,
+        says("it arrives at {far}, and {far}'s own output filter drops the answer"),
+        LOST,
+        {names.FAR_OUT_LOST: True},
+        proof=proven_by((names.SILENT, names.FAR_OUT_LOST)),
+        place=target_host,
+        transports=ICMP,
+        when={names.FAR_OUT_LOST: True},
+        next_test=_OUTPUT,
     ),
     row(
         "target-output-filter/egress",
