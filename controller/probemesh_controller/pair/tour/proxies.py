@@ -104,12 +104,18 @@ def _same_tuple(view: View, notes: Notes) -> Iterator[Sign]:
     if same:
         text = f"{view.far_name} has {same} connections with just the addresses and ports of {view.near_name}"
         yield Sign(names.SAME_TUPLE, True, (notes.note(text),))
-    elif held >= _HELD and not translated(view):
+    elif held >= _HELD and not translated(view) and _listens(view):
         text = (
             f"{view.near_name} held {held} connections, and {view.far_name} has none from its "
             "addresses and ports"
         )
         yield Sign(names.SAME_TUPLE, False, (notes.note(text),))
+
+
+def _listens(view: View) -> bool:
+    """Where nothing listens no connection is ever there to be found, whoever asked for it."""
+    armed = view.far.armed if view.far is not None else None
+    return armed is not None and any(one.port == view.port for one in armed.listeners)
 
 
 def _is_tcp_flow(probed: Probed) -> bool:
