@@ -191,8 +191,8 @@ def test_silence_without_the_far_ends_account_is_the_whole_set():
 
 def test_another_agent_that_gets_through_says_that_the_target_is_up():
     tried = done(case(far_reports=False), step("first:flow", silent(3)), step("again", silent(10)))
-    theirs = step("third", answered(5))
-    theirs = replace(theirs, step=replace(theirs.step, sender="c"))
+    theirs = step("third:forward", answered(5))
+    theirs = replace(theirs, step=replace(theirs.step, sender="c", direction=None))
     blind = done(tried, theirs)
     blind = replace(blind, rounds=tuple(replace(one, looks=()) for one in blind.rounds))
     found = set(conclude(blind).forward.alternatives)

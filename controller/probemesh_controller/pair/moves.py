@@ -36,10 +36,18 @@ class Move:
 
     def made(self, view: View) -> int:
         """How many rounds had steps of it, to the address that the view is about now."""
-        mine = (one for one in view.probes() if self.elsewhere or _is_here(one.step, view))
-        return len({one.number for one in mine if one.step.purpose.partition(":")[0] == self.key})
+        return len(
+            {
+                number
+                for number, done in enumerate(view.case.rounds)
+                for one in done.steps
+                if one.step.purpose.partition(":")[0] == self.key and self._is_its(one.step, view)
+            }
+        )
 
-
-def _is_here(step: Step, view: View) -> bool:
-    """Also what somebody else sent for it: the far end, a third agent."""
-    return step.sender != view.near_name or step.address == view.address
+    def _is_its(self, step: Step, view: View) -> bool:
+        """What a third agent sent for it tells about no direction; its purpose ends with that of the view."""
+        if step.direction is None:
+            return step.purpose.endswith(f":{view.direction}")
+        here = self.elsewhere or step.sender != view.near_name or step.address == view.address
+        return step.direction is view.direction and here

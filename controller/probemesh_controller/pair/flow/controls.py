@@ -11,7 +11,7 @@ from probemesh_controller.pair.flow.near import ENOUGH, shots_at
 from probemesh_controller.pair.flow.purposes import FLOW_SHOTS, PING_SHOTS, TCP_SHOTS, THIRD, UDP_SHOTS
 from probemesh_controller.pair.flow.socket_evidence import ESTABLISHED, connections, half_open, prober_of
 from probemesh_controller.pair.signs import Notes, Reader, Sign
-from probemesh_controller.pair.view import View, own_addresses
+from probemesh_controller.pair.view import Probed, View, own_addresses
 
 #: A half-open connection that stands so long is one that no handshake ends.
 LASTS_MS = 100.0
@@ -181,9 +181,12 @@ def _never_completed(view: View, notes: Notes) -> Iterator[Sign]:
 def _third(view: View, notes: Notes) -> Iterator[Sign]:
     """Does somebody else get through to the same port? A service that answers others is there."""
     found: dict[str, list[str]] = {}
-    for probed in view.probes(THIRD):
-        fates = [fate for shot in probed.shots if (fate := fate_of(shot, view)) is not None]
-        found.setdefault(probed.step.sender, []).extend(fates)
+    for number, done in enumerate(view.case.rounds):
+        for one in done.steps:
+            if one.step.purpose == f"{THIRD}:{view.direction}" and one.step.address == view.address:
+                shots = Probed(number, done, one).shots
+                fates = [fate for shot in shots if (fate := fate_of(shot, view)) is not None]
+                found.setdefault(one.step.sender, []).extend(fates)
     tried = {name: fates for name, fates in found.items() if fates}
     good = [name for name, fates in tried.items() if names.ANSWERED in fates]
     if good:

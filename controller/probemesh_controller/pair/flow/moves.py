@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
+from probemesh_shared.model import FlowSpec
 from probemesh_shared.words import AgentState, Transport
 
-from probemesh_controller.pair.case import Round, Step
+from probemesh_controller.pair.case import End, EndRole, Round, Step
 from probemesh_controller.pair.flow import names, purposes
 from probemesh_controller.pair.flow.controls import (
     flow_answered,
@@ -25,6 +26,7 @@ from probemesh_controller.pair.flow.steps import (
     flow_shots,
     flow_spec,
     not_settled,
+    options,
     own_shots,
     own_spec,
     patience_s,
@@ -150,12 +152,46 @@ def _third(view: View, signs: Signs) -> Round | None:
         return None
     spec = flow_spec(view, flow_shots(view, 5, 70.0), FIRST_S)
     why = f"does {view.flow_name} get through from elsewhere"
-    steps = (replace(step(view, purposes.THIRD, why, spec, view.port), sender=name) for name in helpers)
+    purpose = f"{purposes.THIRD}:{view.direction}"
+    steps = (
+        replace(step(view, purpose, why, spec, view.port), sender=name, direction=None) for name in helpers
+    )
     return Round(tuple(steps), SETTLE_MS)
 
 
 def _far_is_silent(view: View, signs: Signs) -> bool:
     return not_settled(view, signs) and signs.holds(names.FAR_REPORTS) is False
+
+
+def _reflect(view: View, signs: Signs) -> Round | None:
+    """Both ends ask a third agent as whom they are seen; it is put on watch first, and tries the flow itself
+    meanwhile."""
+    armed = [
+        end for end in view.case.ends if end.role is EndRole.THIRD and end.armed is not None and end.token
+    ]
+    if not armed:
+        asked = _third(view, signs)
+        if asked is None:
+            return None
+        steps = tuple(
+            replace(one, purpose=f"{purposes.REFLECT}:third:{view.direction}") for one in asked.steps[:1]
+        )
+        return replace(asked, steps=steps, thirds=(steps[0].sender,))
+    asks = [
+        one for end in armed[:1] for side in (view, view.back) if (one := _as_whom(side, end)) is not None
+    ]
+    return Round(tuple(asks), SETTLE_MS) if asks else None
+
+
+def _as_whom(view: View, third: End) -> Step | None:
+    where = next((one for one in third.addresses if (":" in one) == (":" in (view.address or ""))), None)
+    if where is None or third.armed is None or third.armed.surrogate_port is None:
+        return None
+    shots = tuple(own_shots(Transport.UDP, 3, 40.0))
+    spec = FlowSpec(options(view, FIRST_S), Transport.UDP, shots, third.token)
+    why = f"as whom does {third.name} see {view.near_name}"
+    port = third.armed.surrogate_port
+    return Step("", purposes.REFLECT, why, view.near_name, where, port, spec, third.name, view.direction)
 
 
 # --- does somebody take it --------------------------------------------------------------------------------
@@ -179,6 +215,15 @@ MOVES: tuple[Move, ...] = (
     ),
     Move(purposes.PATH, frozenset(), path, cost=0.4, beside=True, wants=is_for_show),
     Move(purposes.THIRD, frozenset({names.THIRD_REACHES}), _third, cost=1.1, wants=_far_is_silent),
+    Move(
+        purposes.REFLECT,
+        frozenset({names.SEEN_THERE}),
+        _reflect,
+        cost=1.1,
+        times=2,
+        elsewhere=True,
+        wants=not_settled,
+    ),
     Move(purposes.HOLD, frozenset({names.UNACCEPTED}), _hold, cost=1.2),
     Move(
         purposes.FIRST,

@@ -21,6 +21,9 @@ ROUTE_CODE: Final = "route-code"  # the ICMP error is one that a missing route g
 AT_BOX: Final = "at-box"  # the address that is dialled is on none of the far end's interfaces
 BOX_REJECTS: Final = "box-rejects"  # ... and the ICMP error comes from that very address
 
+PRIVATE: Final = "private"  # it is an address that means nothing beyond its own site
+SEEN_THERE: Final = "seen-there"  # what the far end itself sends is seen to come from the dialled address
+
 # what the prober's host counted
 NEAR_OUT_LOST: Final = "near-out-lost"  # it sent them, and its own output let nothing out
 

@@ -2,6 +2,7 @@
 
 from collections import Counter as Tally
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 
 from probemesh_shared.model import IcmpError, Place, ShotSeen
 from probemesh_shared.words import AgentState, FailureKind, Outcome, PlaceKind, Transport
@@ -17,7 +18,7 @@ from probemesh_controller.pair.flow.fates import (
 )
 from probemesh_controller.pair.flow.purposes import FIRST_FLOW, FLOW_SHOTS
 from probemesh_controller.pair.signs import Notes, Reader, Sign
-from probemesh_controller.pair.view import Probed, View, own_addresses, plain_address
+from probemesh_controller.pair.view import Probed, View, own_addresses, plain_address, seen_from
 
 #: Nobody gives a neighbour up so soon.
 SOON_MS = 700.0
@@ -135,6 +136,20 @@ def _other_source(view: View, notes: Notes) -> Iterator[Sign]:
         yield Sign(names.OTHER_SOURCE, False)
 
 
+#: Of one site only (RFC 1918, 6598, 4193, 3927, 4291).
+_SITES = tuple(
+    ip_network(text)
+    for text in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16"),
+        *("fc00::/7", "fe80::/10"),
+    )
+)
+
+
+def is_private(address: str) -> bool:
+    return any(ip_address(address) in site for site in _SITES)
+
+
 def _box(view: View, notes: Notes) -> Iterator[Sign]:
     """Whether something else holds the address that is dialled, and says no itself."""
     far, address = view.far, view.address
@@ -144,6 +159,11 @@ def _box(view: View, notes: Notes) -> Iterator[Sign]:
     text = f"{address} is on {'an interface' if there else 'no interface'} of {view.far_name}"
     seen = (notes.note(text),) if not there else ()
     yield Sign(names.AT_BOX, not there, seen)
+    yield Sign(names.PRIVATE, is_private(address))
+    seen_at = {one for probed in view.back.probes() for one in seen_from(probed)}
+    if seen_at:
+        text = f"{view.far_name}'s own packets are seen to come from {', '.join(sorted(seen_at))}"
+        yield Sign(names.SEEN_THERE, address in seen_at, (notes.note(text),))
     errors = [error for _, shot in shots_at(view) if (error := icmp_of(shot)) is not None]
     its = bool(errors) and all(error.sender and plain_address(error.sender) == address for error in errors)
     if errors or there:
@@ -193,7 +213,16 @@ def _impaired(view: View, notes: Notes) -> Sign:
 
 READER = Reader(
     frozenset(
-        {*names.FATES, names.PORT_CODE, names.ROUTE_CODE, names.OTHER_SOURCE, names.AT_BOX, names.BOX_REJECTS}
+        {
+            *names.FATES,
+            names.PORT_CODE,
+            names.ROUTE_CODE,
+            names.OTHER_SOURCE,
+            names.AT_BOX,
+            names.BOX_REJECTS,
+            names.PRIVATE,
+            names.SEEN_THERE,
+        }
     ),
     _read,
 )

@@ -21,6 +21,8 @@ HOLD: Final = "hold"  # connections that stand for a second: does somebody take 
 
 THIRD: Final = "third"  # the flow, sent by another agent
 
+REFLECT: Final = "reflect"  # an end asks a third agent as whom it is seen
+
 LADDER: Final = "ladder"
 LADDER_FLOW: Final = "ladder:flow"
 LADDER_BASE: Final = "ladder:base"

@@ -57,6 +57,17 @@ CAUSES: tuple[Cause, ...] = (
         proven_by((names.NO_ADDRESS,)),
         next_test=test("give {far} one: mesh-agent run --advertise ADDRESS"),
     ),
+    row(
+        # a router has no way to it, and nobody ever saw the far end under it
+        "not-addressable/private",
+        Verdict.NOT_ADDRESSABLE,
+        says("{address} means {far} at its own site only; it has no other address that {near} could dial"),
+        {names.REJECTED: True, names.ROUTE_CODE: True, names.OTHER_WORKS: False, names.BACK_WORKS: False},
+        {names.SEEN_THERE: False, names.ONE_WAY: False, names.BOX_REJECTS: False},
+        _NEVER_CAME,
+        when={names.PRIVATE: True},
+        next_test=test("give {far} an address that {near} can dial: mesh-agent run --advertise ADDRESS"),
+    ),
     Cause(
         "vantage-impaired",
         Verdict.VANTAGE_IMPAIRED,
