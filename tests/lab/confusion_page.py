@@ -26,7 +26,7 @@ lets you stand in one.
   end
 - *verdict right*: the verdict is the truth; where two ends cannot tell causes apart, the set of them is named
 - *truth named*: the truth is the verdict, or among the alternatives
-- *certain right*: of verdicts said to be certain, those that are true
+- *certain right*: of findings said to be certain, those that are true
 - *overclaims*: one verdict where only a set is true
 """
 
@@ -89,7 +89,8 @@ def _rates(by_mode: dict[str, list[Row]]) -> str:
             continue
         found = _directions(rows)
         broken = sum(row["problem"] is not None for row in rows)
-        certain = [one for one in found if one["confidence"] == "certain" and one["said"] != "undetermined"]
+        certain = sum(row.get("certain", 0) for row in rows)
+        false = sum(len(row.get("false", ())) for row in rows)
         whole = len(found) + 2 * broken
         lines.append(
             (
@@ -98,7 +99,7 @@ def _rates(by_mode: dict[str, list[Row]]) -> str:
                 _share(sum(one["right_direction"] for one in found), whole),
                 _share(sum(one["right"] for one in found), whole),
                 _share(sum(one["in_set"] for one in found), whole),
-                _share(sum(one["in_set"] for one in certain), len(certain)),
+                _share(certain - false, certain),
                 sum(one["overclaim"] for one in found),
                 sum(bool(row.get("false_alarm")) for row in rows),
             )

@@ -67,13 +67,16 @@ class Judged:
 
 @dataclass(frozen=True)
 class Judgement:
-    """``faults`` are sentences; empty: nothing to say against it."""
+    """``certain`` findings there were, of which ``false`` are not so. ``faults`` are sentences, where something
+    is to be said against it."""
 
     case: str
     directions: tuple[Judged, ...]
     false_alarm: bool
     elapsed_s: float
     packets: int
+    certain: int
+    false: tuple[str, ...]
     faults: tuple[str, ...]
 
 
@@ -87,9 +90,24 @@ def judge(case: Case, topology: Topology, said: Mapping[str, Any]) -> Judgement:
     faults = [f"{one.direction}: {fault}" for one in directions for fault in one.faults]
     if alarm:
         faults.append("a network-fault verdict on a healthy network")
+    certain = [one for one in said["findings"] if one["confidence"] == "certain"]
+    false = tuple(words for one in certain if (words := _false(case, one)))
+    faults += [f"certain, and false: {words}" for words in false]
     if said["elapsed_s"] > 30.0:
         faults.append(f"took {said['elapsed_s']:.1f} s, over the hard stop")
-    return Judgement(case.name, directions, alarm, said["elapsed_s"], said["packets"], tuple(faults))
+    return Judgement(
+        case.name, directions, alarm, said["elapsed_s"], said["packets"], len(certain), false, tuple(faults)
+    )
+
+
+def _false(case: Case, finding: Mapping[str, Any]) -> str | None:
+    """What a finding says, where no direction that it is about has it."""
+    about = [finding["direction"]] if finding["direction"] else DIRECTIONS
+    truths = [case.truth(direction) for direction in about]
+    true = {word for one in truths for word in (one.verdict, *one.others, *one.findings, *one.findings_may)}
+    if finding["verdict"] in true or any(one.verdict.startswith("any") for one in truths):
+        return None
+    return f"{finding['verdict']} {finding['direction'] or ''}".strip()
 
 
 def _direction(case: Case, topology: Topology, said: Mapping[str, Any], direction: str) -> Judged:

@@ -107,6 +107,14 @@ def test_findings_that_have_to_be_there_and_must_not() -> None:
     assert judged.faults == ("forward: no finding source-nat",)
 
 
+def test_a_finding_that_is_certain_has_to_be_true() -> None:
+    said = told(
+        "forward-drop", findings=[finding("forward-drop", "hop", None, 1), finding("loss", "hop", None, 1)]
+    )
+    judged = judge(Case(LABS["L02"], "tcp", "v4"), BASE, said)
+    assert (judged.certain, judged.false) == (2, ("loss forward",))
+
+
 def test_nothing_listens_is_what_is_true_of_a_bare_port() -> None:
     case = Case(LABS["L01"], "tcp", "v4", bare=True)
     said = told("port-closed", path_verdict="reachable", service_verdict="port-closed")
