@@ -67,8 +67,8 @@ class Judged:
 
 @dataclass(frozen=True)
 class Judgement:
-    """``certain`` findings there were, of which ``false`` are not so. ``faults`` are sentences, where something
-    is to be said against it."""
+    """``certain`` findings there were, of which ``false`` are not so. ``faults`` are sentences:
+    what is to be said against it."""
 
     case: str
     directions: tuple[Judged, ...]
