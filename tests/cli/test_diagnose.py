@@ -401,6 +401,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_sent(meshctl,
         ('{"what": "probemesh-case", "schema": 1, "case": {}}', "a Case is incomplete"),
         ('{"what": "probemesh-case", "schema": 1, "case": NaN}', "it holds NaN"),
         ("[" * 200_000, "nested too deeply"),
+        ("9" * 5000, "it is no JSON"),
         ("\x00\ud800", "it is no text"),
     ],
 )
@@ -422,6 +423,23 @@ def test_a_file_without_its_ends(meshctl, home, tmp_path):
     path.write_text(saved.to_text(pairs.case(ends=()), "1"))
     ran = meshctl("diagnose", "--replay", str(path))
     assert ran.code == 2 and "its two ends are not both there" in ran.err
+
+
+def test_a_file_with_an_end_too_many(meshctl, home, tmp_path):
+    path = tmp_path / "case.json"
+    case = pairs.case()
+    path.write_text(saved.to_text(pairs.case(ends=(*case.ends, case.ends[0])), "1"))
+    ran = meshctl("diagnose", "--replay", str(path))
+    assert ran.code == 2 and "its two ends are not both there, each once" in ran.err
+
+
+def test_a_number_that_no_float_holds(meshctl, home, tmp_path):
+    path = tmp_path / "case.json"
+    value = json.loads(saved.to_text(pairs.case(), "1"))
+    value["case"]["elapsed_s"] = 10**400
+    path.write_text(json.dumps(value))
+    ran = meshctl("diagnose", "--replay", str(path))
+    assert ran.code == 2 and "Case.elapsed_s: it is no number" in ran.err
 
 
 def test_what_cannot_be_concluded_is_no_fault_of_ours(meshctl, driver, monkeypatch, tmp_path):

@@ -3,6 +3,7 @@ that nothing stays."""
 
 import asyncio
 import contextlib
+import errno
 import socket
 import struct
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from dataclasses import replace
 import pytest
 from probemesh_agent import signals
 from probemesh_agent.net.policy import Policy
+from probemesh_agent.responder.streams import StreamSide
 from probemesh_shared.model import WatchSpec
 from probemesh_shared.wire.flowtoken import (
     LEAST,
@@ -250,6 +252,37 @@ async def test_a_flood_is_answered_up_to_the_cap_and_a_stranger_s_hides_nothing(
             assert [one.shot for one in account.datagrams if one.valid] == [9]
             assert sum(not one.valid for one in account.datagrams) == 64
             assert any("136 datagrams" in problem for problem in account.problems)
+
+
+class Short(socket.socket):
+    """A listener of a host that has no descriptors left, as long as ``short``."""
+
+    short, asked = True, 0
+
+    def accept(self) -> tuple[socket.socket, object]:
+        self.asked += 1
+        if self.short:
+            raise OSError(errno.EMFILE, "too many open files")
+        return super().accept()
+
+
+async def test_a_listener_without_descriptors_leaves_the_loop_alone_for_a_while() -> None:
+    taken = asyncio.Event()
+    side = StreamSide(TOKEN, bytes(8), lambda: taken.set() or 0.0)
+    with Short() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.setblocking(False)
+        side.serve([listener])
+        with dialled(socket.AF_INET, socket.SOCK_STREAM, listener.getsockname()[1]):
+            for _ in range(50):
+                await asyncio.sleep(0)
+            assert listener.asked == 1
+            listener.short = False
+            async with asyncio.timeout(5):
+                await taken.wait()
+            assert len(side.look()[0]) == 1
+        side.close()
 
 
 @families

@@ -13,6 +13,7 @@ from probemesh_shared.model import Accepted
 from probemesh_shared.wire.flowtoken import HEAD_SIZE, LONGEST, Request, pack_reply, read_head
 
 from probemesh_agent.responder import savedsyn
+from probemesh_agent.responder.doors import SHORTAGE
 from probemesh_agent.responder.savedsyn import Syn
 
 #: Connections open at once; more are closed as they come, and counted.
@@ -20,6 +21,8 @@ MOST: Final = 256
 #: Told at one look.
 MOST_TOLD: Final = 512
 _ACCEPT_AT_ONCE = 64
+#: Where descriptors are short a listener stays readable: without a pause nothing else would run.
+_PAUSE_S: Final = 0.5
 _READ_AT_ONCE = 1 << 16
 _OPEN, _FIN, _RESET = "open", "fin", "reset"
 
@@ -72,6 +75,7 @@ class StreamSide:
         self._saved_syn = saved_syn
         self._listeners: list[socket.socket] = []
         self._talks: list[_Talk] = []
+        self._pauses: dict[socket.socket, asyncio.TimerHandle] = {}
         self._open = 0
         self._untold = 0
 
@@ -84,10 +88,13 @@ class StreamSide:
     def close(self) -> None:
         """Ends every connection."""
         loop = asyncio.get_running_loop()
+        for pause in self._pauses.values():
+            pause.cancel()
         for listener in self._listeners:
             loop.remove_reader(listener.fileno())
         for talk in self._talks:
             self._end(talk, talk.end)
+        self._pauses.clear()
         self._listeners, self._talks = [], []
 
     def look(self) -> tuple[tuple[Accepted, ...], int]:
@@ -108,12 +115,24 @@ class StreamSide:
             except OSError as error:  # EAGAIN; or it is gone again, or descriptors are short: later
                 if error.errno == errno.ECONNABORTED:
                     continue
+                if error.errno in SHORTAGE:
+                    self._later(listener)
                 return
             if self._open >= MOST or len(self._talks) >= 4 * MOST:
                 self._untold += 1
                 sock.close()
                 continue
             self._begin(sock, peer)
+
+    def _later(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listener.fileno())
+
+        def go_on() -> None:
+            del self._pauses[listener]
+            loop.add_reader(listener.fileno(), self._accept, listener)
+
+        self._pauses[listener] = loop.call_later(_PAUSE_S, go_on)
 
     def _begin(self, sock: socket.socket, peer: tuple[str, int]) -> None:
         sock.setblocking(False)

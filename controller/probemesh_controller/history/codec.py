@@ -189,7 +189,10 @@ def _read_scalar(kind: type, data: Any) -> Any:
         except ValueError:
             raise BadRecord("it is no base64") from None
     if kind is float and type(data) is int:
-        return float(data)
+        try:
+            return float(data)
+        except OverflowError:
+            raise BadRecord("it is no number that anything is measured in") from None
     if type(data) is not kind:
         raise BadRecord(f"it is no {kind.__name__}")
     return data

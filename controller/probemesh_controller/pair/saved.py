@@ -28,15 +28,18 @@ def from_text(text: str) -> Case:
         value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except RecursionError:
         raise BadRecord("it is nested too deeply") from None
-    except json.JSONDecodeError:
+    except BadRecord:
+        raise
+    except ValueError:  # a number of thousands of digits is one as well
         raise BadRecord("it is no JSON") from None
     if not isinstance(value, dict) or value.get("what") != _WHAT:
         raise BadRecord("it is no saved diagnosis (meshctl diagnose … --save FILE)")
     if value.get("schema") != SCHEMA:
         raise BadRecord("it was written by another version, whose format is not known here")
     case = decode(Case, value.get("case"))
-    if case.role(EndRole.SOURCE) is None or case.role(EndRole.TARGET) is None:
-        raise BadRecord("its two ends are not both there")
+    roles = [end.role for end in case.ends]
+    if roles.count(EndRole.SOURCE) != 1 or roles.count(EndRole.TARGET) != 1:
+        raise BadRecord("its two ends are not both there, each once")
     return case
 
 
