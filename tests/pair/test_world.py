@@ -51,3 +51,13 @@ def test_a_healthy_path_that_loses_packets_has_no_fault_of_its_own(loss: float):
         found = conclude(World(Fault(), loss, seed).diagnosed())
         assert found.forward.verdict in (Verdict.REACHABLE, Verdict.LOSS), (seed, found.forward)
         assert found.reverse.verdict in (Verdict.REACHABLE, Verdict.LOSS), (seed, found.reverse)
+
+
+@pytest.mark.parametrize("transport", [Transport.TCP, Transport.UDP])
+@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("away", ["a", "b"])
+def test_an_agent_that_cannot_is_asked_for_each_thing_once(away: str, name: str, transport: Transport):
+    case = World(FAULTS[name][0], 0.0, 1, transport, away).diagnosed()
+    steps = [done.step for one in case.rounds for done in one.steps if done.step.sender == away]
+    asked = [(step.purpose, step.address, step.port) for step in steps]
+    assert asked and len(asked) == len(set(asked))

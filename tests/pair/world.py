@@ -55,9 +55,17 @@ class _Host:
 
 
 class World:
-    """``loss`` is that of every packet, each way."""
+    """``loss`` is that of every packet, each way. ``away``: an agent that does nothing it is asked."""
 
-    def __init__(self, fault: Fault, loss: float, seed: int, transport: Transport = Transport.TCP) -> None:
+    def __init__(
+        self,
+        fault: Fault,
+        loss: float,
+        seed: int,
+        transport: Transport = Transport.TCP,
+        away: str | None = None,
+    ) -> None:
+        self.away = away
         self.fault, self.loss, self.random = fault, loss, random.Random(seed)
         listeners = () if fault.closed else staged.LISTENING
         self.listeners = {"a": (Listener("0.0.0.0", BACK_PORT),), "b": listeners}
@@ -95,6 +103,8 @@ class World:
         played = {purposes.FIRST, purposes.CONTROLS, purposes.AGAIN, purposes.BURST, purposes.LADDER}
         if step.purpose.partition(":")[0] not in {*played, purposes.HOLD, purposes.PATH, purposes.LONG}:
             return StepDone(step, problem="not here")
+        if step.sender == self.away:
+            return StepDone(step, problem="it is not connected")
         spec = step.spec
         assert isinstance(spec, FlowSpec)
         seen = tuple(self._shots(step, spec))

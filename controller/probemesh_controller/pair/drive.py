@@ -84,6 +84,7 @@ class Driver:
         self._started = clock.monotonic()
         self._quiet_since = self._started
         self._watches: dict[str, Watch] = {}
+        self._lost: set[str] = set()  # whose steps ended so
 
     async def run(self) -> Case:
         try:
@@ -224,7 +225,8 @@ class Driver:
             (self._clock.monotonic() - began) * 1000,
         )
         case = replace(case, rounds=(*case.rounds, done), problems=self._with_missed(case))
-        case = with_lost(case, (*lost, *(name for name, watch in self._watches.items() if watch.lost)))
+        unseen = (name for name, watch in self._watches.items() if watch.lost)
+        case = with_lost(case, (*lost, *sorted(self._lost), *unseen))
         ends = tuple(with_seen(end, seen_from(case, done, end.name), case.asked) for end in case.ends)
         return self._keep(replace(case, ends=ends))
 
@@ -247,6 +249,8 @@ class Driver:
         answer: Answer = await ask(
             self._mesh, Asking(self._run_id(), step.sender, target, step.spec, seconds)
         )
+        if answer.lost:
+            self._lost.add(step.sender)
         return StepDone(step, tuple(answer.rows), answer.problem)
 
     async def _all_done(self, case: Case, tasks: "dict[asyncio.Task[StepDone], Step]") -> frozenset[str]:

@@ -52,7 +52,7 @@ def _helpful(side: Assessed, judgement: Judgement) -> Iterator[Option]:
             continue
         if most is not None and (move.alone or move.cost > most):
             continue
-        if move.wants(side.view, side.signs) and (built := move.build(side.view, side.signs)):
+        if move.wants(side.view, side.signs) and (built := _built(move, side)):
             yield Option(move, built)
             if move.alone:
                 return
@@ -64,9 +64,28 @@ def _beside(side: Assessed) -> Iterator[Option]:
     """What is made for its own sake, once there is something to be shown."""
     for move in MOVES:
         if move.beside and move.made(side.view) < move.times and move.wants(side.view, side.signs):
-            built = move.build(side.view, side.signs)
+            built = _built(move, side)
             if built is not None:
                 yield Option(move, built)
+
+
+def _built(move: Move, side: Assessed) -> Round | None:
+    """Without steps that were asked for and could not be done: the same sender would say the same again."""
+    built = move.build(side.view, side.signs)
+    if built is None:
+        return None
+    vain = {
+        _asked(done.step)
+        for one in side.view.case.rounds
+        for done in one.steps
+        if done.problem is not None and not done.rows
+    }
+    steps = tuple(step for step in built.steps if _asked(step) not in vain)
+    return replace(built, steps=steps) if steps or not built.steps else None
+
+
+def _asked(step: Step) -> tuple[str, str, str, int | None]:
+    return step.sender, step.purpose, step.address, step.port
 
 
 def _chosen(options: list[Option], beside: list[Option]) -> list[Round]:

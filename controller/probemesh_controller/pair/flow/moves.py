@@ -91,7 +91,8 @@ def _lacking_controls(view: View) -> tuple[Step, ...]:
         f"{purposes.CONTROLS}:ping": ping_control(view),
     }
     steps = _controls(view, purposes.CONTROLS, 5, patience_s(view))
-    return tuple(one for one in steps if known[one.purpose] is None)
+    made = {probed.step.purpose for probed in view.probes_here(*known)}  # perhaps for the other direction
+    return tuple(one for one in steps if known[one.purpose] is None and one.purpose not in made)
 
 
 def _is_untold(view: View) -> bool:
