@@ -40,7 +40,8 @@ SURROGATE = {"a": 40001, "b": 40002}
 PORT = {"a": 7001, "b": 5001}
 RTT_MS, DISTANCE = 12.0, 3
 TCP_SYN_AGAIN_MS = 1000.0
-COUNTED = ("Udp.InDatagrams", "Udp.OutDatagrams", "Icmp.InEchos", "Icmp.OutEchoReps")
+OVERFLOWS = "TcpExt.ListenOverflows"
+COUNTED = ("Udp.InDatagrams", "Udp.OutDatagrams", "Icmp.InEchos", "Icmp.OutEchoReps", OVERFLOWS)
 
 
 @dataclass(frozen=True)

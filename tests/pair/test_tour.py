@@ -10,7 +10,19 @@ from probemesh_shared.model import Diagnosis
 from probemesh_shared.session.frames import ADVERTISED
 from probemesh_shared.words import Confidence, Direction, Family, Transport, Verdict
 
-from tests.pair.simnet import PORT, Bucket, Net, Packet, Rule, Sim, diagnosed, dropping, to_b, verdicts
+from tests.pair.simnet import (
+    OVERFLOWS,
+    PORT,
+    Bucket,
+    Net,
+    Packet,
+    Rule,
+    Sim,
+    diagnosed,
+    dropping,
+    to_b,
+    verdicts,
+)
 
 TCP, UDP, ICMP = Transport.TCP, Transport.UDP, Transport.ICMP
 BOTH = pytest.mark.parametrize("transport", [TCP, UDP])
@@ -116,6 +128,27 @@ def test_a_limit_of_connections_is_told_from_one_of_rates(most: int) -> None:
     told = diagnosed(net, TCP)
     forward_only(told, Verdict.CONNECTION_LIMIT)
     assert verdicts(told) == {"connection-limit"}
+
+
+@pytest.mark.parametrize("room", [3, 5])
+def test_connections_for_which_the_service_has_no_room_are_not_lost_on_the_way(room: int) -> None:
+    """A small server's queue: so many wait in it, for 50 ms each. Its host counts the rest."""
+    sim, waiting = Sim(Net(), TCP), list[float]()
+
+    def rule(packet: Packet) -> str | None:
+        if not packet.syn or (packet.to, packet.port) != ("b", PORT["b"]) or packet.ttl < 64:
+            return None
+        if sum(at > packet.at_ms - 50.0 for at in waiting) >= room:
+            sim.hosts["b"].counts[OVERFLOWS] += 1
+            return "drop"
+        waiting.append(packet.at_ms)
+        return None
+
+    sim.net.rules = (rule,)
+    told = sim.run()
+    assert (told.forward.verdict, told.forward.confidence) == (Verdict.REACHABLE, Confidence.CERTAIN)
+    assert not told.findings
+    assert told.elapsed_s < 4.0
 
 
 # --- sizes ------------------------------------------------------------------------------------------------

@@ -15,8 +15,11 @@ from probemesh_controller.pair.asking import Answer, Asking, ask, within
 
 log = logging.getLogger(__name__)
 
-#: Seconds in which a watch is armed, or an account comes, where the agent is well.
+#: Seconds in which an account comes, where the agent is well.
 ANSWER_S = 3.0
+#: Seconds in which a watch is armed. A firewall on the way that was just told to track connections takes in
+#: nothing of the agent's own old one until the agent speaks; what was asked is sent again after 3 and 6.3 s.
+ARM_S = 6.5
 #: Seconds that giving back may take; an agent gives back by itself when its link or its budget ends.
 GIVE_BACK_S = 2.0
 #: The watch's own budget goes beyond the case's: it is cancelled, not outlived.
@@ -56,7 +59,7 @@ class Watch:
         self._first = asyncio.get_running_loop().create_future()
         asking = Asking(self._run_id(), self.agent, self._target, self._spec, seconds + _BEYOND_S)
         self._task = asyncio.create_task(ask(self._mesh, asking, self._on_row), name=f"watch {self.agent}")
-        await within(self._clock, min(ANSWER_S, seconds), self._begun(self._task, self._first))
+        await within(self._clock, min(ARM_S, seconds), self._begun(self._task, self._first))
         if self._first.done():
             return self._account(self._first.result())
         self._fail(self._task.result() if self._task.done() else None)
@@ -78,7 +81,7 @@ class Watch:
 
     def _fail(self, answer: Answer | None) -> None:
         if answer is None:
-            self.why_not = f"it was not armed within {ANSWER_S:g} s"
+            self.why_not = f"it was not armed within {ARM_S:g} s"
             return
         self.why_not = answer.problem or "the agent ended it without a word"
         self.lost = answer.lost

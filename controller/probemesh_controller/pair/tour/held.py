@@ -11,6 +11,7 @@ from probemesh_controller.pair.moves import Move
 from probemesh_controller.pair.signs import Notes, Reader, Sign, Signs
 from probemesh_controller.pair.tour import bundle, names, ports
 from probemesh_controller.pair.tour.basis import Fate, asked_port, fates, flow, patience_s, round_of, step
+from probemesh_controller.pair.tour.turned_away import of_the_path
 from probemesh_controller.pair.view import View
 
 QUESTION = "held"
@@ -29,7 +30,7 @@ def held_first(view: View) -> tuple[Fate, ...]:
     return tuple(
         fate
         for probed in view.probes_here(ports.FIRST)
-        for fate in fates(probed)
+        for fate in of_the_path(view, probed, fates(probed))
         if fate.plan.hold_ms is not None
     )
 
@@ -40,7 +41,7 @@ def _read(view: View, notes: Notes) -> Iterator[Sign]:
         text = f"{view.far_name} took {len(first)} connections that were held at the same time"
         yield Sign(names.HELD_LIMITED, False, (notes.note(text),))
     for probed in view.probes_here(AGAIN):
-        every = tuple(fates(probed))
+        every = of_the_path(view, probed, fates(probed))
         held = [fate for fate in every if fate.plan.hold_ms is not None]
         after = [fate for fate in every if fate.plan.hold_ms is None]
         yield _judged(held, after, view, notes)

@@ -24,6 +24,7 @@ from probemesh_controller.pair.tour.basis import (
     step,
 )
 from probemesh_controller.pair.tour.chance import Burst
+from probemesh_controller.pair.tour.turned_away import of_the_path
 from probemesh_controller.pair.view import Probed, View
 
 FIRST, AGAIN, RATES = "tour-flows", "tour-flows-again", "tour-rates"
@@ -68,11 +69,11 @@ def base_port(view: View) -> int:
 
 
 def series(view: View, *purposes: str) -> Iterator[tuple[Probed, tuple[Fate, ...]]]:
-    """Steps of the flow itself, with those shots that tell something of it."""
+    """Steps of the flow itself, with those shots that tell something of the path."""
     for probed in view.probes_here(*purposes):
         kept = tuple(
             fate
-            for fate in fates(probed)
+            for fate in of_the_path(view, probed, fates(probed))
             if (fate.answered or fate.silent) and fate.plan.ttl is None and fate.plan.hold_ms is None
         )
         if kept:

@@ -22,6 +22,7 @@ from probemesh_controller.pair.tour.basis import (
 )
 from probemesh_controller.pair.tour.chance import Burst, Share, passing_rate, policed, wilson
 from probemesh_controller.pair.tour.counts import Counts, flow_counts, side_counts
+from probemesh_controller.pair.tour.turned_away import turned_away
 from probemesh_controller.pair.view import View
 
 QUESTION = "steady"
@@ -31,6 +32,7 @@ _LEAST_LOST, _LEAST_SHARE = 3, 0.005
 _ENOUGH = 120
 #: As few as that are none where nothing tells a limiter from chance, whatever the rate.
 _FEW = 6
+_OWN = (ports.FIRST, ports.AGAIN, ports.RATES)
 #: Rounds at other rates.
 _TIMES = 2
 
@@ -45,6 +47,8 @@ def _read(view: View, notes: Notes) -> Iterator[Sign]:
     trip, seen = own.round_trip, [notes.note(_said(view, own, view.flow_name))]
     if beside.sent:
         seen.append(notes.note(_said(view, beside, "datagrams to another port")))
+    if full := sum(turned_away(view, probed) for probed in view.probes_here(*_OWN)):
+        seen.append(notes.note(f"the queue of {view.far_name}'s service was full {full} times: no loss"))
     values = _values(own, beside if _alike(trip, beside.round_trip) else Counts())
     by_rate = policed(own.steps) if trip.lost else None
     alike = _many(beside.round_trip) and _alike(trip, beside.round_trip)
