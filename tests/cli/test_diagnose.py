@@ -105,6 +105,7 @@ def test_an_address_that_one_agent_has_means_that_agent(meshctl, driver, mesh):
         (("diagnose",), "diagnose wants two ends"),
         (("diagnose", "berlin-1"), "diagnose wants two ends"),
         (("diagnose", "berlin-1", "berlin-1"), "berlin-1 is both ends"),
+        (("diagnose", "agent:Berlin-1.", "berlin-1"), "berlin-1 is both ends"),
         ((*ENDS, "--tcp", "0"), "--tcp 0 is no port"),
         ((*ENDS, "--udp", "70000"), "--udp 70000 is no port"),
         ((*ENDS, "--tcp", "1", "--reverse-port", "65536"), "--reverse-port 65536 is no port"),
@@ -190,7 +191,13 @@ def test_a_target_that_is_no_agent_is_asked_from_one_end(meshctl, driver, mesh, 
     jsonschema.validate(json.loads(ran.out), schema_of("probe"))
 
 
-@pytest.mark.parametrize("option", [("--listen",), ("--ticket",), ("--save", "x"), ("--reverse-port", "9")])
+@pytest.mark.parametrize(
+    "option",
+    [
+        *(("--listen",), ("--ticket",), ("--save", "x"), ("--reverse-port", "9")),
+        *(("--send", "x"), ("--max-packets", "100")),
+    ],
+)
 def test_what_needs_two_ends_is_refused_there(meshctl, driver, option):
     ran = meshctl("diagnose", "berlin-1", "db.internal:5432", *option)
     assert ran.code == 2 and f"{option[0]} does not go with db.internal:5432" in ran.err

@@ -6,8 +6,18 @@ from probemesh_controller.pair.assess import assess
 from probemesh_controller.pair.conclude import conclude
 from probemesh_controller.pair.flow import names
 from probemesh_controller.pair.signs import Notes, Signs
-from probemesh_shared.model import HalfOpen, Listener
-from probemesh_shared.words import AgentState, Confidence, Direction, Transport, Verdict
+from probemesh_shared.model import Failure, HalfOpen, Listener
+from probemesh_shared.words import (
+    AgentState,
+    Confidence,
+    Direction,
+    FailureKind,
+    Origin,
+    Outcome,
+    Stage,
+    Transport,
+    Verdict,
+)
 
 from tests.pair.staged import (
     BACK_PORT,
@@ -222,6 +232,15 @@ def test_an_agent_that_is_not_there_is_no_fault_of_the_network():
     found = conclude(replace(told, ends=(gone, told.ends[1])))
     assert found.forward.verdict is Verdict.AGENT_LOST
     assert found.forward.path_verdict is None
+
+
+def test_what_an_agent_is_not_allowed_to_send_is_missing_and_said():
+    asked = step("first:flow", silent(3))
+    words = "this host lets its agent send no pings"
+    failure = Failure(Stage.CONNECT, FailureKind.UNSUPPORTED, Origin.AGENT, words)
+    row = replace(asked.rows[0], outcome=Outcome.UNSUPPORTED, failure=failure, detail=None)
+    may_not = replace(asked, step=replace(asked.step, why="does ping get through"), rows=(row,))
+    assert conclude(done(case(), may_not)).missing == (f"a: does ping get through: {words}",)
 
 
 def test_an_agent_that_is_lost_on_the_way_leaves_what_it_had_told():

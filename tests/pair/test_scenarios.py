@@ -75,6 +75,14 @@ def test_every_finding_stands_on_evidence_and_says_it_in_words(name: str):
 
 
 @pytest.mark.parametrize("name", names())
+def test_what_it_is_not_is_the_answer_of_neither_direction(name: str):
+    case, _ = load(name)
+    found = conclude(case)
+    told = {verdict for one in (found.forward, found.reverse) for verdict in (one.verdict, *one.alternatives)}
+    assert told.isdisjoint(verdict for verdict, _ in found.excluded)
+
+
+@pytest.mark.parametrize("name", names())
 def test_the_order_of_rows_and_readers_decides_nothing(name: str, monkeypatch: pytest.MonkeyPatch):
     case, _ = load(name)
     before = outcome(conclude(case))

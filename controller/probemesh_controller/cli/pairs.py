@@ -20,7 +20,7 @@ from probemesh_controller.pair.case import Asked, Limits
 
 LEAST_S, MOST_S = 2.0, 300.0
 MOST_IDLE_S = 60.0
-LEAST_PACKETS, MOST_PACKETS = 50, 100_000
+LEAST_PACKETS, USUAL_PACKETS, MOST_PACKETS = 50, 3000, 100_000
 _TRANSPORTS = {
     None: Transport.TCP,
     Kind.TCP: Transport.TCP,
@@ -48,7 +48,7 @@ class PairAsked:
     ipv4: bool = False
     ipv6: bool = False
     deadline: float = 30.0
-    max_packets: int = 3000
+    max_packets: int = USUAL_PACKETS
     save: str | None = None
     replay: str | None = None
     output: Format = Format.TABLE
@@ -167,7 +167,7 @@ def flow_of(asked: PairAsked, to: Target) -> Flow:
 def read(asked: PairAsked, agents: Sequence[AgentInfo]) -> Asked | OneEnded:
     """Raises InvalidRequest, and NotFound for agents that there are none of."""
     assert asked.from_ is not None and asked.to is not None
-    source, to = asked.from_.removeprefix("agent:"), parse_target(asked.to)
+    source, to = as_agent(asked.from_), parse_target(asked.to)
     flow = flow_of(asked, to)
     target, address = agent_of(to, agents)
     if target is None:
@@ -193,6 +193,11 @@ def read(asked: PairAsked, agents: Sequence[AgentInfo]) -> Asked | OneEnded:
         None if asked.send is None else read_bytes(asked.send, "--send"),
         asked.idle,
     )
+
+
+def as_agent(text: str) -> str:
+    """The name of FROM, however it is spelled: TO may be ``B.`` or ``agent:B`` as well."""
+    return text.lower().removeprefix("agent:").removesuffix(".")
 
 
 def check_source(name: str, agents: Sequence[AgentInfo]) -> None:
@@ -236,6 +241,9 @@ def _one_ended(
         )
     for option, given in (
         ("--listen", asked.listen),
+        ("--send", asked.send is not None),
+        ("--idle", bool(asked.idle)),
+        ("--max-packets", asked.max_packets != USUAL_PACKETS),
         ("--ticket", asked.ticket),
         ("--save", asked.save is not None),
         ("--reverse-port", asked.reverse_port is not None),

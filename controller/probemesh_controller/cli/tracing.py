@@ -26,7 +26,7 @@ from probemesh_controller.api import Mesh, RunEnded, RunRequest
 from probemesh_controller.cli import connect
 from probemesh_controller.cli.flags import chosen_context, note, use_color
 from probemesh_controller.cli.output import Format, certificate, print_value, terminal_width, write
-from probemesh_controller.cli.pairs import Flow, PairAsked, agent_of, check_source, flow_of
+from probemesh_controller.cli.pairs import Flow, PairAsked, agent_of, as_agent, check_source, flow_of
 from probemesh_controller.cli.running import consume, settle
 from probemesh_controller.cli.signals import on_signals
 from probemesh_controller.cli.specs.values import within
@@ -73,7 +73,7 @@ async def run_trace(asked: TraceAsked) -> int:
     check(asked)
     here = connect.self_available()
     context = chosen_context()
-    if context is None and (asked.from_.removeprefix("agent:") != SELF or not here):
+    if context is None and (as_agent(asked.from_) != SELF or not here):
         raise NotFound("no mesh is configured: only this machine can trace", "meshctl trace self TARGET")
     async with connect.opened(context, with_self=here) as mesh:
         agents = tuple(agent for agent in await mesh.agents() if agent.name != SELF)
@@ -118,7 +118,7 @@ def check(asked: TraceAsked) -> None:
 
 def read(asked: TraceAsked, agents: Sequence[AgentInfo], here: bool) -> Ways:
     """Who traces what. Raises InvalidRequest and NotFound."""
-    source, to = asked.from_.removeprefix("agent:"), parse_target(asked.to)
+    source, to = as_agent(asked.from_), parse_target(asked.to)
     if to.kind is Kind.DNS:
         raise InvalidRequest("a question of DNS has no way that could be traced", "trace its server")
     flow = flow_of(asked.pair, to)

@@ -123,9 +123,10 @@ def _working(vantage: Vantage, failing: Sequence[_Way]) -> _Way | None:
 
 
 def _far(row: Measurement) -> bool:
-    if row.address is None:
+    try:
+        address = ip_address((row.address or "").partition("%")[0])
+    except ValueError:  # agents are not trusted with the form of an address
         return False
-    address = ip_address(row.address.partition("%")[0])
     return not (address.is_loopback or address.is_link_local)
 
 

@@ -22,6 +22,9 @@ def conclude(case: Case) -> Diagnosis:
     notes = Notes()
     forward, reverse = assess(case, notes)
     asked = case.asked
+    told = _direction(forward), _direction(reverse)
+    held = {verdict for one in told for verdict in (one.verdict, *one.alternatives)}
+    excluded = dict.fromkeys((*_excluded(forward, notes), *_excluded(reverse, notes)))
     return Diagnosis(
         source=asked.source,
         target=asked.target,
@@ -29,10 +32,10 @@ def conclude(case: Case) -> Diagnosis:
         port=asked.port,
         reverse_port=asked.reverse_port,
         started_ns=case.started_ns,
-        forward=_direction(forward),
-        reverse=_direction(reverse),
+        forward=told[0],
+        reverse=told[1],
         findings=(*_findings(forward, notes), *_findings(reverse, notes)),
-        excluded=tuple(dict.fromkeys((*_excluded(forward, notes), *_excluded(reverse, notes)))),
+        excluded=tuple((verdict, why) for verdict, why in excluded if verdict not in held),
         packets=packets(case),
         elapsed_s=case.elapsed_s,
         missing=_missing(case),
@@ -202,6 +205,13 @@ def _missing(case: Case) -> tuple[str, ...]:
         for one in case.rounds
         for done in one.steps
         if done.problem
+    ]
+    found += [
+        f"{done.step.sender}: {done.step.why}: {row.failure.detail}"
+        for one in case.rounds
+        for done in one.steps
+        for row in done.rows
+        if row.outcome in NOT_MEASURED and row.failure is not None and row.failure.detail
     ]
     return tuple(dict.fromkeys((*case.problems, *found)))
 
