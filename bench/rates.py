@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from probemesh_agent.engine import Engine
+from probemesh_agent.engine.loop import Engine
 from probemesh_agent.env import Address, ProbeEnv, Resolution
 from probemesh_agent.probes.icmp import IcmpProbe
 from probemesh_agent.probes.tcp import TcpProbe

@@ -243,6 +243,15 @@ def test_what_an_agent_is_not_allowed_to_send_is_missing_and_said():
     assert conclude(done(case(), may_not)).missing == (f"a: does ping get through: {words}",)
 
 
+def test_what_a_watch_could_not_do_is_said_within_bounds():
+    words = [f"{number} \x1b[2J{'x' * 9000}" for number in range(100)]
+    told = case()
+    armed = replace(watch(own=(A,)), problems=("no surrogate listeners", *words))
+    found = conclude(replace(told, ends=(replace(told.ends[0], armed=armed), told.ends[1])))
+    assert found.missing[0] == "a: no surrogate listeners"
+    assert len(found.missing) == 32 and max(map(len, found.missing)) < 210
+
+
 def test_an_agent_that_is_lost_on_the_way_leaves_what_it_had_told():
     tried = done(case(), step("first:flow", silent(3)))
     found = conclude(replace(tried, lost=("a",)))

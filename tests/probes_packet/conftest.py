@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from probemesh_agent import kernel
-from probemesh_agent.engine import Engine
+from probemesh_agent.engine.loop import Engine
 from probemesh_shared.model import Measurement, Spec, Target
 from probemesh_shared.words import Kind
 

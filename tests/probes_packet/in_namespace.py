@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from probemesh_agent.engine import Engine
+from probemesh_agent.engine.loop import Engine
 
 from tests.probes_packet.world import env_of, run_kind
 

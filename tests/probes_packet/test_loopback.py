@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from probemesh_agent.engine import Engine
 from probemesh_agent.engine.echo import EchoSocket
+from probemesh_agent.engine.loop import Engine
 from probemesh_shared import stats
 from probemesh_shared.expectations import parse_expectations
 from probemesh_shared.model import (

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from probemesh_agent.engine import Engine
+from probemesh_agent.engine.loop import Engine
 from probemesh_shared.model import Expectation, Options, PortRange, UdpDetail, UdpSpec
 from probemesh_shared.words import FailureKind, Kind, Outcome, UdpRequest
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from probemesh_agent.engine import Engine
+from probemesh_agent.engine.loop import Engine
 from probemesh_agent.env import Address, ProbeEnv, Refused, Resolution
 from probemesh_agent.probes.icmp import IcmpProbe
 from probemesh_agent.probes.tcp import TcpProbe

@@ -3,9 +3,3 @@
 :class:`~probemesh_agent.engine.loop.Engine` is the thread, :class:`~probemesh_agent.engine.flight.Flight` the
 asyncio end of one run, :class:`~probemesh_agent.engine.schedule.Schedule` its engine end: what starts when,
 what has waited long enough. A driver (``tcp``, ``udp``, ``icmp``) knows one protocol."""
-
-from probemesh_agent.engine.flight import Flight, Order
-from probemesh_agent.engine.item import Item, Source
-from probemesh_agent.engine.loop import Engine
-
-__all__ = ["Engine", "Flight", "Item", "Order", "Source"]

@@ -17,6 +17,7 @@ from probemesh_agent import kernel
 from probemesh_agent.addresses import interface_addresses
 from probemesh_agent.engine.item import SockAddr, socket_address
 from probemesh_agent.engine.schedule import Shortage
+from probemesh_agent.net.sockets import bind_port
 
 _STAMPS = kernel.RX_SOFTWARE | kernel.TX_SOFTWARE | kernel.REPORT_SOFTWARE | kernel.OPT_TSONLY | kernel.OPT_ID
 
@@ -70,16 +71,6 @@ class Recipe:
         if port and (failure := port_failure(error.errno or 0, port)) is not None:
             return CannotOpen(failure)
         return refusal(error)
-
-
-def bind_port(sock: socket.socket, source: SockAddr | None, port: int) -> None:
-    """Binds to a source port that was asked for; several sockets of ours may share it, to other targets."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    anywhere: SockAddr = ("::", 0, 0, 0) if sock.family == socket.AF_INET6 else ("0.0.0.0", 0)  # noqa: S104
-    host, _, *rest = source or anywhere
-    sock.bind((host, port, *rest))
 
 
 def port_failure(number: int, port: int) -> Failure | None:

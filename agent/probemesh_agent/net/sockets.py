@@ -3,12 +3,12 @@
 import errno
 import ipaddress
 import socket
+from typing import Any
 
 from probemesh_shared.model import Options, PortRange
 from probemesh_shared.words import Family
 
 from probemesh_agent import kernel
-from probemesh_agent.engine.sockets import bind_port
 from probemesh_agent.env import Address
 from probemesh_agent.net.literals import parse_literal, sockaddr_of
 
@@ -70,3 +70,13 @@ def _bind(sock: socket.socket, source: str, six: bool, ports: PortRange | None) 
     if sock.type is socket.SOCK_STREAM:
         sock.setsockopt(socket.IPPROTO_IP, kernel.IP_BIND_ADDRESS_NO_PORT, 1)
     sock.bind(where)
+
+
+def bind_port(sock: socket.socket, source: tuple[Any, ...] | None, port: int) -> None:
+    """Binds to a source port that was asked for; several sockets of ours may share it, to other targets."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    anywhere: tuple[Any, ...] = ("::", 0, 0, 0) if sock.family == socket.AF_INET6 else ("0.0.0.0", 0)  # noqa: S104
+    host, _, *rest = source or anywhere
+    sock.bind((host, port, *rest))

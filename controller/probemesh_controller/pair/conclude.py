@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
+from typing import Final
 
 from probemesh_shared.model import Diagnosis, DirectionVerdict, Evidence, Finding, Place, Scope
 from probemesh_shared.words import NOT_MEASURED, Confidence, Outcome, Verdict
@@ -15,6 +17,10 @@ from probemesh_controller.pair.flow.purposes import FLOW_SHOTS
 from probemesh_controller.pair.judge import Excluded, Judgement
 from probemesh_controller.pair.signs import Notes
 from probemesh_controller.pair.view import View
+
+#: Kept of what agents say that they could not do: lines, and characters of each.
+_MOST_UNTOLD: Final = 32
+_LONGEST_UNTOLD: Final = 200
 
 
 def conclude(case: Case) -> Diagnosis:
@@ -213,7 +219,17 @@ def _missing(case: Case) -> tuple[str, ...]:
         for row in done.rows
         if row.outcome in NOT_MEASURED and row.failure is not None and row.failure.detail
     ]
-    return tuple(dict.fromkeys((*case.problems, *found)))
+    return tuple(dict.fromkeys((*case.problems, *found, *islice(_untold(case), _MOST_UNTOLD))))
+
+
+def _untold(case: Case) -> Iterator[str]:
+    """What watches say they could not do, or had no room for; an agent may say whatever it likes."""
+    for end in case.ends:
+        for text in end.armed.problems if end.armed is not None else ():
+            yield f"{end.name}: {text[:_LONGEST_UNTOLD]}"
+    for one in case.rounds:
+        for look in one.looks:
+            yield from (f"{look.agent}: {text[:_LONGEST_UNTOLD]}" for text in look.account.problems)
 
 
 __all__ = ["Cause", "conclude", "outcome_of"]
