@@ -187,7 +187,8 @@ def read_natdiscovery(said: str) -> dict[str, Any]:
 
 def nat(mesh: Mesh, case: Case) -> dict[str, Any]:
     """What ``meshctl nat`` says of A."""
-    told = mesh.meshctl("nat", case.lab.ends[0], "-o", "json")
+    asked = case.lab.nat.get(case.lab.ends[0], {}).get("ask", ())
+    told = mesh.meshctl("nat", case.lab.ends[0], *asked, "-o", "json")
     try:
         agents = json.loads(told.out)["agents"]
         return dict(next(one for one in agents if one["agent"] == case.lab.ends[0]))

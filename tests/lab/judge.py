@@ -110,6 +110,32 @@ def _false(case: Case, finding: Mapping[str, Any]) -> str | None:
     return f"{finding['verdict']} {finding['direction'] or ''}".strip()
 
 
+def judge_nat(truth: Mapping[str, Any], said: Mapping[str, Any]) -> list[str]:
+    """What is wrong with an agent's entry of ``meshctl nat -o json``. A truth knows ``behind_nat``,
+    ``layers``, ``lifetime_s`` (found to the second below it and above), and the words that will do for
+    ``mapping`` and ``filtering``; of an undetermined mapping what has to remain possible
+    (``mapping_set``)."""
+    wrong = []
+    if said["behind_nat"] != truth["behind_nat"]:
+        wrong.append(f"behind_nat is {said['behind_nat']}")
+    wrong += [
+        f"{aspect} is {said[aspect]}, not {' or '.join(truth[aspect])}"
+        for aspect in ("mapping", "filtering")
+        if said[aspect] not in truth.get(aspect, (said[aspect],))
+    ]
+    missing = set(truth.get("mapping_set", ())) - set(said["mapping_alternatives"])
+    if said["mapping"] == "undetermined" and missing:
+        wrong.append(f"mapping might be {', '.join(sorted(missing))} as well")
+    layers = truth.get("layers")
+    if layers is not None and not said["layers_least"] <= layers <= (said["layers_most"] or layers):
+        wrong.append(f"{said['layers_least']} to {said['layers_most']} layers, not {layers}")
+    if (lifetime := truth.get("lifetime_s")) is not None:
+        least, most = said["lifetime_s"], said["lifetime_most_s"]
+        if least is None or most is None or not least - 1 <= lifetime <= most + 1:
+            wrong.append(f"lives {least} to {most} s, not {lifetime}")
+    return wrong
+
+
 def _direction(case: Case, topology: Topology, said: Mapping[str, Any], direction: str) -> Judged:
     truth, told = case.truth(direction), said[direction]
     verdict, named = told["verdict"], tuple(told["alternatives"])
@@ -177,7 +203,7 @@ def _with_faults(judged: Judged, truth: Truth, case: Case, said: Mapping[str, An
     told = said[judged.direction]
     for key in ("path_verdict", "service_verdict"):
         wanted = getattr(truth, key)
-        if wanted is not None and told[key] != wanted:
+        if wanted and told[key] != wanted:
             faults.append(f"{key} is {told[key]}, not {wanted}")
     found = {one["verdict"] for one in said["findings"] if one["direction"] in (None, judged.direction)}
     found.add(judged.said)

@@ -8,11 +8,15 @@ network that is accused, one verdict where only a set is true, and a truth that 
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
 
 from tests.conftest import wanting
+from tests.lab.beside import nat
+from tests.lab.judge import judge_nat
 from tests.lab.labs import Case, Lab, library
+from tests.lab.mesh import Mesh
 from tests.lab.play import Played, Player, play_all
 from tests.lab.programs import for_nobody
 
@@ -36,6 +40,7 @@ def looks(lab: Lab) -> Iterable[Case]:
         yield from (Case(lab, transport, "both") for transport in ("tcp", "udp"))
 
 
+NATS = [Case(lab, "udp", lab.families[0]) for lab in library().labs.values() if lab.nat]
 CASES = [case for lab in library().labs.values() for case in looks(lab)]
 
 
@@ -71,20 +76,23 @@ def player() -> Iterator[Player]:
     with for_nobody() as program:
         if program is None:
             wanting("wants an interpreter of this version that uid 65534 can read")
-        yield Player(program, proving=True)
+        yield Player(program, beside=_nat, proving=True)
+
+
+def _nat(mesh: Mesh, case: Case) -> dict[str, Any] | None:
+    return nat(mesh, case) if case in NATS else None
 
 
 @pytest.fixture(scope="module")
 def plays(request: pytest.FixtureRequest, player: Player) -> Iterator[Plays]:
     """Of the cases that were chosen to be tested, all are started at once."""
+    ours = (test_what_is_said_of_a_lab_is_true, test_what_is_said_of_a_nat_is_true)
     chosen = [
         item.callspec.params["case"]
         for item in request.session.items
-        if isinstance(item, pytest.Function)
-        and item.function is test_what_is_said_of_a_lab_is_true
-        and hasattr(item, "callspec")
+        if isinstance(item, pytest.Function) and item.function in ours
     ]
-    started = Plays(chosen, player)
+    started = Plays(list(dict.fromkeys(chosen)), player)
     yield started
     started.close()
 
@@ -96,3 +104,11 @@ def test_what_is_said_of_a_lab_is_true(plays: Plays, player: Player, case: Case)
     if played.faults and not played.grave:
         (played,) = player.play([case])
     assert not played.faults, "\n".join([*played.faults, str(played.said)])
+
+
+@pytest.mark.parametrize("case", NATS, ids=lambda case: case.lab.id)
+def test_what_is_said_of_a_nat_is_true(plays: Plays, case: Case) -> None:
+    said = plays.of(case).beside
+    assert said is not None, plays.of(case).problem
+    wrong = judge_nat(case.lab.nat["a"], said)
+    assert not wrong, "\n".join([*wrong, str(said)])
