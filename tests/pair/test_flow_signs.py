@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from probemesh_controller.pair.assess import assess
 from probemesh_controller.pair.conclude import conclude
 from probemesh_controller.pair.flow import names
@@ -169,6 +170,13 @@ def test_a_refusal_with_a_ttl_that_does_not_lead_there_is_not_the_targets():
     assert short[names.REFUSED_SHORT].place.address == R
     full = _signs(_laddered([*expired(R), *expired(S), *refused(1)], base))
     assert full.holds(names.REFUSED_SHORT) is False
+
+
+@pytest.mark.parametrize("rubbish", ["victim.example", "", "224.0.0.1", "::", "\x1b[2J", "999.1.1.1"])
+def test_what_is_no_address_is_dialled_by_nobody(rubbish: str):
+    told = done(case(), step("first:udp", answered(1, True, seen=rubbish), transport=Transport.UDP))
+    _, reverse = assess(told, Notes())
+    assert reverse.view.addresses == (A,)
 
 
 def test_what_comes_from_another_address_is_dialled_there():

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from probemesh_shared.model import FlowDetail, FlowSpec, Measurement, ShotSeen, TraceDetail, WatchDetail
 from probemesh_shared.words import Direction, Family, Transport
 
+from probemesh_controller.candidates import readable
 from probemesh_controller.pair.case import Case, End, EndRole, RoundDone, Step, StepDone
 
 
@@ -148,6 +149,9 @@ class View:
         return tuple(address for address in far.reflexive if address not in own)
 
     def _wanted(self, address: str) -> bool:
+        """Agents are not trusted with the form of an address: what they name instead is dialled by nobody."""
+        if not readable((address,)):
+            return False
         family = self.case.asked.family
         return family is Family.BOTH or (family is Family.IPV6) == (":" in address)
 
