@@ -14,8 +14,8 @@ from probemesh_controller.pair import saved
 from probemesh_controller.pair.case import Asked, Limits
 from probemesh_controller.schema import schema_of
 from probemesh_shared.errors import Unreachable
-from probemesh_shared.model import Evidence, PathHop
-from probemesh_shared.words import AgentState, Confidence, Family, Transport, Verdict
+from probemesh_shared.model import DirectionVerdict, Evidence, PathHop
+from probemesh_shared.words import AgentState, Confidence, Family, Outcome, Transport, Verdict
 
 from tests.cli import pairs
 from tests.cli.fakes import agent, tcp_row
@@ -458,3 +458,11 @@ def test_what_cannot_be_concluded_is_no_fault_of_ours(meshctl, driver, monkeypat
     path.write_text(saved.to_text(pairs.case(), "1"))
     ran = meshctl("diagnose", "--replay", str(path))
     assert ran.code == 2 and "nothing can be concluded from it" in ran.err
+
+
+def test_what_was_not_measured_is_not_called_unclear(meshctl, driver, concluded):
+    concluded(
+        forward=DirectionVerdict(outcome=Outcome.UNSUPPORTED), findings=(), missing=("berlin-1: no ping",)
+    )
+    ran = meshctl(*ENDS)
+    assert "not measured: berlin-1 could not send it" in ran.out and "– berlin-1: no ping" in ran.out

@@ -153,6 +153,8 @@ def _plain(side: Side) -> str:
     told, found = side.told, side.first
     if told.verdict is Verdict.UNDETERMINED and told.alternatives:
         return "one of these, and what was seen does not tell which:"
+    if told.verdict is Verdict.UNDETERMINED and not side.is_measured:
+        return f"not measured: {side.near} could not send it, or was not asked to any more"
     text = found.summary if found is not None else said(told.verdict, side.near, side.far, side.flow)
     if side.direction is Direction.REVERSE and side.is_reached and told.verdict is not Verdict.REACHABLE:
         return f"{text}; nothing need listen there, so that counts as reached"
