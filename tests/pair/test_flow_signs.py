@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 from probemesh_controller.pair.assess import assess
+from probemesh_controller.pair.causes import Told
 from probemesh_controller.pair.conclude import conclude
 from probemesh_controller.pair.flow import names
+from probemesh_controller.pair.flow.rows import at_place
 from probemesh_controller.pair.signs import Notes, Signs
-from probemesh_shared.model import Failure, HalfOpen, Listener
+from probemesh_shared.model import Failure, HalfOpen, Listener, Place
 from probemesh_shared.words import (
     AgentState,
     Confidence,
@@ -15,6 +17,7 @@ from probemesh_shared.words import (
     FailureKind,
     Origin,
     Outcome,
+    PlaceKind,
     Stage,
     Transport,
     Verdict,
@@ -186,6 +189,14 @@ def test_what_comes_from_another_address_is_dialled_there():
     _, reverse = assess(known, Notes())
     assert reverse.view.address == "198.51.100.1"
     assert reverse.view.addresses == ("198.51.100.1", A)
+
+
+def test_what_is_told_of_a_place_is_no_template():
+    """It would be asked for a gigabyte of blanks."""
+    told = Told(assess(case(), Notes())[0].view, {})
+    place = Place(PlaceKind.HOP, "{near:>999999999}", 1)
+    said = at_place("dropped {at}", lambda told: place)(told)
+    assert said == f"a → b, tcp/{PORT}: dropped at hop 1 ({{near:>999999999}})"
 
 
 # --- whole answers ----------------------------------------------------------------------------------------

@@ -118,9 +118,12 @@ def says(text: str) -> Callable[[Told], str]:
     return summary
 
 
-def fill(text: str, told: Told) -> str:
+def fill(text: str, told: Told, at: str = "") -> str:
+    """``text`` is ours alone: nothing that anybody told may be part of it, or it could ask for anything."""
     view = told.view
-    return text.format(near=view.near_name, far=view.far_name, flow=view.flow_name, address=view.address)
+    return text.format(
+        near=view.near_name, far=view.far_name, flow=view.flow_name, address=view.address, at=at
+    )
 
 
 def test(text: str) -> Callable[[Told], str | None]:
@@ -131,7 +134,7 @@ def at_place(text: str, place: Callable[[Told], Place | None]) -> Callable[[Told
     """``{at}`` in ``text`` is the place, as people name it: ``at hop 1 (10.1.0.1)``."""
 
     def summary(told: Told) -> str:
-        return f"{pair(told)}: {fill(text.replace('{at}', said_place(place(told))), told)}"
+        return f"{pair(told)}: {fill(text, told, said_place(place(told)))}"
 
     return summary
 
