@@ -9,7 +9,8 @@ from probemesh_controller.pair.conclude import conclude
 from probemesh_controller.pair.flow import names
 from probemesh_controller.pair.flow.rows import at_place
 from probemesh_controller.pair.signs import Notes, Signs
-from probemesh_shared.model import Failure, HalfOpen, Listener, Place
+from probemesh_controller.pair.tour.basis import distance
+from probemesh_shared.model import Datagram, Failure, HalfOpen, Listener, Place
 from probemesh_shared.words import (
     AgentState,
     Confidence,
@@ -25,6 +26,7 @@ from probemesh_shared.words import (
 
 from tests.pair.staged import (
     BACK_PORT,
+    LISTENING,
     PORT,
     A,
     B,
@@ -197,6 +199,14 @@ def test_what_is_told_of_a_place_is_no_template():
     place = Place(PlaceKind.HOP, "{near:>999999999}", 1)
     said = at_place("dropped {at}", lambda told: place)(told)
     assert said == f"a → b, tcp/{PORT}: dropped at hop 1 ({{near:>999999999}})"
+
+
+@pytest.mark.parametrize("shot", [-(2**63), -2, 3, 2**62])
+def test_a_far_end_may_name_shots_that_there_are_none_of(shot: int):
+    told = Datagram(1.0, A, 50_000, B, PORT, 64, 62, 0, True, shot)
+    asked = step("first:udp", answered(1, True), transport=Transport.UDP)
+    known = done(case(), asked, b=watch(LISTENING, own=(B,), datagrams=(told,)))
+    assert distance(assess(known, Notes())[0].view) == 3
 
 
 # --- whole answers ----------------------------------------------------------------------------------------

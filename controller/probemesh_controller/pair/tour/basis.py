@@ -144,7 +144,7 @@ def distance(view: View) -> int | None:
 def _low_ttl(probed: Probed, shot: int | None) -> bool:
     spec = probed.step.spec
     shots = spec.shots if isinstance(spec, FlowSpec) else ()
-    return shot is not None and shot < len(shots) and shots[shot].ttl is not None
+    return shot is not None and 0 <= shot < len(shots) and shots[shot].ttl is not None
 
 
 def round_trip_ms(view: View) -> float | None:
