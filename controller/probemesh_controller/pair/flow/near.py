@@ -1,7 +1,7 @@
 """Signs of the prober's own shots at the flow. Pure."""
 
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address, ip_network
 
 from probemesh_shared.model import IcmpError, Place, ShotSeen
@@ -12,6 +12,7 @@ from probemesh_controller.pair.flow.fates import (
     error_words,
     fate_of,
     icmp_of,
+    is_expired,
     is_host_unreachable,
     is_port_unreachable,
     is_route_code,
@@ -22,6 +23,11 @@ from probemesh_controller.pair.view import Probed, View, own_addresses, plain_ad
 
 #: Nobody gives a neighbour up so soon.
 SOON_MS = 700.0
+#: Shots so far apart in time that fail within such a moment had waited for the same thing.
+APART_MS = 20.0
+MOMENT_MS = 10.0
+#: What a router may take beyond two round trips to it to say that it knows no way.
+SLACK_MS = 15.0
 #: Silence is named from so many attempts on.
 ENOUGH = 5
 
@@ -71,12 +77,37 @@ def _fates(view: View) -> list[tuple[ShotSeen, str | None]]:
 
 
 def _says_so_at_once(view: View) -> bool:
-    """A router without a way there says so in a round trip, when its limit of errors lets it."""
+    """A router without a way there says so in a round trip, when its limit of errors lets it. One that gives
+    a neighbour up says it for all who wait, late comers too, in the same moment."""
+    hops = _round_trips(view)
+    return any(_alone(probed.shots, hops) for probed in view.probes_here())
+
+
+def _round_trips(view: View) -> dict[str | None, float]:
+    """Of every hop that answered a short TTL: the shortest."""
+    found: dict[str | None, float] = {}
+    for probed in view.probes_here():
+        for shot in probed.shots:
+            if (icmp := icmp_of(shot)) is not None and is_expired(icmp) and shot.rtt_ms is not None:
+                found[icmp.sender] = min(shot.rtt_ms, found.get(icmp.sender, shot.rtt_ms))
+    return found
+
+
+def _alone(shots: Iterable[ShotSeen], hops: Mapping[str | None, float]) -> bool:
+    """Some "host unreachable" came in about a round trip, and not together with that of a shot fired at
+    another time."""
+    told = [
+        (shot.at_ms, shot.failed_ms, 2 * hops[icmp.sender] + SLACK_MS if icmp.sender in hops else SOON_MS)
+        for shot in shots
+        if (icmp := icmp_of(shot)) is not None and is_host_unreachable(icmp) and shot.failed_ms is not None
+    ]
     return any(
-        shot.failed_ms is not None and shot.failed_ms < SOON_MS
-        for probed in view.probes_here()
-        for shot in probed.shots
-        if (icmp := icmp_of(shot)) is not None and is_host_unreachable(icmp)
+        failed < soon
+        and not any(
+            abs(at - other) > APART_MS and abs(at + failed - other - late) < MOMENT_MS
+            for other, late, _ in told
+        )
+        for at, failed, soon in told
     )
 
 

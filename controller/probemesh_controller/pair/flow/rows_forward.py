@@ -109,6 +109,7 @@ DROPS: tuple[Cause, ...] = (
         NEVER_CAME,
         {names.ONE_WAY: True, names.ANSWERED: False, names.EXPIRED: False, names.SYN_ONLY: False},
         {names.NO_ROUTE: False, names.SEND_FILTERED: False, names.REJECTED_BY_SELF: False},
+        {names.LATE_UNREACHABLE: False},
         {names.OTHER_SOURCE: False},
         proof=proven_by((names.ONE_WAY,)),
         place=_one_way_place,
