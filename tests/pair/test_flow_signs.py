@@ -128,6 +128,34 @@ def test_half_open_connections_with_the_probers_tuple_are_arrival():
     assert _signs(done(case(), step("again", silent(10)), b=strangers)).holds(names.DELIVERED) is not True
 
 
+def test_half_open_connections_from_behind_the_probers_nat_are_arrival():
+    """Its ports are the NAT's; as whom others see it was learned."""
+    outside = tuple(
+        replace(_half(40_000 + number), address="198.51.100.9", first_ms=120.0) for number in range(10)
+    )
+    translated = watch(own=(B,), half_open=outside)
+    unknown = done(case(), step("again", silent(10)), b=translated)
+    assert _signs(unknown).holds(names.DELIVERED) is None
+    source, target = unknown.ends
+    known = replace(unknown, ends=(replace(source, reflexive=("198.51.100.9",)), target))
+    assert _signs(known).holds(names.DELIVERED) is True
+    assert Verdict.FORWARD_DROP not in conclude(known).forward.alternatives
+    stale = watch(own=(B,), half_open=tuple(replace(one, first_ms=3.0) for one in outside))
+    earlier = done(replace(known, rounds=()), step("again", silent(10)), b=stale)
+    assert _signs(earlier).holds(names.DELIVERED) is False  # of the diagnosis before
+
+
+def test_a_private_address_that_nobody_has_on_the_own_link_may_be_another_sites():
+    """B looks for 10.1.0.2: dead, or not of this 10.1.0.0/24 at all."""
+    back = Direction.REVERSE
+    asked = done(case(), step("first:flow", silent(3), back), step("long", rejected(2, B, 3, 1), back))
+    assert _signs(asked, 1).holds(names.ASKED_HERE) is True
+    assert {Verdict.NEXT_HOP_DEAD, Verdict.NOT_ADDRESSABLE} <= set(conclude(asked).reverse.alternatives)
+    by_router = done(case(), step("first:flow", silent(3), back), step("long", rejected(2, S, 3, 1), back))
+    assert _signs(by_router, 1).holds(names.ASKED_HERE) is False
+    assert Verdict.NOT_ADDRESSABLE not in conclude(by_router).reverse.alternatives
+
+
 def test_one_connection_that_stays_half_open_is_a_lost_packet():
     one = watch(own=(B,), half_open=(_half(50_000),))
     lossy = done(case(), step("first:flow", answered(3)), b=one)

@@ -9,6 +9,7 @@ from probemesh_controller.pair.flow import names
 from probemesh_controller.pair.flow.counts import SURE, Host
 from probemesh_controller.pair.flow.fates import fate_of
 from probemesh_controller.pair.flow.near import ENOUGH, shots_at
+from probemesh_controller.pair.flow.socket_evidence import prober_of, unclaimed
 from probemesh_controller.pair.signs import Notes, Sign
 from probemesh_controller.pair.view import Probed, View
 
@@ -58,16 +59,19 @@ def _delivered(signs: list[Sign], probed: Probed, view: View, has_tuple: bool) -
     account = view.far_account(probed)
     if account is None or len(probed.shots) < ENOUGH:
         return
-    if any(sign.holds is None for sign in signs) or not _looked(account, view):
+    if any(sign.holds is None for sign in signs) or not _looked(account, probed, view):
         return
     if not has_tuple:
         yield Sign(names.DELIVERED, False, tuple(dict.fromkeys(i for one in signs for i in one.seen)))
 
 
-def _looked(account: WatchDetail, view: View) -> bool:
-    """Whether connections of the flow would have been seen."""
+def _looked(account: WatchDetail, probed: Probed, view: View) -> bool:
+    """Whether connections of the flow would have been seen, and known as such: half-open ones of unknown
+    addresses may be the prober's, through a NAT of which nobody knows."""
     if view.transport is not Transport.TCP:
         return True
+    if unclaimed(account, prober_of(view, probed), view, view.port) >= ENOUGH:
+        return False
     return not {"half-open", "connections"} & set(account.blind)
 
 

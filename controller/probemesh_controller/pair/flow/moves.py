@@ -14,6 +14,7 @@ from probemesh_controller.pair.flow.controls import (
     udp_control,
 )
 from probemesh_controller.pair.flow.ladders import answers_are_lost, back_ladder, is_for_show, ladder, path
+from probemesh_controller.pair.flow.near import is_private
 from probemesh_controller.pair.flow.steps import (
     AGAIN_S,
     BURST,
@@ -141,14 +142,15 @@ def _nothing_works(view: View, signs: Signs) -> bool:
 def _third(view: View, signs: Signs) -> Round | None:
     """Where the far end tells nothing: agents that stand elsewhere, two at most."""
     ends = {view.near_name, view.far_name}
-    helpers = sorted(
+    found = (
         info.name
         for info in view.case.fleet
         if info.name not in ends
         and info.state is AgentState.CONNECTED
         and "kind:flow" in info.capabilities
         and not view.is_lost(info.name)
-    )[:2]
+    )
+    helpers = sorted(found, key=lambda name: (_is_inside(view, name), name))[:2]
     if view.address is None or not helpers:
         return None
     spec = flow_spec(view, flow_shots(view, 5, 70.0), FIRST_S)
@@ -182,6 +184,12 @@ def _reflect(view: View, signs: Signs) -> Round | None:
         one for end in armed[:1] for side in (view, view.back) if (one := _as_whom(side, end)) is not None
     ]
     return Round(tuple(asks), SETTLE_MS) if asks else None
+
+
+def _is_inside(view: View, name: str) -> bool:
+    """It has private addresses only: who stands outside sees more, and can be dialled."""
+    known = next((info.addresses for info in view.case.fleet if info.name == name), ())
+    return all(is_private(address) for address in known)
 
 
 def _as_whom(view: View, third: End) -> Step | None:

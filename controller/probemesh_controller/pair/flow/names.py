@@ -22,6 +22,7 @@ AT_BOX: Final = "at-box"  # the address that is dialled is on none of the far en
 BOX_REJECTS: Final = "box-rejects"  # ... and the ICMP error comes from that very address
 
 PRIVATE: Final = "private"  # it is an address that means nothing beyond its own site
+ASKED_HERE: Final = "asked-here"  # such an address, which the prober looked for on a link of its own in vain
 SEEN_THERE: Final = "seen-there"  # what the far end itself sends is seen to come from the dialled address
 
 # what the prober's host counted

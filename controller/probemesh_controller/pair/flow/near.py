@@ -60,6 +60,7 @@ def _read(view: View, notes: Notes) -> Iterator[Sign]:
     yield from _codes(seen, notes, view)
     yield from _other_source(view, notes)
     yield from _box(view, notes)
+    yield from _asked_here(seen, view)
 
 
 def _fates(view: View) -> list[tuple[ShotSeen, str | None]]:
@@ -201,6 +202,18 @@ def _box(view: View, notes: Notes) -> Iterator[Sign]:
         yield Sign(names.BOX_REJECTS, its and not there, seen)
 
 
+def _asked_here(seen: list[tuple[ShotSeen, str | None]], view: View) -> Iterator[Sign]:
+    """Another site may have the same private network: then the far end is not there, and not dead either."""
+    senders = {
+        plain_address(icmp.sender)
+        for shot, fate in seen
+        if fate == names.LATE_UNREACHABLE and (icmp := icmp_of(shot)) is not None and icmp.sender
+    }
+    if senders and view.near is not None and view.address is not None:
+        here = senders <= own_addresses(view.near) and is_private(view.address)
+        yield Sign(names.ASKED_HERE, here)
+
+
 def _ourselves(view: View, notes: Notes) -> Iterator[Sign]:
     for name, end, agent in (
         (names.NEAR_GONE, view.near, view.near_name),
@@ -252,6 +265,7 @@ READER = Reader(
             names.AT_BOX,
             names.BOX_REJECTS,
             names.PRIVATE,
+            names.ASKED_HERE,
             names.SEEN_THERE,
         }
     ),

@@ -143,10 +143,29 @@ CAUSES: tuple[Cause, ...] = (
         "next-hop-dead",
         Verdict.NEXT_HOP_DEAD,
         says("the next hop does not answer at the link: {address} was asked for there in vain"),
-        {names.LATE_UNREACHABLE: True},
+        {names.LATE_UNREACHABLE: True, names.ASKED_HERE: False},
         proof=proven_by((names.LATE_UNREACHABLE,)),
         place=lambda told: told.signs[names.LATE_UNREACHABLE].place,
         next_test=test("see whether {address} is up and on that link"),
+    ),
+    row(
+        "next-hop-dead/here",
+        Verdict.NEXT_HOP_DEAD,
+        says("{address} was asked for on {near}'s own link in vain"),
+        {names.LATE_UNREACHABLE: True, names.ASKED_HERE: True, names.SEEN_THERE: True},
+        proof=proven_by((names.LATE_UNREACHABLE, names.SEEN_THERE)),
+        place=lambda told: told.signs[names.LATE_UNREACHABLE].place,
+        when={names.ASKED_HERE: True},
+        next_test=test("see whether {address} is up and on that link"),
+    ),
+    row(
+        # its site and the prober's have the same private network
+        "not-addressable/same-net",
+        Verdict.NOT_ADDRESSABLE,
+        says("{address} means {far} at its own site only, and {near}'s own link has that network too"),
+        {names.LATE_UNREACHABLE: True, names.ASKED_HERE: True, names.SEEN_THERE: False},
+        when={names.ASKED_HERE: True},
+        next_test=test("give {far} an address that {near} can dial: mesh-agent run --advertise ADDRESS"),
     ),
 )
 

@@ -10,6 +10,7 @@ from probemesh_shared.words import Family, Transport, Verdict
 
 from probemesh_controller.pair.case import EndRole, Round
 from probemesh_controller.pair.causes import Cause, Told, proven_by
+from probemesh_controller.pair.flow.socket_evidence import prober_of
 from probemesh_controller.pair.moves import Move
 from probemesh_controller.pair.signs import Notes, Reader, Sign, Signs
 from probemesh_controller.pair.tour import names
@@ -62,7 +63,13 @@ def _from_far(view: View, probed: Probed) -> bool:
     mine = {
         (plainly(fate.seen.local_address), fate.seen.local_port) for fate in fates(probed) if fate.answered
     }
-    return probed.step.port == view.port and bool(mine & far_tuples(view, probed))
+    if probed.step.port != view.port or not mine:
+        return False
+    account, prober = view.far_account(probed), prober_of(view, probed)
+    theirs = account.connections if account is not None else ()
+    # behind a NAT of its own the prober has another tuple there, and still its mark
+    marked = any(one.local_port == view.port and prober.has_mark(one.mss) for one in theirs)
+    return marked or bool(mine & far_tuples(view, probed))
 
 
 def _held_in_vain(view: View) -> int:
