@@ -7,11 +7,13 @@ from probemesh_shared.words import Family, Outcome, PlaceKind, Transport, Verdic
 
 from probemesh_controller.pair.case import Round, Step
 from probemesh_controller.pair.causes import Cause, Told, proven_by
+from probemesh_controller.pair.flow.purposes import FLOW_SHOTS
+from probemesh_controller.pair.flow.socket_evidence import prober_of
 from probemesh_controller.pair.moves import Move
 from probemesh_controller.pair.signs import Notes, Reader, Sign, Signs
 from probemesh_controller.pair.tour import names, side
 from probemesh_controller.pair.tour.basis import fates, flow, plainly, ready, round_of, step, surrogate
-from probemesh_controller.pair.view import View, own_addresses
+from probemesh_controller.pair.view import View, own_addresses, plain_address
 
 QUESTION, LAYERS = "nat", "layers"
 OWN, BEHAVIOUR = "tour-nat-ladder", "tour-nat"
@@ -32,8 +34,21 @@ def seen_as(view: View) -> tuple[tuple[str, int, int], ...]:
     )
 
 
+def _by_mark(view: View) -> Iterator[tuple[str, int, int]]:
+    """The same, where a service answers that tells nothing: connections in its host's table with the odd
+    segment size of ours, from addresses that are not the near end's. The port is 0 where it is no shot's."""
+    own = own_addresses(view.near) if view.near is not None else frozenset()
+    for probed in view.probes_here(*FLOW_SHOTS):
+        account, prober = view.far_account(probed), prober_of(view, probed)
+        ports = {shot.local_port for shot in probed.shots}
+        for one in account.connections if account is not None else ():
+            address = plain_address(one.address)
+            if one.local_port == view.port and address not in own and prober.has_mark(one.mss):
+                yield address, one.port, one.port if one.port in ports else 0
+
+
 def _read(view: View, notes: Notes) -> Iterator[Sign]:
-    seen, near = seen_as(view), view.near
+    seen, near = seen_as(view) or tuple(_by_mark(view)), view.near
     if not seen or near is None:
         return
     own = own_addresses(near)
