@@ -252,15 +252,19 @@ def exit_code(results: Sequence[TargetResult], strict: bool = False, interrupted
     return 0 if summary.reached == summary.total else 3
 
 
+#: Chance loss breaks nothing by itself: what is sent again arrives.
+_GETS_THERE = frozenset({Verdict.REACHABLE, Verdict.LOSS})
+
+
 def diagnosis_exit_code(diagnosis: Diagnosis, interrupted: bool = False) -> int:
     """The same over the two directions of a pair: forward by its verdict, so that the service counts; reverse
-    by its path alone, as nothing need listen there. Undetermined is not reached."""
+    by its path alone, as nothing need listen there. Undetermined is not reached; what loses some is."""
     if interrupted:
         return 130
     forward, reverse = diagnosis.forward, diagnosis.reverse
     if not any(one.path_verdict is not None or one.outcome not in NOT_MEASURED for one in (forward, reverse)):
         return 4
-    holds = (forward.verdict is Verdict.REACHABLE, reverse.path_verdict is Verdict.REACHABLE)
+    holds = (forward.verdict in _GETS_THERE, reverse.path_verdict in _GETS_THERE)
     if not any(holds):
         return 1
     return 0 if all(holds) else 3

@@ -32,6 +32,7 @@ REACHABLE = DirectionVerdict(
 CLOSED = replace(
     REACHABLE, outcome=Outcome.REFUSED, service_verdict=Verdict.PORT_CLOSED, verdict=Verdict.PORT_CLOSED
 )
+LOSSY = replace(REACHABLE, path_verdict=Verdict.LOSS, verdict=Verdict.LOSS)
 DROPPED = DirectionVerdict(
     Outcome.TIMEOUT, Verdict.FORWARD_DROP, None, Verdict.FORWARD_DROP, Confidence.CERTAIN
 )

@@ -350,6 +350,7 @@ def test_nothing_from_elsewhere_steers_a_terminal(meshctl, concluded, driver, wa
     [
         (pairs.REACHABLE, pairs.REACHABLE, 0),
         (pairs.REACHABLE, pairs.CLOSED, 0),  # nothing need listen on the way back
+        (pairs.LOSSY, pairs.LOSSY, 0),  # what is sent again arrives
         (pairs.CLOSED, pairs.REACHABLE, 3),
         (pairs.DROPPED, pairs.REACHABLE, 3),
         (pairs.DROPPED, pairs.DROPPED, 1),
