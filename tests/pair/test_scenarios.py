@@ -128,3 +128,19 @@ def _less(case: Case) -> list[Case]:
 
 def _without_counters(account: WatchDetail) -> WatchDetail:
     return replace(account, counters=(), blind=(*account.blind, "counters"))
+
+
+def test_a_third_agent_is_asked_as_whom_they_come_though_a_foreign_service_answers():
+    """It says nothing of the prober's address, and by UDP no table of connections does either."""
+    whole, _ = load("port-handed-on-udp")
+    known = next(
+        number
+        for number, done in enumerate(whole.rounds)
+        if any(one.step.purpose.startswith("reflect") for one in done.steps)
+    )
+    able = tuple(replace(info, capabilities=("kind:flow", "kind:watch")) for info in whole.fleet)
+    before = replace(whole, rounds=whole.rounds[:known], ends=whole.ends[:2], fleet=able)
+    assert conclude(before).reverse.verdict is Verdict.UNDETERMINED
+    wanted = next_round(before)
+    assert wanted is not None and wanted.thirds == ("c",)
+    assert any(step.purpose.startswith("reflect") for step in wanted.steps)

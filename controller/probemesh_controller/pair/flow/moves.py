@@ -26,6 +26,7 @@ from probemesh_controller.pair.flow.steps import (
     SETTLE_MS,
     flow_shots,
     flow_spec,
+    may_be_hidden,
     not_settled,
     options,
     own_shots,
@@ -226,12 +227,12 @@ MOVES: tuple[Move, ...] = (
     Move(purposes.THIRD, frozenset({names.THIRD_REACHES}), _third, cost=1.1, wants=_far_is_silent),
     Move(
         purposes.REFLECT,
-        frozenset({names.SEEN_THERE}),
+        frozenset({names.SEEN_THERE, names.ONE_WAY}),
         _reflect,
         cost=1.1,
         times=2,
         elsewhere=True,
-        wants=not_settled,
+        wants=may_be_hidden,
     ),
     Move(purposes.HOLD, frozenset({names.UNACCEPTED}), _hold, cost=1.2),
     Move(

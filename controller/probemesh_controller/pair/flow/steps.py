@@ -103,3 +103,14 @@ def not_settled(view: View, signs: Signs) -> bool:
     return (
         any(True for _ in view.probes_here(purposes.FIRST_FLOW)) and signs.holds(names.ANSWERED) is not True
     )
+
+
+def may_be_hidden(view: View, signs: Signs) -> bool:
+    """The address that was dialled may mean the far end at its own site only. Where what the far end opens is
+    answered, and by a foreign service that tells nobody as whom it comes, a router has to have said so."""
+    told = (signs.holds(names.REJECTED), signs.holds(names.ROUTE_CODE))
+    if not not_settled(view, signs) or signs.holds(names.PRIVATE) is not True:
+        return False
+    if False in told or signs.holds(names.OTHER_WORKS) is True:
+        return False
+    return signs.holds(names.BACK_WORKS) is not True or told == (True, True)

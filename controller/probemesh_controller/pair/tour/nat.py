@@ -13,7 +13,7 @@ from probemesh_controller.pair.moves import Move
 from probemesh_controller.pair.signs import Notes, Reader, Sign, Signs
 from probemesh_controller.pair.tour import names, side
 from probemesh_controller.pair.tour.basis import fates, flow, plainly, ready, round_of, step, surrogate
-from probemesh_controller.pair.view import View, own_addresses, plain_address
+from probemesh_controller.pair.view import View, own_addresses, plain_address, seen_from
 
 QUESTION, LAYERS = "nat", "layers"
 OWN, BEHAVIOUR = "tour-nat-ladder", "tour-nat"
@@ -32,6 +32,13 @@ def seen_as(view: View) -> tuple[tuple[str, int, int], ...]:
         for reply in shot.replies
         if reply.valid and reply.seen_address
     )
+
+
+def _by_whom(view: View) -> str:
+    """The far end, if it saw anything itself; else the third agent that was asked."""
+    saw = {probed.step.to for probed in view.probes() if seen_from(probed)}
+    others = sorted(name for name in saw if name is not None)
+    return others[0] if others and view.far_name not in saw else view.far_name
 
 
 def _by_mark(view: View) -> Iterator[tuple[str, int, int]]:
@@ -62,8 +69,9 @@ def _read(view: View, notes: Notes) -> Iterator[Sign]:
     ports = (
         "with the same ports" if kept == len(others) else f"with other ports ({kept} of {len(others)} kept)"
     )
-    text = f"{view.far_name} sees {view.near_name} as {', '.join(public)}, {ports}"
-    values = {"as": ", ".join(public), "ports": "kept" if kept == len(others) else "changed"}
+    whom = _by_whom(view)
+    text = f"{whom} sees {view.near_name} as {', '.join(public)}, {ports}"
+    values = {"by": whom, "as": ", ".join(public), "ports": "kept" if kept == len(others) else "changed"}
     behaviour = _behaviour(view, kept == len(others))
     seen_ids = [notes.note(text), *(notes.note(words) for words in behaviour.values())]
     yield Sign(names.TRANSLATED, True, tuple(seen_ids), values={**values, **behaviour})
@@ -142,7 +150,7 @@ READER = Reader(frozenset({names.TRANSLATED, names.OUTER_NAT}), _read)
 def _source_nat(told: Told) -> str:
     view = told.view
     text = (
-        f"{view.near_name} is behind a NAT: {view.far_name} sees it as "
+        f"{view.near_name} is behind a NAT: {told.value(names.TRANSLATED, 'by')} sees it as "
         f"{told.value(names.TRANSLATED, 'as')}, source "
         f"ports are {told.value(names.TRANSLATED, 'ports')}"
     )
