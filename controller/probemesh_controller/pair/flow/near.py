@@ -98,18 +98,25 @@ def _alone(shots: Iterable[ShotSeen], hops: Mapping[str | None, float]) -> bool:
     """Some "host unreachable" came in about a round trip, and not together with that of a shot fired at
     another time."""
     told = [
-        (shot.at_ms, shot.failed_ms, 2 * hops[icmp.sender] + SLACK_MS if icmp.sender in hops else SOON_MS)
+        (shot, shot.failed_ms, 2 * hops[icmp.sender] + SLACK_MS if icmp.sender in hops else SOON_MS)
         for shot in shots
         if (icmp := icmp_of(shot)) is not None and is_host_unreachable(icmp) and shot.failed_ms is not None
     ]
     return any(
-        failed < soon
+        _since_sent_ms(failed, shot.retransmits or 0) < soon
         and not any(
-            abs(at - other) > APART_MS and abs(at + failed - other - late) < MOMENT_MS
+            abs(shot.at_ms - other.at_ms) > APART_MS
+            and abs(shot.at_ms + failed - other.at_ms - late) < MOMENT_MS
             for other, late, _ in told
         )
-        for at, failed, soon in told
+        for shot, failed, soon in told
     )
+
+
+def _since_sent_ms(failed_ms: float, repeats: int) -> float:
+    """Since the last repetition of a SYN: kernels send them a second apart, older ones after 1, 3, 7 s."""
+    sent = (1000.0 * repeats, 1000.0 * ((1 << min(repeats, 10)) - 1))
+    return min((failed_ms - at for at in sent if failed_ms >= at), default=failed_ms)
 
 
 def _said(view: View, fates: "Tally[str]", seen: list[tuple[ShotSeen, str | None]]) -> str:
