@@ -92,7 +92,8 @@ def _same(view: View) -> int:
 
 
 def _held(view: View) -> tuple[int, int]:
-    """Connections that were reset though the far end still has them, and such as stayed."""
+    """Connections that were reset though the far end has had them, and such as stayed. Those reset soon after
+    they stood do not count: services do that to whom they do not like."""
     reset = stayed = 0
     for probed in view.probes_here(ports.FIRST):
         theirs = far_tuples(view, probed)
@@ -100,7 +101,8 @@ def _held(view: View) -> tuple[int, int]:
             if fate.plan.hold_ms is None or not fate.answered:
                 continue
             own = (plainly(fate.seen.local_address), fate.seen.local_port)
-            reset += fate.seen.end == "reset" and own in theirs
+            late = fate.seen.end_ms is None or fate.seen.end_ms >= ports.HELD_MS / 2
+            reset += fate.seen.end == "reset" and late and own in theirs
             stayed += fate.seen.end == "held"
     return reset, stayed
 
