@@ -84,7 +84,7 @@ def nothing_listens(mesh: LiveMesh, pair: Asked) -> None:
     ends = ((A, pair.reverse_port), (B, pair.port))
     until(
         lambda: not any(is_open(mesh.members[name].address, port or 0) for name, port in ends),
-        5,
+        15,
         "nothing listens any more",
     )
 
