@@ -1,5 +1,6 @@
 """What became of one shot, as one word. Pure."""
 
+from probemesh_shared import icmpcodes
 from probemesh_shared.model import IcmpError, ShotSeen
 from probemesh_shared.words import NOT_MEASURED, FailureKind, Family, Outcome
 
@@ -55,7 +56,7 @@ def _fate_of_error(icmp: IcmpError, shot: ShotSeen, view: View) -> str:
 
 
 def is_expired(icmp: IcmpError) -> bool:
-    return icmp.type == (3 if icmp.family is Family.IPV6 else 11) and icmp.code == 0
+    return icmpcodes.is_time_exceeded(icmp.family, icmp.type, icmp.code)
 
 
 def is_host_unreachable(icmp: IcmpError) -> bool:
@@ -63,7 +64,7 @@ def is_host_unreachable(icmp: IcmpError) -> bool:
 
 
 def is_port_unreachable(icmp: IcmpError) -> bool:
-    return (icmp.type, icmp.code) == ((1, 4) if icmp.family is Family.IPV6 else (3, 3))
+    return icmpcodes.is_port_unreachable(icmp.family, icmp.type, icmp.code)
 
 
 _ROUTE_V4 = frozenset({0, 1, 6, 7, 13})
