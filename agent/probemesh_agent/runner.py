@@ -29,7 +29,7 @@ from probemesh_shared.model import (
     UdpSpec,
     WatchSpec,
 )
-from probemesh_shared.session.frames import JobStatus
+from probemesh_shared.session.frames import JOBS_OF_ONE_OWNER, JobStatus
 from probemesh_shared.words import Kind
 
 from probemesh_agent import rows
@@ -77,7 +77,7 @@ class Caps:
     """What one agent takes on at once, whoever asks. ``rows``: what the running jobs may yield together."""
 
     jobs: int = 64
-    jobs_of_one_owner: int = 32
+    jobs_of_one_owner: int = JOBS_OF_ONE_OWNER
     rows: int = 400_000
     budget_ms: int = 600_000
     overtime_s: float = 0.5  # after its deadline a probe that should have ended is ended

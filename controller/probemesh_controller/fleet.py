@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import sys
+from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,7 +19,7 @@ from probemesh_shared.escape import escape
 from probemesh_shared.model import AgentInfo, Job
 from probemesh_shared.session.driver import FrameStream, LinkEnd
 from probemesh_shared.session.events import Drained, Event, JobEnded, Ready, ResultsArrived
-from probemesh_shared.session.frames import ErrorCode, Hello
+from probemesh_shared.session.frames import JOBS_OF_ONE_OWNER, ErrorCode, Hello
 from probemesh_shared.session.inbox import Inbox
 from probemesh_shared.words import AgentState
 
@@ -43,6 +44,7 @@ class Feed:
     and so no more is sent, before the reader has committed what is in it."""
 
     job: Job
+    deadline: float  # of the job, monotonic
     events: asyncio.Queue[ResultsArrived | JobEnded | None] = field(default_factory=asyncio.Queue)
 
     def give_up(self) -> None:
@@ -61,6 +63,8 @@ class Member:
     hello: Hello | None = None
     last_seen_ns: int | None = None
     feeds: dict[str, Feed] = field(default_factory=dict)
+    #: Of the feeds those whose job has not been sent: the agent has its hands full with the others.
+    waiting: deque[str] = field(default_factory=deque)
     revoked: bool = False
     reason: str | None = None  # why there is no link, where we are the ones who dial
 
@@ -192,22 +196,43 @@ class Fleet:
     # --- jobs -----------------------------------------------------------------------------------------
 
     def open(self, agent_id: str, job: Job) -> Feed:
-        """Sends a job, now or on the agent's next link within the job's budget. ``close`` it in the end."""
+        """Sends a job: now, once the agent has done with others, or on its next link; all within the job's
+        budget. ``close_feed`` it in the end."""
         member = self._members[agent_id]
-        feed = member.feeds[job.id] = Feed(job)
+        full = len(member.feeds) - len(member.waiting) >= JOBS_OF_ONE_OWNER
+        feed = member.feeds[job.id] = Feed(job, self._clock.monotonic() + job.budget_ms / 1000)
         if member.revoked:
             feed.give_up()
-        elif member.link is not None:
+        elif full:
+            member.waiting.append(job.id)
+        else:
+            self._send(member, job)
+        return feed
+
+    def _send(self, member: Member, job: Job) -> None:
+        if member.link is not None:
             member.link.do(lambda session: session.send_job(job))
         else:
             member.inbox.expect(job.id, job)
             member.inbox.date(self._clock.monotonic())
-        return feed
+
+    def _send_next(self, member: Member) -> None:
+        """The job that has waited longest, with what is left of its time."""
+        if member.waiting:
+            feed = member.feeds[member.waiting.popleft()]
+            left_ms = round((feed.deadline - self._clock.monotonic()) * 1000)
+            self._send(member, replace(feed.job, budget_ms=max(1, left_ms)))
+
+    def waits(self, agent_id: str, job_id: str) -> bool:
+        """Whether the agent has not been given the job yet, others of ours being in its hands."""
+        return job_id in self._members[agent_id].waiting
 
     def cancel(self, agent_id: str, job_id: str, reason: str) -> None:
-        """Tells the agent to stop; its end still comes, if the link lives."""
+        """Tells the agent to stop; its end still comes, if the link lives and the job was sent."""
         member = self._members[agent_id]
-        if member.link is not None:
+        if job_id in member.waiting:
+            member.feeds[job_id].give_up()
+        elif member.link is not None:
             member.link.do(lambda session: session.cancel(job_id, reason))
         else:
             member.inbox.cancel(job_id, reason)
@@ -226,7 +251,11 @@ class Fleet:
         """No more of this job: what still comes is acknowledged unread."""
         member = self._members[agent_id]
         member.feeds.pop(job_id, None)
+        if job_id in member.waiting:
+            member.waiting.remove(job_id)
+            return
         member.inbox.forget(job_id)
+        self._send_next(member)
         if member.link is not None:
             member.link.poke()
 

@@ -134,13 +134,15 @@ class Run:
                     self._fleet.committed(part.agent_id, feed.job.id, event.seq)
                     return event.status, event.detail
             if None in events:
-                return self._given_up(part)
+                return self._given_up(part, feed)
 
-    def _given_up(self, part: Part) -> tuple[JobStatus, str]:
+    def _given_up(self, part: Part, feed: Feed) -> tuple[JobStatus, str]:
         if self.cancelled is not None:
             return JobStatus.CANCELLED, self.cancelled
         if self._fleet.revoked(part.agent_id):
             return JobStatus.LOST, "revoked"
+        if self._fleet.waits(part.agent_id, feed.job.id):
+            return JobStatus.REJECTED, "busy: the agent had its hands full with other runs all the time"
         if self._fleet.connected(part.agent_id):
             return JobStatus.LOST, "the agent is connected and did not finish in time"
         return JobStatus.LOST, "the link to the agent broke and did not come back in time"

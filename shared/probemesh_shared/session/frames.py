@@ -15,6 +15,8 @@ EXPECT = "expect"
 HTTP_WAYS = "http-ways"
 #: That of an agent whose addresses were configured (``--advertise``): they mean it, whoever else has them.
 ADVERTISED = "advertised"
+#: Jobs an agent runs at once for one owner. More are rejected there, so a controller holds them back.
+JOBS_OF_ONE_OWNER = 32
 
 
 class JobStatus(StrEnum):
