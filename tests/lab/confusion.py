@@ -7,10 +7,10 @@ Results go to a file, a line each, as they come; started again, it goes on where
     python -m tests.lab.confusion --runs 1 --only L0      a part, for a look
 
 What is played: ``two-ended``, every lab and transport, unprivileged, RUNS times, IPv4 and IPv6 by turns;
-``no-service`` (nothing listens on the port), ``raw`` (CAP_NET_RAW) and ``masked`` (no counters of Linux 6.7
-and later), each a quarter as often; ``healthy`` and ``lossy``, healthy labs again and again, without loss
-and with 2 % each way (HEALTHY times each). In the first runs of ``two-ended`` other programs look at the same
-lab (:mod:`tests.lab.beside`).
+``no-service`` (nothing listens on the port) and ``raw`` (CAP_NET_RAW) as often, and ``masked`` (no counters
+of Linux 6.7 and later) a quarter as often; ``healthy`` and ``lossy``, healthy labs again and again, without
+loss and with 2 % each way (HEALTHY times each). In the first runs of ``two-ended`` other programs look at the
+same lab (:mod:`tests.lab.beside`).
 """
 
 import argparse
@@ -61,7 +61,7 @@ def wanted(labs: Sequence[Lab], runs: int, healthy: int, modes: Sequence[str]) -
     found = []
     for run in range(runs):
         for mode in modes:
-            if mode not in AGAIN and run < (runs if mode == "two-ended" else fewer):
+            if mode not in AGAIN and run < (fewer if mode == "masked" else runs):
                 found += [Play(mode, case, run) for lab in labs for case in _cases(lab, mode, run)]
     for mode in (mode for mode in modes if mode in AGAIN):
         well = [lab for lab in labs if lab.healthy and _is_lossy(lab) == (mode == "lossy")]

@@ -21,11 +21,12 @@ def played(play: Play, said: dict[str, Any]) -> Played:
     return Played(play.case, judge(play.case, BASE, said), said, 3.0)
 
 
-def test_families_take_turns_and_other_modes_are_played_a_quarter_as_often() -> None:
+def test_families_take_turns_and_masked_is_played_a_quarter_as_often() -> None:
     plays = wanted([LABS["L02"]], 8, 0, MODES)
     two_ended = [play for play in plays if play.mode == "two-ended" and play.case.transport == "tcp"]
     assert [play.case.family for play in two_ended] == ["v4", "v6"] * 4
-    assert sum(play.mode == "raw" for play in plays) == 2 * 2
+    assert sum(play.mode == "raw" for play in plays) == 8 * 2
+    assert sum(play.mode == "masked" for play in plays) == 2 * 2
     assert all(play.case.bare for play in plays if play.mode == "no-service")
     assert len({play.key for play in plays}) == len(plays)
 
