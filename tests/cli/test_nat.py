@@ -269,6 +269,11 @@ def test_it_fits_a_terminal():
     assert "Undetermined\n  berlin-1: mapping is endpoint-independent or address-and-port-dependent" in text
 
 
+def test_what_took_minutes_to_find_out_is_never_cut():
+    timed = replace(BEHIND, lifetime_s=123.4, lifetime_most_s=128.9, hairpin_source=HairpinSource.INTERNAL)
+    assert "123 to 129 s" in nattable.render((timed, WALLED), 80)
+
+
 @pytest.mark.parametrize(
     ("change", "column", "words"),
     [

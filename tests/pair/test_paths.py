@@ -174,6 +174,12 @@ def test_what_breaks_nothing_marks_nothing():
     assert [hop.name for hop in path_of(WHOLE, BAD, (other_way,)) if hop.breaks] == ["somewhere"]
 
 
+@pytest.mark.parametrize("verdict", [Verdict.FAMILY_BROKEN, Verdict.ADDRESS_BROKEN])
+def test_the_way_to_an_address_that_answers_is_not_the_one_that_breaks(verdict):
+    told = DirectionVerdict(Outcome.OK, verdict, Verdict.REACHABLE, verdict)
+    assert not any(hop.breaks for hop in path_of(WHOLE, told, (finding(None, verdict),)))
+
+
 def test_a_set_is_marked_with_all_that_it_may_be():
     told = replace(BAD, verdict=Verdict.UNDETERMINED, alternatives=(Verdict.BLACKHOLE, Verdict.FORWARD_DROP))
     path = path_of(WHOLE, told, (finding(Place(PlaceKind.BETWEEN, R, 1), Verdict.UNDETERMINED),))

@@ -253,7 +253,9 @@ def test_connections_that_are_reset_though_the_far_end_has_them_were_forgotten_o
 def test_an_address_that_was_configured_and_does_not_answer_is_found(dead: str, verdict: Verdict) -> None:
     net = Net((dropping(lambda packet: packet.address == dead),))
     told = with_addresses(net, ("203.0.113.2", "203.0.113.3", "2001:db8:3::2")).run()
-    assert dead in finding(told, verdict).summary
+    found = finding(told, verdict)
+    assert dead in found.summary and found.next_test is not None
+    assert found.next_test.endswith(f"meshctl diagnose a b --tcp 5001 --reverse-port 7001 --address {dead}")
     assert verdicts(told) == {verdict.value}
 
 

@@ -94,7 +94,7 @@ def words_of(hops: Sequence[TraceHop]) -> str:
     """Where a trace ended that did not reach its target, in a line."""
     passed = [hop for hop in hops if any(_ran_out(answer) for answer in hop.answers)]
     if not passed:
-        return "no hop answered"
+        return "no hop passed it on" if any(hop.answers for hop in hops) else "no hop answered"
     last = passed[-1]
     who = ", ".join(sorted({answer.address for answer in last.answers if answer.address}))
     words = f"the last hop that answered is {last.hop} ({who or 'unknown'})"

@@ -32,6 +32,8 @@ _EXPIRED = {Family.IPV4: 11, Family.IPV6: 3}
 WAY_BACK, BEHIND = "on the way back", "behind it"
 #: The flow arrives; what breaks is the answer, on its own way.
 _RETURNING = frozenset({Verdict.RETURN_DROP, Verdict.RETURN_REJECT, Verdict.RETURN_RESET})
+#: The way that is drawn leads to an address that answers; what breaks is the way to another.
+_TO_ANOTHER = frozenset({Verdict.FAMILY_BROKEN, Verdict.ADDRESS_BROKEN})
 _AT_ITS_HOST = frozenset({PlaceKind.TARGET_HOST, PlaceKind.TARGET_SERVICE})
 #: A set that is larger is not spelled out beside a drawing.
 _NAMED = 3
@@ -79,7 +81,7 @@ def path_of(view: View, told: DirectionVerdict, findings: Iterable[Finding]) -> 
     """From the initiator to who is dialled; ``breaks`` marks where the fault is that makes it not reached."""
     way = _way(view)
     hops = _stations(view, way)
-    if told.verdict in HARMLESS | NO_FAULT:
+    if told.verdict in HARMLESS | NO_FAULT | _TO_ANOTHER:
         return tuple(hops)
     if not view.is_forward and told.path_verdict is Verdict.REACHABLE:
         return tuple(hops)  # nothing need listen on the way back

@@ -7,14 +7,15 @@ from probemesh_shared.nat import RULES, NatBehaviour, Pooling, Ruling
 
 from probemesh_controller.render.text import Cell, columns, counted, paint, wrap
 
-#: What is asked for as wide is never cut.
+#: What is asked for as wide, or took minutes to find out, is never cut.
 _UNCUT = 100_000
 
 
 def render(found: Sequence[NatBehaviour], width: int, color: bool = False, wide: bool = False) -> str:
     """``wide``: more columns, and by what each answer is known."""
     rows = [_row(one, wide) for one in found]
-    lines = columns(_WIDE if wide else _PLAIN, rows, _UNCUT if wide else width, color)
+    timed = any(map(lifetime_text, found))
+    lines = columns(_WIDE if wide else _PLAIN, rows, _UNCUT if wide or timed else width, color)
     if wide:
         lines += _explained(found, width, color)
     lines += _missing(found, width, color)

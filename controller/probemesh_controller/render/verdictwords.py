@@ -35,6 +35,7 @@ class Words:
 _LET = "let {flow} from {near} to {far} pass, and the answers back"
 _BACK = "let the answers of {far} to {near} pass: what belongs to a {flow} that {near} began"
 _HOST = "let {flow} from {near} in at {far}'s own firewall"
+_AT_ALL = "let {flow} pass to the address below that does not answer, as to {far}"
 
 WORDS: dict[Verdict, Words] = {
     _V.REACHABLE: Words("{flow} gets there and back"),
@@ -171,8 +172,8 @@ WORDS: dict[Verdict, Words] = {
     _V.DUPLICATE_ADDRESS: Words(
         "another host answers under {far}'s address", Owner.ROUTING, "find who has that address too"
     ),
-    _V.FAMILY_BROKEN: Words("one address family is broken, the other works", Owner.ROUTING),
-    _V.ADDRESS_BROKEN: Words("one address of {far} fails, the others work", Owner.ROUTING),
+    _V.FAMILY_BROKEN: Words("one address family is broken, the other works", Owner.FIREWALL, _AT_ALL),
+    _V.ADDRESS_BROKEN: Words("one address of {far} fails, the others work", Owner.FIREWALL, _AT_ALL),
     _V.AGENT_LOST: Words("our own agent could not be reached: that says nothing of the network", Owner.OURS),
     _V.NOT_ADDRESSABLE: Words(
         "{far} has no address that {near} could dial: that is no fault",

@@ -150,6 +150,16 @@ def _which(told: Told) -> str:
     return told.value(name, "which")
 
 
+def _ask_there(told: Told) -> str:
+    """Where it ends is a diagnosis of its own: the flow that was asked for gets through."""
+    view = told.view
+    address = _which(told).partition(",")[0]
+    ports = f"--{view.transport} {view.port}"
+    if view.back.port not in (None, view.port):
+        ports += f" --reverse-port {view.back.port}"
+    return f"where it ends: meshctl diagnose {view.near_name} {view.far_name} {ports} --address {address}"
+
+
 CAUSES = (
     Cause(
         "hops-answer",
@@ -189,6 +199,7 @@ CAUSES = (
         ),
         predicts={names.ADDRESS_DEAD: True, names.FLOW_READY: True},
         proof=proven_by((names.ADDRESS_DEAD, names.FLOW_READY)),
+        next_test=_ask_there,
         question=ADDRESSES,
         when=_WHEN,
     ),
@@ -197,10 +208,11 @@ CAUSES = (
         Verdict.FAMILY_BROKEN,
         lambda told: (
             f"{told.view.far_name} answers {told.view.near_name} by one family of addresses only: "
-            f"{_which(told)} is dead"
+            f"{told.view.flow_name} at {_which(told)} is not answered"
         ),
         predicts={names.FAMILY_DEAD: True, names.ADDRESS_DEAD: False, names.FLOW_READY: True},
         proof=proven_by((names.FAMILY_DEAD, names.FLOW_READY)),
+        next_test=_ask_there,
         question=ADDRESSES,
         when=_WHEN,
     ),
