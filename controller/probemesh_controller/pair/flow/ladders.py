@@ -10,7 +10,6 @@ from probemesh_controller.pair.flow import names, purposes
 from probemesh_controller.pair.flow.rungs import distance
 from probemesh_controller.pair.flow.steps import (
     FIRST_S,
-    HELLO,
     HOPS,
     RUNG,
     RUNG_MS,
@@ -22,6 +21,7 @@ from probemesh_controller.pair.flow.steps import (
     patience_s,
     step,
 )
+from probemesh_controller.pair.hellos import hello
 from probemesh_controller.pair.signs import Signs
 from probemesh_controller.pair.view import View
 
@@ -33,7 +33,7 @@ def ladder(view: View, signs: Signs) -> Round | None:
     hops = min(distance(view) or distance(view.back) or HOPS, 24)
     flow = flow_spec(view, _rungs(view.transport, hops, 0.0), max(FIRST_S, patience_s(view)))
     if flow.token is None and view.transport is Transport.UDP:
-        flow = replace(flow, shots=tuple(replace(shot, send=HELLO) for shot in flow.shots))
+        flow = replace(flow, shots=tuple(replace(shot, send=hello(view.port)) for shot in flow.shots))
     steps = [step(view, purposes.LADDER_FLOW, f"how far does {view.flow_name} get", flow, view.port)]
     base = base_of(view, signs)
     if base is not None:

@@ -8,6 +8,7 @@ from probemesh_shared.words import Transport
 
 from probemesh_controller.pair.case import Step
 from probemesh_controller.pair.flow import names, purposes
+from probemesh_controller.pair.hellos import hello
 from probemesh_controller.pair.signs import Signs
 from probemesh_controller.pair.view import View
 
@@ -33,10 +34,6 @@ QUIET_MS = 1000.0
 def step(view: View, purpose: str, why: str, spec: FlowSpec, port: int | None) -> Step:
     assert view.address is not None
     return Step("", purpose, why, view.near_name, view.address, port, spec, view.far_name, view.direction)
-
-
-#: What a foreign UDP service is told: it has to be told something, to answer.
-HELLO = b"probemesh\n"
 
 
 def is_ours(view: View) -> bool:
@@ -68,7 +65,7 @@ def flow_shots(view: View, count: int, every_ms: float, hold_ms: float | None = 
     comes from another address than was asked."""
     tcp, udp = view.transport is Transport.TCP, view.transport is Transport.UDP
     mss = view.far.mss if tcp and view.far is not None else None
-    speaks = (b"" if tcp else None) if is_ours(view) else (HELLO if udp else None)
+    speaks = (b"" if tcp else None) if is_ours(view) else (hello(view.port) if udp else None)
     return [
         Shot(
             at_ms=number * every_ms,
