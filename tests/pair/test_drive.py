@@ -73,6 +73,7 @@ async def test_it_settles_before_it_looks(clock, mesh):
 async def test_it_is_quiet_first_where_counters_need_it_and_what_was_quiet_counts(clock, mesh):
     case = await run(clock, mesh, Round(BOTH.steps, quiet_ms=1000), Round(BOTH.steps, quiet_ms=5))
     assert [done.elapsed_ms for done in case.rounds] == [pytest.approx(1220), pytest.approx(220)]
+    assert [done.quiet_ms for done in case.rounds] == [pytest.approx(1000), pytest.approx(10)]
     assert mesh.quieted == ["a", "b"] * 2 and mesh.looked == {"a": 2, "b": 2}
 
 

@@ -7,6 +7,7 @@ from probemesh_controller.pair.assess import assess
 from probemesh_controller.pair.causes import Told
 from probemesh_controller.pair.conclude import conclude
 from probemesh_controller.pair.flow import names
+from probemesh_controller.pair.flow.moves import MOVES
 from probemesh_controller.pair.flow.rows import at_place
 from probemesh_controller.pair.signs import Notes, Signs
 from probemesh_controller.pair.tour.basis import distance
@@ -194,6 +195,64 @@ def test_routers_that_answer_nobody_place_nothing():
     found = _signs(_laddered(silent(3), [*silent(2), *answered(1, valid=True)]))
     assert found.holds(names.STOPS_SHORT) is None
     assert found.holds(names.STOPS_AT_ONCE) is None
+
+
+def _rested(before, quiet_ms):
+    told = done(before, step("again", silent(5)))
+    return replace(told, rounds=(*told.rounds[:-1], replace(told.rounds[-1], quiet_ms=quiet_ms)))
+
+
+def _quiet_before_again(told):
+    side = assess(told, Notes())[0]
+    built = next(one for one in MOVES if one.key == "again").build(side.view, side.signs)
+    assert built is not None
+    return built.quiet_ms
+
+
+def test_silence_behind_hops_that_are_never_heard_does_not_say_that_nobody_rejects():
+    """A router that limits its errors is as silent, until it had nothing to say for long."""
+    untold = _laddered([*expired(R), *silent(2)], [*expired(R), *silent(1), *answered(1, valid=True)])
+    assert _signs(_rested(untold, 1000.0)).holds(names.SILENT) is True
+    assert _signs(_rested(untold, 1000.0)).holds(names.REJECTED) is None
+    assert _signs(_rested(untold, 2200.0)).holds(names.REJECTED) is False
+    assert _quiet_before_again(untold) == 2200.0
+
+
+def test_a_hop_that_is_heard_otherwise_would_say_that_it_rejects():
+    told = _laddered([*expired(R), *silent(2)], [*expired(R), *expired(S), *answered(1, valid=True)])
+    assert _signs(_rested(told, 1000.0)).holds(names.REJECTED) is False
+    assert _quiet_before_again(told) == 1000.0
+    last = _laddered([*expired(R), *expired(S), *silent(1)], [*silent(2), *answered(1, valid=True)])
+    assert _signs(_rested(last, 1000.0)).holds(names.REJECTED) is False
+
+
+def test_a_counter_too_noisy_to_tell_leaves_open_whether_it_came():
+    """Where nothing listens only the RSTs would say so; what a listener has shows otherwise."""
+    noisy = tuple(
+        replace(one, delta=28, quiet_mean=2.2, quiet_deviation=3.1) if one.name == "Tcp.OutRsts" else one
+        for one in counted()
+    )
+    for listeners, delivered in (((), None), (LISTENING, False)):
+        before = done(case(listeners=listeners), step("first:flow", silent(3)))
+        host = watch(listeners, own=(B,), counters=noisy)
+        found = _signs(done(before, step("again", silent(14)), b=host))
+        assert found.holds(names.RST_SENT) is None
+        assert found.holds(names.DELIVERED) is delivered
+
+
+def test_a_syn_that_comes_to_another_port_is_no_filter_of_syns():
+    told = done(
+        case(),
+        step("first:flow", silent(3)),
+        step("first:udp", answered(3, valid=True)),
+        step("controls:tcp", silent(5)),
+        step("first:tcp", answered(3, valid=True, seen=B), Direction.REVERSE),
+    )
+    assert _signs(told).holds(names.SYN_ONLY) is True
+    half = watch(LISTENING, own=(B,), half_open=(_half(50_000),))
+    seen = tuple(replace(one, account=half) if one.agent == "b" else one for one in told.rounds[0].looks)
+    came = replace(told, rounds=(replace(told.rounds[0], looks=seen),))
+    assert _signs(came).holds(names.SYN_ONLY) is False
 
 
 def test_a_refusal_with_a_ttl_that_does_not_lead_there_is_not_the_targets():

@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 from probemesh_controller.pair import assess
 from probemesh_controller.pair.case import Case, Limits, RoundDone, StepDone
-from probemesh_controller.pair.causes import HARMLESS
+from probemesh_controller.pair.causes import FLOW, HARMLESS
 from probemesh_controller.pair.conclude import conclude
 from probemesh_controller.pair.cost import all_planned, packets
 from probemesh_controller.pair.plan import next_round
 from probemesh_controller.pair.registry import CAUSES, READERS
+from probemesh_controller.pair.signs import Notes
 from probemesh_shared.model import WatchDetail
 from probemesh_shared.words import Confidence, Verdict
 
@@ -62,6 +63,13 @@ def test_the_plan_keeps_within_the_packets_that_are_allowed(name: str):
         done = RoundDone(tuple(StepDone(step, problem="nothing came") for step in wanted.steps))
         case = replace(case, rounds=(*case.rounds, done))
     assert packets(case) <= 60
+
+
+@pytest.mark.parametrize("name", names())
+def test_something_is_always_left_that_may_be_the_matter(name: str):
+    """Where every cause is struck out, some sign is wrong."""
+    case, _ = load(name)
+    assert all(side.judgements[FLOW].left for side in assess.assess(case, Notes()))
 
 
 @pytest.mark.parametrize("name", names())

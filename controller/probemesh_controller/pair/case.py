@@ -135,9 +135,12 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class RoundDone:
+    """``quiet_ms``: for how long nothing had been sent before it, where that was asked for."""
+
     steps: tuple[StepDone, ...]
     looks: tuple[Look, ...] = ()
     elapsed_ms: float = 0.0
+    quiet_ms: float = 0.0
 
     def look(self, agent: str) -> WatchDetail | None:
         return next((look.account for look in self.looks if look.agent == agent), None)

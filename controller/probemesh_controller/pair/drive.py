@@ -208,8 +208,8 @@ class Driver:
 
     async def _round(self, case: Case, wanted: Round) -> Case:
         began = self._clock.monotonic()
+        quiet_s = await self._quiet(wanted.quiet_ms / 1000) if wanted.quiet_ms else 0.0
         if wanted.quiet_ms:
-            await self._quiet(wanted.quiet_ms / 1000)
             await self._looks(frozenset(case.lost), quiet=True)
         tasks = {
             asyncio.create_task(self._step(case, step), name=f"step {step.id}"): step for step in wanted.steps
@@ -223,6 +223,7 @@ class Driver:
             tuple(_outcome(task, step, lost) for task, step in tasks.items()),
             looks,
             (self._clock.monotonic() - began) * 1000,
+            quiet_s * 1000,
         )
         case = replace(case, rounds=(*case.rounds, done), problems=self._with_missed(case))
         unseen = (name for name, watch in self._watches.items() if watch.lost)
@@ -230,11 +231,12 @@ class Driver:
         ends = tuple(with_seen(end, seen_from(case, done, end.name), case.asked) for end in case.ends)
         return self._keep(replace(case, ends=ends))
 
-    async def _quiet(self, seconds: float) -> None:
-        """Nothing is sent until it has been quiet that long."""
+    async def _quiet(self, seconds: float) -> float:
+        """Nothing is sent until it has been quiet that long. For how long it was, in seconds."""
         left = self._quiet_since + seconds - self._clock.monotonic()
         if left > 0:
             await self._clock.sleep(min(left, max(0.0, self._left())))
+        return self._clock.monotonic() - self._quiet_since
 
     async def _step(self, case: Case, step: Step) -> StepDone:
         sender = next((info for info in case.fleet if info.name == step.sender), None)

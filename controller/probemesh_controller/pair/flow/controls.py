@@ -243,7 +243,10 @@ def _syn_only(view: View, tcp: bool | None, udp: bool | None, notes: Notes) -> I
     back = tcp_control(view.back)
     if view.transport is not Transport.TCP:
         return
-    if _at_box(view):
+    if came := _half_open_at_control(view):
+        text = f"{view.far_name} has {came} half-open connections of {view.near_name} on another port"
+        yield Sign(names.SYN_ONLY, False, (notes.note(text),))
+    elif _at_box(view):
         yield Sign(names.SYN_ONLY, False)  # a NAT may hand on one kind, and not the other
     elif tcp or udp is False or back is False:
         yield Sign(names.SYN_ONLY, False)
@@ -253,6 +256,16 @@ def _syn_only(view: View, tcp: bool | None, udp: bool | None, notes: Notes) -> I
             f"{view.near_name}'s segments in connections that {view.far_name} opens"
         )
         yield Sign(names.SYN_ONLY, True, (notes.note(text),))
+
+
+def _half_open_at_control(view: View) -> int:
+    """SYNs to the far watch's own port that came, whatever became of the answers."""
+    return sum(
+        1
+        for probed in view.probes_here(*TCP_SHOTS)
+        if (account := view.far_account(probed)) is not None
+        for _ in half_open(account, prober_of(view, probed), probed.step.port)
+    )
 
 
 READER = Reader(

@@ -8,6 +8,7 @@ from probemesh_shared.words import PlaceKind, Transport
 from probemesh_controller.pair.flow import names
 from probemesh_controller.pair.flow.counts import SURE, Host
 from probemesh_controller.pair.flow.fates import fate_of
+from probemesh_controller.pair.flow.listeners import fits
 from probemesh_controller.pair.flow.near import ENOUGH, shots_at
 from probemesh_controller.pair.flow.socket_evidence import prober_of, unclaimed
 from probemesh_controller.pair.signs import Notes, Sign
@@ -59,7 +60,10 @@ def _delivered(signs: list[Sign], probed: Probed, view: View, has_tuple: bool) -
     account = view.far_account(probed)
     if account is None or len(probed.shots) < ENOUGH:
         return
-    if any(sign.holds is None for sign in signs) or not _looked(account, probed, view):
+    takes = any(one.port == view.port and fits(one, view) for one in account.listeners)
+    # what a listener has is refused by nobody
+    asked = (sign for sign in signs if not (takes and sign.name == names.RST_SENT))
+    if any(sign.holds is None for sign in asked) or not _looked(account, probed, view):
         return
     if not has_tuple:
         yield Sign(names.DELIVERED, False, tuple(dict.fromkeys(i for one in signs for i in one.seen)))
@@ -76,8 +80,10 @@ def _looked(account: WatchDetail, probed: Probed, view: View) -> bool:
 
 
 def _one(host: Host, name: str, counters: tuple[str, ...], far: str, notes: Notes) -> Iterator[Sign]:
+    """A counter too noisy to tell is a sign that nobody knows, which is not the lack of one."""
     rose = host.counts.rose(*counters)
     if rose is None:
+        yield Sign(name)
         return
     delta = host.counts.delta(*counters)
     text = f"{counters[0]} of {far} rose by {delta:.0f} while {host.counts.n} were sent"

@@ -15,6 +15,7 @@ from probemesh_controller.pair.flow.controls import (
 )
 from probemesh_controller.pair.flow.ladders import answers_are_lost, back_ladder, is_for_show, ladder, path
 from probemesh_controller.pair.flow.near import is_private
+from probemesh_controller.pair.flow.rungs import would_be_told
 from probemesh_controller.pair.flow.steps import (
     AGAIN_S,
     BURST,
@@ -23,6 +24,7 @@ from probemesh_controller.pair.flow.steps import (
     HELD_MS,
     LONG_S,
     QUIET_MS,
+    RESTED_MS,
     SETTLE_MS,
     flow_shots,
     flow_spec,
@@ -109,7 +111,14 @@ def _again(view: View, signs: Signs) -> Round | None:
         return None
     spec = flow_spec(view, flow_shots(view, BURST, BURST_MS, 100.0), max(AGAIN_S, patience_s(view)))
     why = f"{view.flow_name} again, with nothing beside it: what do both hosts count"
-    return Round((step(view, purposes.AGAIN, why, spec, view.port),), SETTLE_MS, QUIET_MS)
+    quiet_ms = RESTED_MS if _may_be_untold(view, signs) else QUIET_MS
+    return Round((step(view, purposes.AGAIN, why, spec, view.port),), SETTLE_MS, quiet_ms)
+
+
+def _may_be_untold(view: View, signs: Signs) -> bool:
+    """Silence so far, which a router that limits its errors leaves as well."""
+    lost = signs.holds(names.SILENT) is not False and signs.holds(names.DELIVERED) is not True
+    return lost and not would_be_told(view)
 
 
 def _burst(view: View, signs: Signs) -> Round | None:

@@ -18,6 +18,7 @@ from probemesh_controller.pair.flow.fates import (
     is_route_code,
 )
 from probemesh_controller.pair.flow.purposes import FIRST_FLOW, FLOW_SHOTS
+from probemesh_controller.pair.flow.rungs import would_be_told
 from probemesh_controller.pair.signs import Notes, Reader, Sign
 from probemesh_controller.pair.view import Probed, View, own_addresses, plain_address, seen_from
 
@@ -55,6 +56,8 @@ def _read(view: View, notes: Notes) -> Iterator[Sign]:
             holds = (name == names.SILENT) if enough else None
         else:
             holds = None if name in loud else False
+        if not loud and name == names.REJECTED and not would_be_told(view):
+            holds = None
         place = _place(name, seen, view) if holds else None
         yield Sign(name, holds, seen_ids, place)
     yield from _codes(seen, notes, view)

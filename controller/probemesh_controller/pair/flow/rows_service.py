@@ -90,6 +90,7 @@ SERVICE: tuple[Cause, ...] = (
         Verdict.ACCEPT_OVERLOAD,
         says("it arrives at {far}, and the queue of the service is full: it takes nothing more"),
         {names.SILENT: True, names.OVERFLOWED: True, names.HOST_DROPPED: False, **LEFT_HOME},
+        {names.DELIVERED: True},
         proof=proven_by((names.SILENT, names.OVERFLOWED)),
         place=target_service,
         transports=PORTS,

@@ -44,7 +44,7 @@ CAUSES: tuple[Cause, ...] = (
         Verdict.TARGET_INPUT_DROP,
         says("it arrives at {far}, and is dropped there before the host counts it (ingress filter)"),
         {names.SILENT: True, names.HOST_DROPPED: False, names.ON_WIRE: True, names.RPF_DROPPED: False},
-        {names.ONE_WAY: False},
+        {names.ONE_WAY: False, names.OVERFLOWED: False},
         {**_EATEN, **LEFT_HOME},
         proof=proven_by((names.SILENT, names.ON_WIRE)),
         place=target_host,

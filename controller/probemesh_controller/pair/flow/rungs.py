@@ -8,13 +8,22 @@ from probemesh_shared.words import PlaceKind
 
 from probemesh_controller.pair.flow import names
 from probemesh_controller.pair.flow.fates import fate_of, icmp_of, is_expired
-from probemesh_controller.pair.flow.purposes import BACK_BASE, BACK_FLOW, LADDER_BASE, LADDER_FLOW, PATH
+from probemesh_controller.pair.flow.purposes import (
+    AGAIN,
+    BACK_BASE,
+    BACK_FLOW,
+    LADDER_BASE,
+    LADDER_FLOW,
+    PATH,
+)
 from probemesh_controller.pair.signs import Notes, Reader, Sign
 from probemesh_controller.pair.view import Probed, View, plain_address
 
 #: Linux sends with this; the TTL that is left when it comes tells the distance.
 USUAL_TTL = 64
 MOST_HOPS = 40
+#: Since its last error a router's allowance has grown to one that it may send.
+ALLOWED_MS = 2000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,17 @@ def distance(view: View) -> int | None:
     ]
     found = [ttl for ttl in left if USUAL_TTL - MOST_HOPS <= ttl <= USUAL_TTL]
     return USUAL_TTL - max(found) + 1 if found else None
+
+
+def would_be_told(view: View) -> bool:
+    """Whether silence says that nobody rejects the flow: the hop behind the last that lets it pass is heard
+    on other occasions, or is the far end itself; or the flow was sent when no router had had to say anything
+    for long."""
+    following = rungs(view, LADDER_FLOW).last + 1
+    far = distance(view)
+    if following in known_hops(view) or (far is not None and following >= far):
+        return True
+    return any(probed.shots and probed.round.quiet_ms >= ALLOWED_MS for probed in view.probes_here(AGAIN))
 
 
 def known_hops(view: View) -> dict[int, str]:

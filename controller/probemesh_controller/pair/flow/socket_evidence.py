@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from probemesh_shared.model import Connection, HalfOpen, PacketSeen, ShotSeen, WatchDetail
-from probemesh_shared.words import Outcome
+from probemesh_shared.words import Outcome, Transport
 
 from probemesh_controller.pair.view import Probed, View, own_addresses, plain_address, seen_from
 
@@ -92,9 +92,12 @@ def connections(account: WatchDetail, prober: Prober, port: int | None) -> Itera
 
 
 def packets_in(account: WatchDetail, prober: Prober, view: View) -> Iterator[PacketSeen]:
-    """The prober's packets on the wire, towards the port."""
+    """The prober's packets on the wire, towards the port. Of ping its requests: what answers the far end's
+    own pings, and what a host says of others' packets, comes from there as well."""
     for one in account.packets:
         if one.outgoing or one.transport is not view.transport:
+            continue
+        if one.transport is Transport.ICMP and one.flags != "echo-request":
             continue
         its = (
             plain_address(one.address) in {address for address, _ in prober.tuples} | prober.addresses

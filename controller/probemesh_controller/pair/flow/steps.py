@@ -29,6 +29,9 @@ RUNG, RUNG_MS = 3, 15.0
 #: How long counters, socket tables and late answers have to come to rest, in ms.
 SETTLE_MS = 60.0
 QUIET_MS = 1000.0
+#: Quiet enough for a router that limits what it says of missing routes. Linux (``ip_error``) asks its
+#: allowance, of one a second, twice for each: while more than one packet in two seconds comes, it is silent.
+RESTED_MS = 2200.0
 
 
 def step(view: View, purpose: str, why: str, spec: FlowSpec, port: int | None) -> Step:
@@ -108,6 +111,6 @@ def may_be_hidden(view: View, signs: Signs) -> bool:
     told = (signs.holds(names.REJECTED), signs.holds(names.ROUTE_CODE))
     if not not_settled(view, signs) or signs.holds(names.PRIVATE) is not True:
         return False
-    if False in told or signs.holds(names.OTHER_WORKS) is True:
+    if False in told or True in (signs.holds(names.SILENT), signs.holds(names.OTHER_WORKS)):
         return False
     return signs.holds(names.BACK_WORKS) is not True or told == (True, True)
