@@ -17,15 +17,14 @@ from probemesh_controller.pair.flow.ladders import answers_are_lost, back_ladder
 from probemesh_controller.pair.flow.near import is_private
 from probemesh_controller.pair.flow.rungs import would_be_told
 from probemesh_controller.pair.flow.steps import (
-    AGAIN_S,
     BURST,
     BURST_MS,
     FIRST_S,
     HELD_MS,
     LONG_S,
-    QUIET_MS,
     RESTED_MS,
     SETTLE_MS,
+    again_s,
     flow_shots,
     flow_spec,
     may_be_hidden,
@@ -34,6 +33,7 @@ from probemesh_controller.pair.flow.steps import (
     own_shots,
     own_spec,
     patience_s,
+    quiet_ms,
     step,
 )
 from probemesh_controller.pair.moves import Move
@@ -109,10 +109,10 @@ def _is_untold(view: View) -> bool:
 def _again(view: View, signs: Signs) -> Round | None:
     if view.address is None:
         return None
-    spec = flow_spec(view, flow_shots(view, BURST, BURST_MS, 100.0), max(AGAIN_S, patience_s(view)))
+    spec = flow_spec(view, flow_shots(view, BURST, BURST_MS, 100.0), again_s(view))
     why = f"{view.flow_name} again, with nothing beside it: what do both hosts count"
-    quiet_ms = RESTED_MS if _may_be_untold(view, signs) else QUIET_MS
-    return Round((step(view, purposes.AGAIN, why, spec, view.port),), SETTLE_MS, quiet_ms)
+    quiet = RESTED_MS if _may_be_untold(view, signs) else quiet_ms(view)
+    return Round((step(view, purposes.AGAIN, why, spec, view.port),), SETTLE_MS, quiet)
 
 
 def _may_be_untold(view: View, signs: Signs) -> bool:

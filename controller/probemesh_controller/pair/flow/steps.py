@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from statistics import median
 
-from probemesh_shared.model import FlowSpec, Options, Shot
+from probemesh_shared.model import FlowDetail, FlowSpec, Options, Shot
 from probemesh_shared.words import Transport
 
-from probemesh_controller.pair.case import Step
+from probemesh_controller.pair.case import RoundDone, Step
 from probemesh_controller.pair.flow import names, purposes
 from probemesh_controller.pair.hellos import hello
 from probemesh_controller.pair.signs import Signs
@@ -14,14 +14,18 @@ from probemesh_controller.pair.view import View
 
 #: Seconds that the first shots are waited for: less than a kernel waits before it sends a SYN again.
 FIRST_S = 0.9
-#: Long enough for a SYN-ACK's first repetition, which is a second after it.
-AGAIN_S = 1.4
+#: Long enough for the first repetition of a SYN and of a SYN-ACK, a second after it: of a burst all but the
+#: last ones stand even longer.
+AGAIN_S = 1.1
+#: How long a shot is waited for where nothing is known of what the path takes.
+UNKNOWN_S = 1.4
 #: A service that lives takes a connection within this.
 HELD_MS = 1050.0
-#: A dead neighbour is given up after about three seconds; the first shots were the first to ask for it.
-LONG_S = 2.4
+#: A dead neighbour is given up after about three seconds; the first shots were the first to ask for it, and
+#: have been waited for since.
+LONG_S = 2.2
 #: Shots of a burst whose evidence is a counter, and between them.
-BURST, BURST_MS = 14, 35.0
+BURST, BURST_MS = 14, 25.0
 #: Hops that are tried where the distance is not known.
 HOPS = 10
 #: Shots of each rung: with what the ladder beside it takes no more than a Linux router answers at once.
@@ -29,9 +33,13 @@ RUNG, RUNG_MS = 3, 15.0
 #: How long counters, socket tables and late answers have to come to rest, in ms.
 SETTLE_MS = 60.0
 QUIET_MS = 1000.0
+#: Of it, what is enough to know what counters do by themselves: the watch samples them every 50 ms.
+KNOWN_MS = 0.9 * QUIET_MS
 #: Quiet enough for a router that limits what it says of missing routes. Linux (``ip_error``) asks its
 #: allowance, of one a second, twice for each: while more than one packet in two seconds comes, it is silent.
 RESTED_MS = 2200.0
+#: When a SYN-ACK is sent again, and a little.
+REPEAT_MS = 1050.0
 
 
 def step(view: View, purpose: str, why: str, spec: FlowSpec, port: int | None) -> Step:
@@ -86,16 +94,50 @@ def own_shots(transport: Transport, count: int, every_ms: float) -> list[Shot]:
     return [Shot(at_ms=number * every_ms, send=send) for number in range(count)]
 
 
-def patience_s(view: View) -> float:
-    """Seconds that a shot is waited for: plenty for what this path was seen to take."""
-    rtts = [
+def _rtts_ms(view: View) -> list[float]:
+    """Of whatever was answered on this path, either way."""
+    return [
         shot.rtt_ms
         for one in (view, view.back)
         for probed in one.probes()
         for shot in probed.shots
         if shot.rtt_ms
     ]
-    return min(3.0, max(FIRST_S, 0.3 + 5 * median(rtts) / 1000)) if rtts else AGAIN_S
+
+
+def patience_s(view: View) -> float:
+    """Seconds that a shot is waited for: plenty for what this path was seen to take."""
+    rtts = _rtts_ms(view)
+    return min(3.0, max(FIRST_S, 0.3 + 5 * median(rtts) / 1000)) if rtts else UNKNOWN_S
+
+
+def again_s(view: View) -> float:
+    """Seconds that a burst's shots are waited for, whose evidence is what the hosts count of it. Only TCP
+    says anything again; and where shots were waited for much longer in vain, the path is not just slow."""
+    waited = any(True for _ in view.probes_here(purposes.LONG))
+    patience = FIRST_S if waited and not _rtts_ms(view) else patience_s(view)
+    return max(AGAIN_S if view.transport is Transport.TCP else FIRST_S, patience)
+
+
+def quiet_ms(view: View) -> float:
+    """How long nothing is to be sent before a burst: once both hosts' counters are known, that is needed only
+    where a handshake that stands half open would still be repeated into it."""
+    if not view.case.rounds:
+        return QUIET_MS
+    done, ends = view.case.rounds[-1], (view.near_name, view.far_name)
+    told = [account for name in ends if (account := done.look(name)) is not None]
+    if len(told) < len(ends) or any(one.quiet_ms < KNOWN_MS for one in told):
+        return QUIET_MS
+    echoes = any(one.half_open or "half-open" in one.blind for one in told)
+    return QUIET_MS if echoes and not _repeated(done) else 0.0
+
+
+def _repeated(done: RoundDone) -> bool:
+    """It went on beyond the first repetition of what was sent last; the second is two seconds later."""
+    took = [
+        row.detail.elapsed_ms for one in done.steps for row in one.rows if isinstance(row.detail, FlowDetail)
+    ]
+    return max(took, default=0.0) >= (BURST - 1) * BURST_MS + REPEAT_MS
 
 
 def not_settled(view: View, signs: Signs) -> bool:

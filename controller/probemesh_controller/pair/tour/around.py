@@ -12,7 +12,7 @@ from probemesh_controller.pair.causes import Cause, Told, proven_by
 from probemesh_controller.pair.moves import Move
 from probemesh_controller.pair.signs import Notes, Reader, Sign, Signs
 from probemesh_controller.pair.tour import names
-from probemesh_controller.pair.tour.basis import asked_port, distance, fates, flow, round_of, step
+from probemesh_controller.pair.tour.basis import asked_port, distance, fates, flow, patience_s, round_of, step
 from probemesh_controller.pair.tour.ports import payload_of
 from probemesh_controller.pair.tour.proxies import FIRST as SHORT
 from probemesh_controller.pair.view import View, own_addresses
@@ -20,7 +20,7 @@ from probemesh_controller.pair.view import View, own_addresses
 HOPS, ADDRESSES = "hops", "addresses"
 SLOW, OTHERS, OTHERS_AGAIN = "tour-slow", "tour-addresses", "tour-addresses-again"
 #: Tries of each silent hop, one a second: limiters of ICMP answer that.
-_SLOW, _SLOW_MS, _SLOW_WAITS_S = 3, 1000.0, 0.8
+_SLOW, _SLOW_MS, _SLOW_WAITS_S = 3, 1000.0, 0.5
 _MOST_OTHERS = 3
 #: Attempts at an address that never answers before that is said (0.04 ** 5 = 1e-7).
 _ENOUGH = 5
@@ -71,7 +71,7 @@ def _build_slow(view: View, signs: Signs) -> Round | None:
         for number in range(_SLOW)
         for place, ttl in enumerate(silent_hops(view))
     )
-    spec = flow(view, Transport.TCP, shots, timeout_s=_SLOW_WAITS_S)
+    spec = flow(view, Transport.TCP, shots, timeout_s=max(_SLOW_WAITS_S, patience_s(view)))
     return round_of(step(view, SLOW, "routers that said nothing, slowly", spec, view.port)) if shots else None
 
 
