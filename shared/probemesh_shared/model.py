@@ -281,7 +281,8 @@ class DirectionVerdict:
     """One direction of a pair; words are relative to its own initiator. ``outcome`` is of the probe itself
     (``ok``, ``timeout`` ...). ``path_verdict`` None: not measured. ``service_verdict`` None where the
     path let nothing through, or nobody looked. ``verdict`` is the fault that matters first,
-    ``reachable`` where there is none, ``undetermined`` where ``alternatives`` is the set."""
+    ``reachable`` where there is none, ``undetermined`` where ``alternatives`` is the set. Beside another
+    verdict ``alternatives`` has it and what looks just like it from both ends."""
 
     outcome: Outcome = Outcome.UNMEASURED
     path_verdict: Verdict | None = None

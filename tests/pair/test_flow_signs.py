@@ -407,3 +407,87 @@ def test_two_faults_are_two_findings():
     found = {(one.direction, one.verdict) for one in conclude(told).findings}
     assert (Direction.FORWARD, Verdict.PORT_CLOSED) in found
     assert (Direction.REVERSE, Verdict.FORWARD_REJECT) in found
+
+
+# --- who says so ------------------------------------------------------------------------------------------
+
+
+def test_a_router_that_speaks_as_the_target_hands_its_packets_to_somebody_else():
+    base = [*expired(R), *expired(S), *answered(1, valid=True)]
+    told = done(_laddered([*expired(B), *expired(B), *silent(1)], base), step("again", silent(10)))
+    found = conclude(told).forward
+    assert found.verdict is Verdict.DESTINATION_NAT_WRONG_HOST
+    at = next(one.place for one in conclude(told).findings if one.verdict is found.verdict)
+    assert at is not None and (at.address, at.hop) == (R, 1)
+
+
+def test_routers_that_speak_for_themselves_stand_in_for_nobody():
+    base = [*expired(R), *expired(S), *answered(1, valid=True)]
+    found = _signs(_laddered([*expired(R), *expired(S), *silent(1)], base))
+    assert found.holds(names.STANDS_IN) is False
+
+
+def test_the_target_may_itself_pass_on_what_came_to_it():
+    """A host that publishes a port of a container says "time exceeded", at its own distance and no less."""
+    base = [*expired(R), *expired(S), *answered(1, valid=True)]
+    found = _signs(_laddered([*silent(2), *expired(B)], [*silent(2), *base[2:]]))
+    assert found.holds(names.STANDS_IN) is None
+
+
+def test_a_rejection_as_the_target_that_it_saw_nothing_of_is_made_in_its_name():
+    told = done(case(Transport.UDP), step("first:flow", rejected(3, B, code=3), transport=Transport.UDP))
+    told = done(told, step("again", rejected(10, B, code=3), transport=Transport.UDP), b=_saw_nothing())
+    found = conclude(told).forward
+    assert (found.verdict, found.confidence) == (Verdict.FORWARD_REJECT, Confidence.LIKELY)
+
+
+def _saw_nothing():
+    return watch(LISTENING, own=(B,), counters=counted())
+
+
+def _at_its_nat(shots, transport=Transport.TCP):
+    """What is left of rejections and of a NAT that lets nobody in, where B dials A at the address that A's
+    flows come from and A does not have."""
+    public = "198.51.100.1"
+    kinds = (("first:flow", transport), ("first:tcp", Transport.TCP), ("first:udp", Transport.UDP))
+    seen = [step(purpose, answered(3, valid=True, seen=public), transport=kind) for purpose, kind in kinds]
+    back = [step(purpose, shots, Direction.REVERSE, transport=kind) for purpose, kind in kinds]
+    there = [replace(one, step=replace(one.step, address=public)) for one in back]
+    judgement = assess(done(case(transport), *seen, *there), Notes())[1].judgements["flow"]
+    return [one for one in judgement.left if one.key.startswith(("one-way", "forward-"))]
+
+
+@pytest.mark.parametrize("transport", [Transport.TCP, Transport.UDP])
+def test_a_filter_at_the_nat_that_prohibits_rejects(transport: Transport):
+    (found,) = _at_its_nat(rejected(5, "198.51.100.1"), transport)
+    assert (found.verdict, found.at_most) == (Verdict.FORWARD_REJECT, Confidence.CERTAIN)
+
+
+def test_a_nat_that_refuses_may_do_so_by_a_filter_too():
+    (tcp,) = _at_its_nat(refused(5))
+    assert (tcp.verdict, tcp.at_most) == (Verdict.ONE_WAY_INITIATION, Confidence.LIKELY)
+    assert tcp.like == (Verdict.FORWARD_RESET,)
+    (udp,) = _at_its_nat(rejected(5, "198.51.100.1", code=3), Transport.UDP)
+    assert (udp.verdict, udp.like) == (Verdict.ONE_WAY_INITIATION, (Verdict.FORWARD_REJECT,))
+
+
+def test_a_nat_that_answers_tcp_with_an_icmp_error_has_a_filter():
+    """By itself a host would have sent a RST."""
+    (found,) = _at_its_nat(rejected(5, "198.51.100.1", code=3))
+    assert found.verdict is Verdict.FORWARD_REJECT
+
+
+def test_where_no_cause_fits_the_set_is_not_empty_and_what_is_in_the_way_is_said():
+    """The target says that the port is closed, and its host counts that a socket had the datagrams."""
+    says_no = rejected(3, B, code=3)
+    told = done(case(Transport.UDP), step("first:flow", says_no, transport=Transport.UDP))
+    again = step("again", rejected(10, B, code=3), transport=Transport.UDP)
+    counters = counted(Udp_InDatagrams=10, Ip_InReceives=10, Ip_InDelivers=10)
+    found = conclude(done(told, again, b=watch(LISTENING, own=(B,), counters=counters)))
+    assert found.forward.verdict is Verdict.UNDETERMINED
+    assert found.forward.alternatives
+    assert Verdict.REACHABLE not in found.forward.alternatives
+    (why,) = [text for text in found.missing if "no cause that is known here fits" in text]
+    assert names.DELIVERED in why or names.UNREACHABLE_SENT in why
+    finding = next(one for one in found.findings if one.direction is Direction.FORWARD)
+    assert any(not one.supports for one in finding.evidence)

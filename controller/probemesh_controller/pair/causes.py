@@ -13,6 +13,8 @@ else has to be touched. The order of rows decides nothing.
 - ``proof``: sets of signs; where all of one set are known and as predicted, the cause has positive proof. At
   least one sign of each set has to be something that was seen (a half-open socket, a counter that rose, an
   offender, a ladder's step), never only silence: without proof a lone survivor is at most ``likely``.
+- ``at_most``: how sure of it anybody can be, whatever its proof.
+- ``like``: verdicts of what is rarer and looks the same from both ends, whatever is sent: named beside it.
 - ``when``: signs that have to be so for the cause to come into question at all (a cause of a question
   about sizes needs a path that answers). Other than ``predicts``, None excludes here too; a question none of
   whose causes come into question is not asked.
@@ -22,7 +24,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from probemesh_shared.model import Place
-from probemesh_shared.words import Transport, Verdict
+from probemesh_shared.words import Confidence, Transport, Verdict
 
 from probemesh_controller.pair.signs import Signs
 from probemesh_controller.pair.view import View
@@ -94,6 +96,8 @@ class Cause:
     question: str = FLOW
     transports: frozenset[Transport] = ALL_TRANSPORTS
     when: Mapping[str, bool] = field(default_factory=dict)
+    at_most: Confidence = Confidence.CERTAIN
+    like: tuple[Verdict, ...] = ()
 
 
 def proven_by(*sets: tuple[str, ...]) -> tuple[frozenset[str], ...]:

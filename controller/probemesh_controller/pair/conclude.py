@@ -44,7 +44,7 @@ def conclude(case: Case) -> Diagnosis:
         excluded=tuple((verdict, why) for verdict, why in excluded if verdict not in held),
         packets=packets(case),
         elapsed_s=case.elapsed_s,
-        missing=_missing(case),
+        missing=(*_missing(case), *_unexplained(forward), *_unexplained(reverse)),
     )
 
 
@@ -70,7 +70,7 @@ def _direction(side: Assessed) -> DirectionVerdict:
         service_verdict=service,
         verdict=verdict,
         confidence=judgement.confidence,
-        alternatives=judgement.verdicts if verdict is Verdict.UNDETERMINED else (),
+        alternatives=() if verdict is Verdict.REACHABLE else judgement.alternatives,
     )
 
 
@@ -138,7 +138,7 @@ def _finding(judgement: Judgement, side: Assessed, notes: Notes) -> Finding:
         direction=side.view.direction,
         place=_common(cause.place(told) for cause in causes),
         evidence=tuple(_evidence(judgement, side, notes)),
-        alternatives=() if one else judgement.verdicts,
+        alternatives=judgement.alternatives,
         next_test=None if one else settling(judgement, told),
     )
     tests = (test for cause in causes if (test := cause.next_test(told)))
@@ -163,6 +163,9 @@ def _scope(view: View) -> Scope:
 def _either(judgement: Judgement, told: Told) -> str:
     view = told.view
     words = " or ".join(verdict.value for verdict in judgement.verdicts)
+    if judgement.strained:
+        words += ", if anything that is known here: something that was seen contradicts each"
+        return f"{view.near_name} → {view.far_name}, {view.flow_name}: {words}"
     return f"{view.near_name} → {view.far_name}, {view.flow_name}: {words}; what was seen does not tell which"
 
 
@@ -175,13 +178,17 @@ def _common(places: Iterable[Place | None]) -> Place | None:
 def _evidence(judgement: Judgement, side: Assessed, notes: Notes) -> Iterator[Evidence]:
     """Observations behind every known sign that a cause predicts which is left; those that prove it first."""
     given: dict[str, bool] = {}
+    against: set[str] = set()
     for cause in judgement.proven or judgement.left:
         proving = frozenset(name for names in cause.proof for name in names)
         for name in cause.predicts:
-            for identifier in side.signs[name].seen if side.signs.holds(name) is not None else ():
+            holds = side.signs.holds(name)
+            for identifier in side.signs[name].seen if holds is not None else ():
+                if holds is not cause.predicts[name]:
+                    against.add(identifier)
                 given[identifier] = given.get(identifier, False) or name in proving
     for identifier in sorted(given, key=lambda one: (not given[one], int(one[1:]))):
-        yield Evidence(identifier, True, notes.text(identifier))
+        yield Evidence(identifier, identifier not in against, notes.text(identifier))
 
 
 def _excluded(side: Assessed, notes: Notes) -> Iterator[tuple[Verdict, str]]:
@@ -200,6 +207,19 @@ def _excluded(side: Assessed, notes: Notes) -> Iterator[tuple[Verdict, str]]:
 def _why(one: Excluded, notes: Notes) -> str:
     texts = [notes.text(identifier) for sign in one.by for identifier in sign.seen]
     return "; ".join(dict.fromkeys(texts))
+
+
+def _unexplained(side: Assessed) -> Iterator[str]:
+    """Where nothing fits: what stands against those that come nearest."""
+    flow = side.judgements.get(FLOW)
+    if flow is None or not flow.strained:
+        return
+    left = {cause.key for cause in flow.left}
+    against = {sign.name for one in flow.excluded if one.cause.key in left for sign in one.by}
+    yield (
+        f"{side.view.near_name} → {side.view.far_name}: no cause that is known here fits all that was seen; "
+        f"in the way: {', '.join(sorted(against))}"
+    )
 
 
 def _missing(case: Case) -> tuple[str, ...]:

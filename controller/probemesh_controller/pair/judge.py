@@ -1,7 +1,8 @@
 """The judge: which causes the signs leave, and which of them is proven. Pure.
 
 No scores and no order: a cause is out when a known sign is not as it predicts; the answer is what
-is left.
+is left. Where that is nothing some sign is wrong, or the matter is none that is known here: then nothing is
+concluded, and what is told is which causes have the least against them.
 """
 
 from collections.abc import Iterable
@@ -9,8 +10,11 @@ from dataclasses import dataclass
 
 from probemesh_shared.words import Confidence, Transport, Verdict
 
-from probemesh_controller.pair.causes import Cause
+from probemesh_controller.pair.causes import FLOW, Cause
+from probemesh_controller.pair.flow.names import FIRM
 from probemesh_controller.pair.signs import Sign, Signs
+
+_SUREST = tuple(Confidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +27,14 @@ class Excluded:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The answer to one question. ``left`` and ``excluded`` are sorted by key."""
+    """The answer to one question. ``left`` and ``excluded`` are sorted by key. ``strained``: no cause fits
+    all that is known, and ``left`` are those that come nearest."""
 
     question: str
     left: tuple[Cause, ...]
     excluded: tuple[Excluded, ...] = ()
     proven: tuple[Cause, ...] = ()
+    strained: bool = False
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -40,13 +46,23 @@ class Judgement:
     def verdict(self) -> Verdict:
         """The one that is left; ``undetermined`` where it is none or several."""
         verdicts = self.verdicts
-        return verdicts[0] if len(verdicts) == 1 else Verdict.UNDETERMINED
+        return verdicts[0] if len(verdicts) == 1 and not self.strained else Verdict.UNDETERMINED
+
+    @property
+    def alternatives(self) -> tuple[Verdict, ...]:
+        """All that it may be, where that is more than one."""
+        verdicts = self.verdicts
+        like = {also for cause in self.left for also in cause.like}
+        if self.strained or len(verdicts) > 1 or like - set(verdicts):
+            return (*verdicts, *(verdict for verdict in Verdict if verdict in like - set(verdicts)))
+        return ()
 
     @property
     def confidence(self) -> Confidence:
         if self.verdict is Verdict.UNDETERMINED:
             return Confidence.POSSIBLE
-        return Confidence.CERTAIN if self.proven else Confidence.LIKELY
+        most = min((cause.at_most for cause in self.proven or self.left), key=_SUREST.index)
+        return most if self.proven else max(most, Confidence.LIKELY, key=_SUREST.index)
 
     @property
     def settled(self) -> bool:
@@ -86,7 +102,16 @@ def _judged(question: str, causes: list[Cause], signs: Signs) -> Judgement:
     excluded = tuple(Excluded(cause, by) for cause in causes if (by := contradictions(cause, signs)))
     out = {one.cause.key for one in excluded}
     left = tuple(cause for cause in causes if cause.key not in out)
+    if not left and question == FLOW:
+        return Judgement(question, _nearest(excluded), excluded, strained=True)
     return Judgement(question, left, excluded, tuple(cause for cause in left if is_proven(cause, signs)))
+
+
+def _nearest(excluded: tuple[Excluded, ...]) -> tuple[Cause, ...]:
+    """Those that the fewest signs contradict, what the prober itself saw being in no doubt."""
+    fitting = [one for one in excluded if not any(sign.name in FIRM for sign in one.by)] or list(excluded)
+    least = min(len(one.by) for one in fitting)
+    return tuple(one.cause for one in fitting if len(one.by) == least)
 
 
 def contradictions(cause: Cause, signs: Signs) -> tuple[Sign, ...]:

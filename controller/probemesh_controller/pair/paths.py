@@ -210,7 +210,7 @@ def _marked(hops: Sequence[PathHop], place: Place, mark: str) -> list[PathHop]:
 
 
 def _mark(told: DirectionVerdict) -> str:
-    if not told.alternatives:
+    if told.verdict is not Verdict.UNDETERMINED or not told.alternatives:
         return str(told.verdict)
     several = len(told.alternatives)
     return " or ".join(told.alternatives) if several <= _NAMED else f"one of {several} causes"

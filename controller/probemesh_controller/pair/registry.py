@@ -19,6 +19,7 @@ from probemesh_controller.pair.flow import (
     witness,
 )
 from probemesh_controller.pair.flow.moves import MOVES as FLOW_MOVES
+from probemesh_controller.pair.flow.rows import without_stand_in
 from probemesh_controller.pair.moves import Move
 from probemesh_controller.pair.signs import Reader
 from probemesh_controller.pair.tour import registry as tour
@@ -45,6 +46,6 @@ _FLOW = (
     *rows_return.CAUSES,
     *rows_service.CAUSES,
 )
-CAUSES: tuple[Cause, ...] = (*without_hairpin(_FLOW), *tour.CAUSES)
+CAUSES: tuple[Cause, ...] = (*without_hairpin(without_stand_in(_FLOW)), *tour.CAUSES)
 
 MOVES: tuple[Move, ...] = (*FLOW_MOVES, *tour.MOVES)

@@ -79,6 +79,7 @@ def _read(view: View, notes: Notes) -> Iterator[Sign]:
     yield from _third(view, notes)
     yield from _never_completed(view, notes)
     yield from _one_way(view, tcp, udp, notes)
+    yield from _turned_away(view, tcp, udp, notes)
     yield from _syn_only(view, tcp, udp, notes)
 
 
@@ -215,6 +216,12 @@ def _one_way(view: View, tcp: bool | None, udp: bool | None, notes: Notes) -> It
         yield Sign(names.ONE_WAY, True, (notes.note(text),))
 
 
+def _turned_away(view: View, tcp: bool | None, udp: bool | None, notes: Notes) -> Iterator[Sign]:
+    """What is opened from here fails at the address of a NAT, and not of the far end's own."""
+    for sign in _one_way(view, tcp, udp, notes):
+        yield Sign(names.TURNED_AWAY, sign.holds if _at_box(view) else False, sign.seen)
+
+
 def _at_box(view: View) -> bool:
     far, address = view.far, view.address
     return far is not None and address is not None and address not in own_addresses(far)
@@ -280,6 +287,7 @@ READER = Reader(
             names.THIRD_REACHES,
             names.NEVER_COMPLETED,
             names.ONE_WAY,
+            names.TURNED_AWAY,
             names.SYN_ONLY,
         }
     ),

@@ -67,6 +67,11 @@ def is_port_unreachable(icmp: IcmpError) -> bool:
     return icmpcodes.is_port_unreachable(icmp.family, icmp.type, icmp.code)
 
 
+def is_protocol_unreachable(icmp: IcmpError) -> bool:
+    """IPv6 says so with a parameter problem."""
+    return (icmp.type, icmp.code) == ((4, 1) if icmp.family is Family.IPV6 else (3, 2))
+
+
 _ROUTE_V4 = frozenset({0, 1, 6, 7, 13})
 _ROUTE_V6 = frozenset({0, 1, 3, 6})
 

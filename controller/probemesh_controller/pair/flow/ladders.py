@@ -137,7 +137,13 @@ def path(view: View, signs: Signs) -> Round | None:
     ]
     spec = own_spec(view, base, shots, FIRST_S)
     port = None if base is Transport.ICMP else view.surrogate
-    return Round((step(view, purposes.PATH, "which hops are on the way", spec, port),))
+    steps = [step(view, purposes.PATH, "which hops are on the way", spec, port)]
+    if view.transport is Transport.UDP and signs.holds(names.ANSWERED) and far is not None and far > 1:
+        short = tuple(replace(shot, send=hello(view.port)) for shot in shots[: far - 1])
+        flow = flow_spec(view, list(short), FIRST_S)
+        why = f"which hops {view.flow_name} takes"
+        steps.append(step(view, purposes.PATH_FLOW, why, flow, view.port))
+    return Round(tuple(steps))
 
 
 def is_for_show(view: View, signs: Signs) -> bool:

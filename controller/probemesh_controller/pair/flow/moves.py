@@ -282,6 +282,7 @@ MOVES: tuple[Move, ...] = (
                 names.BACK_WORKS,
                 names.BACK_HALF,
                 names.ONE_WAY,
+                names.TURNED_AWAY,
                 names.SYN_ONLY,
                 names.STRANGER,
             }
@@ -292,7 +293,7 @@ MOVES: tuple[Move, ...] = (
     ),
     Move(
         purposes.LADDER,
-        frozenset({names.STOPS_SHORT, names.STOPS_AT_ONCE, names.REFUSED_SHORT}),
+        frozenset({names.STOPS_SHORT, names.STOPS_AT_ONCE, names.REFUSED_SHORT, names.STANDS_IN}),
         ladder,
         cost=1.2,
         wants=not_settled,

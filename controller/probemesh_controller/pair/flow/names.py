@@ -20,6 +20,7 @@ ROUTE_CODE: Final = "route-code"  # the ICMP error is one that a missing route g
 
 AT_BOX: Final = "at-box"  # the address that is dialled is on none of the far end's interfaces
 BOX_REJECTS: Final = "box-rejects"  # ... and the ICMP error comes from that very address
+BOX_FILTERS: Final = "box-filters"  # ... with a code that no host gives for a port that nobody has
 
 PRIVATE: Final = "private"  # it is an address that means nothing beyond its own site
 ASKED_HERE: Final = "asked-here"  # such an address, which the prober looked for on a link of its own in vain
@@ -64,6 +65,7 @@ OTHER_WORKS: Final = "other-works"  # anything else gets through to that address
 BACK_WORKS: Final = "back-works"  # flows of the far end to this one are answered
 BACK_HALF: Final = "back-half"  # flows of the far end connect there, and stay half open here
 ONE_WAY: Final = "one-way"  # whatever is opened from here fails, and all that the far end opens works
+TURNED_AWAY: Final = "turned-away"  # ... at the address that a NAT gives the far end
 SYN_ONLY: Final = "syn-only"  # no SYN gets through, everything else does
 
 THIRD_REACHES: Final = "third-reaches"  # another agent gets through to the same port
@@ -72,6 +74,7 @@ THIRD_REACHES: Final = "third-reaches"  # another agent gets through to the same
 STOPS_SHORT: Final = "stops-short"  # hops that answer for another flow do not for this one
 STOPS_AT_ONCE: Final = "stops-at-once"  # ... and not one answers
 REFUSED_SHORT: Final = "refused-short"  # refused with a TTL that does not lead to the target
+STANDS_IN: Final = "stands-in"  # an address of the far end's own says what only a box on the way can say
 
 # the ladder back: the far end sends what its answers look like
 RETURN_STOPS: Final = "return-stops"  # hops that answer for other packets of its do not for these
@@ -83,6 +86,7 @@ FAR_GONE: Final = "far-gone"
 NO_ADDRESS: Final = "no-address"
 IMPAIRED: Final = "impaired"  # the prober's own host could not measure
 
+#: How the flow's own shots ended; at most one of these holds.
 FATES: Final = (
     ANSWERED,
     SILENT,
@@ -95,3 +99,6 @@ FATES: Final = (
     NO_ROUTE,
     LATE_UNREACHABLE,
 )
+
+#: What the prober itself knows at first hand.
+FIRM: Final = frozenset({*FATES, NEAR_GONE, NO_ADDRESS, IMPAIRED})

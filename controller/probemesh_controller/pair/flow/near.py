@@ -15,6 +15,7 @@ from probemesh_controller.pair.flow.fates import (
     is_expired,
     is_host_unreachable,
     is_port_unreachable,
+    is_protocol_unreachable,
     is_route_code,
 )
 from probemesh_controller.pair.flow.purposes import FIRST_FLOW, FLOW_SHOTS
@@ -75,7 +76,8 @@ def _fates(view: View) -> list[tuple[ShotSeen, str | None]]:
     found = []
     for _, shot, fate in seen:
         icmp = icmp_of(shot)
-        waited = late and icmp is not None and is_host_unreachable(icmp)
+        # nobody asks the link for his own address: it is somebody else who says so in his name
+        waited = late and icmp is not None and is_host_unreachable(icmp) and fate != names.REJECTED_BY_TARGET
         found.append((shot, names.LATE_UNREACHABLE if waited else fate))
     return found
 
@@ -210,6 +212,11 @@ def _box(view: View, notes: Notes) -> Iterator[Sign]:
     its = bool(errors) and all(error.sender and plain_address(error.sender) == address for error in errors)
     if errors or there:
         yield Sign(names.BOX_REJECTS, its and not there, seen)
+        # of a TCP port that nobody has a host says so with a RST
+        own_words = view.transport is not Transport.TCP and any(
+            is_port_unreachable(error) or is_protocol_unreachable(error) for error in errors
+        )
+        yield Sign(names.BOX_FILTERS, its and not there and not own_words, seen)
 
 
 def _asked_here(seen: list[tuple[ShotSeen, str | None]], view: View) -> Iterator[Sign]:
@@ -274,6 +281,7 @@ READER = Reader(
             names.OTHER_SOURCE,
             names.AT_BOX,
             names.BOX_REJECTS,
+            names.BOX_FILTERS,
             names.PRIVATE,
             names.ASKED_HERE,
             names.SEEN_THERE,

@@ -32,6 +32,7 @@ BACK_FLOW: Final = "back-ladder:flow"  # from the service's port, as its answers
 BACK_BASE: Final = "back-ladder:base"
 
 PATH: Final = "path"  # which hops there are, for people
+PATH_FLOW: Final = "path:flow"  # the same, of a flow that is answered: is it the far end that is led to
 
 #: Full-TTL shots of the flow itself.
 FLOW_SHOTS: Final = (FIRST_FLOW, AGAIN, BURST, LONG, HOLD)

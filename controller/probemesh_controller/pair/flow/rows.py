@@ -1,9 +1,10 @@
 """What rows of the flow question have in common, and how they are worded. Pure."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from probemesh_shared.model import Place
-from probemesh_shared.words import PlaceKind, Transport, Verdict
+from probemesh_shared.words import Confidence, PlaceKind, Transport, Verdict
 
 from probemesh_controller.pair.causes import Cause, Told
 from probemesh_controller.pair.flow import names
@@ -55,14 +56,41 @@ def row(
     next_test: Callable[[Told], str | None] = lambda told: None,
     transports: frozenset[Transport] = ALL,
     when: Mapping[str, bool] | None = None,
+    like: tuple[Verdict, ...] = (),
 ) -> Cause:
-    """A cause of the flow question. Later predictions win over earlier ones."""
+    """A cause of the flow question. Later predictions win over earlier ones; one that something else looks
+    just like is never certain."""
     predicts = {**MEASURED}
     for more in predictions:
         predicts |= more
     return Cause(
-        key, verdict, summary, predicts, proof, place, next_test, transports=transports, when=when or {}
+        key,
+        verdict,
+        summary,
+        predicts,
+        proof,
+        place,
+        next_test,
+        transports=transports,
+        when=when or {},
+        at_most=Confidence.LIKELY if like else Confidence.CERTAIN,
+        like=like,
     )
+
+
+def without_stand_in(causes: tuple[Cause, ...]) -> tuple[Cause, ...]:
+    """Where a box takes the target's address for itself, what did not come to the target was not lost on the
+    way: it went elsewhere. Adds that to all that say it was lost."""
+    return tuple(
+        replace(cause, predicts={names.STANDS_IN: False, **cause.predicts}) if _was_lost(cause) else cause
+        for cause in causes
+    )
+
+
+def _was_lost(cause: Cause) -> bool:
+    predicts = cause.predicts
+    here = predicts.get(names.DELIVERED) is False and predicts.get(names.HOST_DROPPED) is not True
+    return here and cause.verdict is not Verdict.SOURCE_OUTPUT_FILTER and names.STANDS_IN not in predicts
 
 
 # --- places -----------------------------------------------------------------------------------------------

@@ -39,6 +39,13 @@ def _resetter(told: Told) -> Place | None:
 
 _DROPPED = {names.SILENT: True, names.ONE_WAY: False, names.SYN_ONLY: False, **LEFT_HOME, **NEVER_CAME}
 
+_ONE_WAY = {names.ONE_WAY: True, names.SYN_ONLY: False, **LEFT_HOME, **NEVER_CAME, names.OTHER_SOURCE: False}
+_TURNED_AWAY = (
+    "{address}, the NAT in front of {far}, lets only {far} open flows: it turns away what {near} opens, "
+    "and passes replies"
+)
+_RULE = test("if {near} is to open flows to {far}, the firewall or NAT in front of it needs a rule")
+
 DROPS: tuple[Cause, ...] = (
     row(
         "forward-drop/short",
@@ -105,17 +112,34 @@ DROPS: tuple[Cause, ...] = (
         "one-way-initiation",
         Verdict.ONE_WAY_INITIATION,
         says("a stateful box lets only {far} open flows: what {near} opens never arrives, its replies do"),
-        LEFT_HOME,
-        NEVER_CAME,
-        {names.ONE_WAY: True, names.ANSWERED: False, names.EXPIRED: False, names.SYN_ONLY: False},
-        {names.NO_ROUTE: False, names.SEND_FILTERED: False, names.REJECTED_BY_SELF: False},
-        {names.LATE_UNREACHABLE: False},
-        {names.OTHER_SOURCE: False},
+        {**_ONE_WAY, names.SILENT: True},
         proof=proven_by((names.ONE_WAY,)),
         place=_one_way_place,
-        next_test=test(
-            "if {near} is to open flows to {far}, the firewall or NAT in front of it needs a rule"
-        ),
+        next_test=_RULE,
+    ),
+    row(
+        # its own host has nobody on that port; a filter may say the same
+        "one-way-initiation/reset",
+        Verdict.ONE_WAY_INITIATION,
+        says(_TURNED_AWAY),
+        {**_ONE_WAY, names.REFUSED: True},
+        proof=proven_by((names.ONE_WAY,)),
+        place=_one_way_place,
+        transports=TCP,
+        when={names.AT_BOX: True},
+        next_test=_RULE,
+        like=(Verdict.FORWARD_RESET,),
+    ),
+    row(
+        "one-way-initiation/unreachable",
+        Verdict.ONE_WAY_INITIATION,
+        says(_TURNED_AWAY),
+        {**_ONE_WAY, names.REJECTED: True, names.BOX_REJECTS: True, names.BOX_FILTERS: False},
+        proof=proven_by((names.ONE_WAY,)),
+        place=_one_way_place,
+        when={names.AT_BOX: True},
+        next_test=_RULE,
+        like=(Verdict.FORWARD_REJECT,),
     ),
     row(
         "icmp-echo-filtered",
@@ -143,8 +167,53 @@ REJECTS: tuple[Cause, ...] = (
         Verdict.FORWARD_REJECT,
         at_place("rejected {at} with an ICMP error", _rejecter),
         {names.REJECTED: True, names.ONE_WAY: False, names.BOX_REJECTS: False, **LEFT_HOME, **NEVER_CAME},
+        {names.PRIVATE: False},
         proof=proven_by((names.REJECTED,)),
         place=_rejecter,
+        next_test=_ASK,
+    ),
+    row(
+        # is the far end there at all, seen from here
+        "forward-reject/private",
+        Verdict.FORWARD_REJECT,
+        at_place("rejected {at} with an ICMP error", _rejecter),
+        {names.REJECTED: True, names.ONE_WAY: False, names.BOX_REJECTS: False, **LEFT_HOME, **NEVER_CAME},
+        {names.SEEN_THERE: True},
+        proof=proven_by((names.REJECTED, names.SEEN_THERE)),
+        place=_rejecter,
+        when={names.PRIVATE: True},
+        next_test=_ASK,
+    ),
+    row(
+        # a firewall that lets nobody begin from here, and says so
+        "forward-reject/one-way",
+        Verdict.FORWARD_REJECT,
+        at_place("rejected {at} with an ICMP error, as is all that {near} opens", _rejecter),
+        {names.REJECTED: True, names.BOX_REJECTS: False, **LEFT_HOME, **NEVER_CAME},
+        proof=proven_by((names.REJECTED,)),
+        place=_rejecter,
+        when={names.REJECTED: True, names.ONE_WAY: True},
+        next_test=_ASK,
+    ),
+    row(
+        # what other codes say is said by the box of itself: nobody has that port there
+        "forward-reject/box",
+        Verdict.FORWARD_REJECT,
+        says("{address} is the NAT in front of {far}, and a filter of its own rejects what {near} opens"),
+        {names.REJECTED: True, names.BOX_FILTERS: True, **NEVER_CAME},
+        proof=proven_by((names.REJECTED, names.BOX_FILTERS)),
+        place=_rejecter,
+        when={names.BOX_FILTERS: True},
+        next_test=test("look at the rules of {address} for what comes from outside, {flow}"),
+    ),
+    row(
+        # a bridge that filters rejects with the address of whom it stands before
+        "forward-reject/in-its-name",
+        Verdict.FORWARD_REJECT,
+        says("a box close before {far} rejects it in {far}'s name; {far} itself saw nothing of it"),
+        {names.REJECTED_BY_TARGET: True, names.STANDS_IN: False, **NEVER_CAME},
+        proof=proven_by((names.REJECTED_BY_TARGET, names.HOST_DROPPED, names.STANDS_IN)),
+        when={names.HOST_DROPPED: False},
         next_test=_ASK,
     ),
     row(
@@ -159,10 +228,24 @@ REJECTS: tuple[Cause, ...] = (
         next_test=test("there: ip route get {address}"),
     ),
     row(
+        "destination-nat-wrong-host",
+        Verdict.DESTINATION_NAT_WRONG_HOST,
+        at_place(
+            "a box {at} takes {address} for itself, and hands what {near} sends there to another host",
+            sign_place(names.STANDS_IN),
+        ),
+        {names.STANDS_IN: True, names.WITNESSED: False, **NEVER_CAME},
+        proof=proven_by((names.STANDS_IN, names.DELIVERED), (names.STANDS_IN, names.WITNESSED)),
+        place=sign_place(names.STANDS_IN),
+        when={names.STANDS_IN: True},
+        next_test=test("look at what that box translates (DNAT) for {address}, {flow}"),
+    ),
+    row(
         "forward-reset/short",
         Verdict.FORWARD_RESET,
         at_place("a box on the way answers with a RST in {far}'s name, {at}", _resetter),
-        {names.REFUSED: True, names.REFUSED_SHORT: True, names.ONE_WAY: False, **LEFT_HOME, **NEVER_CAME},
+        {names.REFUSED: True, names.REFUSED_SHORT: True, **LEFT_HOME, **NEVER_CAME},
+        {names.TURNED_AWAY: False},
         proof=proven_by((names.REFUSED, names.REFUSED_SHORT)),
         place=_resetter,
         transports=TCP,
@@ -172,7 +255,7 @@ REJECTS: tuple[Cause, ...] = (
         "forward-reset/last",
         Verdict.FORWARD_RESET,
         says("a box close before {far} answers with a RST in its name; {far} itself saw nothing of it"),
-        {names.REFUSED: True, names.REFUSED_SHORT: False, names.ONE_WAY: False, **LEFT_HOME, **NEVER_CAME},
+        {names.REFUSED: True, names.REFUSED_SHORT: False, **LEFT_HOME, **NEVER_CAME},
         {names.AT_BOX: False},
         proof=proven_by((names.REFUSED, names.DELIVERED, names.HOST_DROPPED, names.RST_SENT)),
         place=lambda told: _before_target(told),

@@ -34,8 +34,16 @@ CAUSES: tuple[Cause, ...] = (
         "reachable",
         Verdict.REACHABLE,
         says("it gets through, and {far} answers"),
-        _ANSWERED,
+        {**_ANSWERED, names.STANDS_IN: False},
         proof=proven_by((names.ANSWERED,)),
+    ),
+    row(
+        "reachable/translated",
+        Verdict.REACHABLE,
+        says("it gets through, by a box on the way that translates the address, and {far} answers"),
+        {**_ANSWERED, names.DELIVERED: True, names.WITNESSED: True},
+        proof=proven_by((names.ANSWERED, names.DELIVERED)),
+        when={names.STANDS_IN: True},
     ),
     Cause(
         "agent-lost",

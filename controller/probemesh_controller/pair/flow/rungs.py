@@ -17,7 +17,7 @@ from probemesh_controller.pair.flow.purposes import (
     PATH,
 )
 from probemesh_controller.pair.signs import Notes, Reader, Sign
-from probemesh_controller.pair.view import Probed, View, plain_address
+from probemesh_controller.pair.view import Probed, View, own_addresses, plain_address
 
 #: Linux sends with this; the TTL that is left when it comes tells the distance.
 USUAL_TTL = 64
@@ -131,6 +131,7 @@ def known_hops(view: View) -> dict[int, str]:
 
 def _read(view: View, notes: Notes) -> Iterator[Sign]:
     yield from _back(view, notes)
+    yield from _stands_in(view, notes)
     flow, base = rungs(view, LADDER_FLOW), rungs(view, LADDER_BASE)
     if not flow.tried:
         return
@@ -183,6 +184,38 @@ def _refused(flow: Rungs, far: int | None, view: View, notes: Notes) -> Iterator
     )
 
 
+# --- who says so ------------------------------------------------------------------------------------------
+
+
+def _stands_in(view: View, notes: Notes) -> Iterator[Sign]:
+    """Whoever translates an address (DNAT) puts it also on what routers behind him say. The host that has it
+    says of no packet for itself that its hops ran out, and none comes to it with fewer than lead there."""
+    end, far, address = view.far, distance(view), view.address
+    if end is None or end.armed is None or not end.armed.addresses or address is None:
+        return
+    if address not in own_addresses(end):
+        yield Sign(names.STANDS_IN, False)
+        return
+    its = [probed for probed in view.probes_here() if _is_of_flow(probed, view)]
+    hops = {ttl: sender for ttl, sender in _rungs(its, view).hops.items() if far is not None and ttl < far}
+    at = min((ttl for ttl, sender in hops.items() if sender == address), default=None)
+    if at is not None:
+        text = (
+            f'"time exceeded" came from {address} at {at} hop{"s" if at > 1 else ""}, in packets of '
+            f"{view.flow_name}; {view.far_name}, which has that address, is {far} hops away"
+        )
+        place = Place(PlaceKind.HOP, rungs(view, LADDER_BASE, PATH).hops.get(at), at)
+        yield Sign(names.STANDS_IN, True, (notes.note(text),), place, {"ttl": str(at)})
+    elif hops:
+        text = f"routers on the way to {address} speak for themselves, in packets of {view.flow_name}"
+        yield Sign(names.STANDS_IN, False, (notes.note(text),))
+
+
+def _is_of_flow(probed: Probed, view: View) -> bool:
+    spec = probed.step.spec
+    return isinstance(spec, FlowSpec) and spec.transport is view.transport and probed.step.port == view.port
+
+
 # --- the way back -----------------------------------------------------------------------------------------
 
 
@@ -213,6 +246,7 @@ READER = Reader(
             names.STOPS_SHORT,
             names.STOPS_AT_ONCE,
             names.REFUSED_SHORT,
+            names.STANDS_IN,
             names.RETURN_STOPS,
             names.RETURN_LEAVES,
         }

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from probemesh_shared.model import Place, Shot
-from probemesh_shared.words import Family, Outcome, PlaceKind, Transport, Verdict
+from probemesh_shared.words import Confidence, Family, Outcome, PlaceKind, Transport, Verdict
 
 from probemesh_controller.pair.case import Round, Step
 from probemesh_controller.pair.causes import Cause, Told, proven_by
@@ -191,14 +191,16 @@ CAUSES = (
         "double-nat",
         Verdict.DOUBLE_NAT,
         lambda told: (
-            f"{told.view.near_name} is behind NATs in a row: its public address "
-            f"({told.value(names.TRANSLATED, 'as')}) is {told.value(names.OUTER_NAT, 'layers')} hops away"
+            f"{told.view.near_name} may be behind NATs in a row: its public address "
+            f"({told.value(names.TRANSLATED, 'as')}) is {told.value(names.OUTER_NAT, 'layers')} hops away; a "
+            "router that translates nothing may stand before it as well"
         ),
         predicts={names.OUTER_NAT: True},
         proof=proven_by((names.OUTER_NAT,)),
         place=lambda told: told.signs[names.OUTER_NAT].place,
         next_test=lambda told: f"meshctl nat {told.view.near_name}",
         question=LAYERS,
+        at_most=Confidence.POSSIBLE,
         when=_WHEN,
     ),
 )
