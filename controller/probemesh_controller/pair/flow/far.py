@@ -151,6 +151,7 @@ ARRIVAL = Reader(
             names.FAR_NO_ROUTE,
             names.OVERFLOWED,
             names.FAR_OUT_LOST,
+            names.FAR_REJECTS,
             names.SYNACK_REPEATED,
             names.RST_SENT,
             names.UNREACHABLE_SENT,

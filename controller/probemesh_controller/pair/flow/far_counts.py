@@ -114,6 +114,8 @@ def _out(host: Host, view: View, notes: Notes) -> Iterator[Sign]:
     if kept is not None:
         text = f"{far}: {_pair(host, 'OutRequests', 'OutTransmits')} while {host.counts.n} were sent to it"
         yield Sign(names.FAR_OUT_LOST, kept, (notes.note(text),), Place(PlaceKind.TARGET_HOST, view.address))
+    # errors for what it sends that are its own count here as well; loopback knows no limit of them
+    yield from _one(host, names.FAR_REJECTS, (host.icmp("OutDestUnreachs"),), far, notes)
     for name, counter, what in (
         (names.RETURN_ICMP, host.icmp("InDestUnreachs"), "destination unreachable"),
         (names.RETURN_EXPIRED, host.icmp("InTimeExcds"), "time exceeded"),

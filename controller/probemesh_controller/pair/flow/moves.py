@@ -314,6 +314,7 @@ MOVES: tuple[Move, ...] = (
                 names.OVERFLOWED,
                 names.FAR_REPLIED,
                 names.FAR_OUT_LOST,
+                names.FAR_REJECTS,
                 names.SYNACK_REPEATED,
                 names.RST_SENT,
                 names.UNREACHABLE_SENT,

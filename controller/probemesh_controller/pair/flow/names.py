@@ -49,6 +49,7 @@ SYNACK_REPEATED: Final = "synack-repeated"  # it sent its SYN-ACKs again
 RST_SENT: Final = "rst-sent"  # it answered with RSTs
 UNREACHABLE_SENT: Final = "unreachable-sent"  # nothing stood on the UDP port, by its own count
 EMBRYONIC: Final = "embryonic"  # RSTs came for its half-open connections
+FAR_REJECTS: Final = "far-rejects"  # its own host made ICMP errors "destination unreachable"
 RETURN_ICMP: Final = "return-icmp"  # ICMP errors came for what it sent
 RETURN_EXPIRED: Final = "return-expired"  # ... that say "time exceeded"
 WITNESSED: Final = "witnessed"  # what the prober had as answered is in the far end's tables

@@ -136,8 +136,18 @@ def _read(view: View, notes: Notes) -> Iterator[Sign]:
     if not flow.tried:
         return
     far = distance(view)
+    yield from _left(flow, view, notes)
     yield from _stops(flow, base, far, view, notes)
     yield from _refused(flow, far, view, notes)
+
+
+def _left(flow: Rungs, view: View, notes: Notes) -> Iterator[Sign]:
+    """A hop can only say of the flow that its TTL ran out if the prober's own host let it out: that needs no
+    counter."""
+    own = own_addresses(view.near) if view.near is not None else frozenset()
+    if any(address != "?" and address not in own for address in flow.hops.values()):
+        seen = (notes.note(_said(flow, view, "")),)
+        yield Sign(names.NEAR_OUT_LOST, False, seen, Place(PlaceKind.SOURCE_HOST))
 
 
 def _stops(flow: Rungs, base: Rungs, far: int | None, view: View, notes: Notes) -> Iterator[Sign]:
@@ -243,6 +253,7 @@ def _back(view: View, notes: Notes) -> Iterator[Sign]:
 READER = Reader(
     frozenset(
         {
+            names.NEAR_OUT_LOST,
             names.STOPS_SHORT,
             names.STOPS_AT_ONCE,
             names.REFUSED_SHORT,
