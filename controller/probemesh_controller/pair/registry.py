@@ -10,6 +10,7 @@ from probemesh_controller.pair.flow import (
     listeners,
     near,
     out,
+    port_shut,
     rows_forward,
     rows_own,
     rows_return,
@@ -35,6 +36,7 @@ READERS: tuple[Reader, ...] = (
     controls.READER,
     rungs.READER,
     witness.READER,
+    port_shut.READER,
     *tour.READERS,
 )
 
@@ -48,4 +50,4 @@ _FLOW = (
 )
 CAUSES: tuple[Cause, ...] = (*without_hairpin(without_stand_in(_FLOW)), *tour.CAUSES)
 
-MOVES: tuple[Move, ...] = (*FLOW_MOVES, *tour.MOVES)
+MOVES: tuple[Move, ...] = (*FLOW_MOVES, *port_shut.MOVES, *tour.MOVES)

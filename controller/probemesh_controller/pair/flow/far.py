@@ -30,7 +30,7 @@ def _arrival(view: View, notes: Notes) -> Iterator[Sign]:
     yield from _wire(view, notes)
     yield from _full(view, notes)
     if view.transport is Transport.TCP:
-        yield from _repeated(view, notes)
+        yield from repeated(view, notes)
     for probed in view.probes_here(AGAIN, BURST):
         host = host_of(view.far_account(probed), probed, view, len(probed.shots))
         if host is not None and probed.shots and probed.alone:
@@ -118,7 +118,7 @@ def _wire(view: View, notes: Notes) -> Iterator[Sign]:
         yield Sign(names.ON_WIRE, False, (notes.note(text),))
 
 
-def _repeated(view: View, notes: Notes) -> Iterator[Sign]:
+def repeated(view: View, notes: Notes) -> Iterator[Sign]:
     """SYN-ACKs sent again: they left the host. A timer that fired in vain does not count in the socket's own
     number, so one that stood long enough without any says that they did not."""
     found = [

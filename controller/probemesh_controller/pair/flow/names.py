@@ -46,6 +46,7 @@ FAR_REPLIED: Final = "far-replied"  # its socket sent a reply (UDP)
 FAR_OUT_LOST: Final = "far-out-lost"  # it sent its replies, and its own output let nothing out
 FAR_NO_ROUTE: Final = "far-no-route"  # its host has no way to the prober
 SYNACK_REPEATED: Final = "synack-repeated"  # it sent its SYN-ACKs again
+PORT_SHUT: Final = "port-shut"  # it lets out neither SYN-ACKs nor datagrams of the port
 RST_SENT: Final = "rst-sent"  # it answered with RSTs
 UNREACHABLE_SENT: Final = "unreachable-sent"  # nothing stood on the UDP port, by its own count
 EMBRYONIC: Final = "embryonic"  # RSTs came for its half-open connections

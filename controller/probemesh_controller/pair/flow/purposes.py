@@ -21,6 +21,10 @@ HOLD: Final = "hold"  # connections that stand for a second: does somebody take 
 
 THIRD: Final = "third"  # the flow, sent by another agent
 
+SHUT: Final = "shut"
+SHUT_PORT: Final = "shut:port"  # datagrams of the far end from the number of the service's port
+SHUT_ANY: Final = "shut:any"
+
 REFLECT: Final = "reflect"  # an end asks a third agent as whom it is seen
 
 LADDER: Final = "ladder"
