@@ -111,7 +111,7 @@ async def renew(folder: Path, controller: str, identity: Identity, proxy: str | 
 
     request = await request_in_child()
     async with connect(controller, identity, controller_dns(identity.mesh), proxy) as connection:
-        renewed = await ask(connection, request)
+        renewed = await ask(connection, request, identity)
     save_identity(folder, renewed)
     return renewed
 

@@ -7,7 +7,7 @@ run`` or inside ``meshctl`` with listening agents only) and by a client of a rem
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from probemesh_shared.model import AgentInfo, Measurement, Spec, Target
 from probemesh_shared.session.frames import JobStatus
@@ -99,6 +99,22 @@ class IssuedToken:
     controller: str  # HOST:PORT by which the joiner reaches us
 
 
+@dataclass(frozen=True, slots=True)
+class OperatorInfo:
+    """A person or a laptop. ``valid_until_ns`` is the end of its newest certificate, ``renewable_until_ns``
+    until when that can be renewed without a new token."""
+
+    name: str
+    role: str
+    revoked: bool = False
+    created_ns: int | None = None
+    created_by: str | None = None
+    renewed_ns: int | None = None
+    valid_until_ns: int | None = None
+    renewable_until_ns: int | None = None
+    connected: bool = False
+
+
 class Mesh(Protocol):
     """Closing (``aclose``) frees every socket and task. All methods raise
     :class:`probemesh_shared.errors.MeshError`."""
@@ -120,3 +136,12 @@ class Mesh(Protocol):
     async def create_token(self, request: TokenRequest) -> IssuedToken: ...
 
     async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class Administration(Protocol):
+    """What only a controller can do. All methods raise :class:`probemesh_shared.errors.MeshError`."""
+
+    async def operators(self) -> tuple[OperatorInfo, ...]: ...
+
+    async def revoke_operator(self, name: str) -> OperatorInfo: ...

@@ -19,11 +19,17 @@ from probemesh_shared.identity.token import hash_secret
 from probemesh_shared.names import check_name
 from probemesh_shared.rpc.explain import when
 from probemesh_shared.rpc.peer import Peer, peer_of
-from probemesh_shared.words import Role
+from probemesh_shared.words import OPERATORS, Role
 
 from probemesh_controller.engine import software
 from probemesh_controller.pki.ca import CertificateAuthority, Issued, check_csr
-from probemesh_controller.store.port import AgentRecord, CertificateRecord, Store, TokenRecord
+from probemesh_controller.store.port import (
+    AgentRecord,
+    CertificateRecord,
+    OperatorRecord,
+    Store,
+    TokenRecord,
+)
 from probemesh_controller.store.worker import AsyncStore
 
 _log = logging.getLogger(__name__)
@@ -37,11 +43,17 @@ Revoked = Callable[[str, tuple[str, ...]], object]
 
 @dataclass(frozen=True, slots=True)
 class Enrolled:
-    """``revoked`` are serials of the certificates whose place the new one took."""
+    """``revoked`` are serials of the certificates whose place the new one took; ``renewal`` is an
+    operator's."""
 
     subject: Subject
     issued: Issued
     revoked: tuple[str, ...] = ()
+    renewal: Issued | None = None
+
+    @property
+    def renewal_pem(self) -> bytes:
+        return b"" if self.renewal is None else self.renewal.certificate_pem
 
 
 class Enroller:
@@ -61,10 +73,8 @@ class Enroller:
         """
         token = self._token(store, peer, secret)
         if token.role is not Role.AGENT:
-            assert token.name is not None
-            subject = Subject(self._ca.mesh, token.role, token.name, token.name)
             self._spend(store, token)
-            return self._record(store, subject, key)
+            return self._operator(store, token, key)
         name = check_name(token.name or wanted or f"agent-{secrets.token_hex(3)}", "agent's name")
         holder = store.agent_by_name(name)
         taken = holder is not None and not holder.revoked
@@ -88,6 +98,22 @@ class Enroller:
         made = self._record(store, Subject(self._ca.mesh, Role.AGENT, holder.id, name), key)
         return replace(made, revoked=revoked)
 
+    def _operator(self, store: Store, token: TokenRecord, key: ec.EllipticCurvePublicKey) -> Enrolled:
+        """A name has one role: what it had by another, or before it was revoked, is void."""
+        assert token.name is not None
+        before = store.operator(token.name)
+        other = before is not None and (before.revoked or before.role is not token.role)
+        revoked = store.revoke_certificates(token.name) if other else ()
+        record = OperatorRecord(token.name, token.role, self._wall_ns(), token.created_by)
+        store.put_operator(record)
+        return replace(self._for_operator(store, record, key), revoked=revoked)
+
+    def _for_operator(self, store: Store, record: OperatorRecord, key: ec.EllipticCurvePublicKey) -> Enrolled:
+        mesh, name = self._ca.mesh, record.name
+        made = self._record(store, Subject(mesh, record.role, name, name), key)
+        renewal = self._record(store, Subject(mesh, Role.RENEWAL, name, name), key)
+        return replace(made, renewal=renewal.issued)
+
     def _token(self, store: Store, peer: Peer, secret: str) -> TokenRecord:
         token = store.token(hash_secret(secret)) if _SECRET.match(secret) else None
         if token is None or token.id != peer.id:
@@ -106,7 +132,14 @@ class Enroller:
         issued = self._ca.issue(subject, key)
         facts = issued.facts
         store.add_certificate(
-            CertificateRecord(facts.serial, subject.role, subject.id, subject.name, facts.not_after_ns)
+            CertificateRecord(
+                facts.serial,
+                subject.role,
+                subject.id,
+                subject.name,
+                facts.not_after_ns,
+                issued_ns=self._wall_ns(),
+            )
         )
         return Enrolled(subject, issued)
 
@@ -116,8 +149,25 @@ class Enroller:
 
         Raises :class:`CertificateRefused` for who is revoked or not known.
         """
+        if peer.role is not Role.AGENT:
+            return self._renew_operator(store, peer, key)
         self.check(store, peer)
+        store.use_certificate(peer.serial, self._wall_ns())
         return self._record(store, Subject(self._ca.mesh, Role.AGENT, peer.id, peer.name), key)
+
+    def _renew_operator(self, store: Store, peer: Peer, key: ec.EllipticCurvePublicKey) -> Enrolled:
+        """The role is the one that the name has now. A certificate that the CA's own host made for itself is
+        not known here, and good all the same."""
+        record, present = store.operator(peer.id), store.certificate(peer.serial)
+        if record is None:
+            raise CertificateRefused(f"there is no operator {peer.name} here", _NEW_TOKEN)
+        other = peer.role is not Role.RENEWAL and peer.role is not record.role
+        if record.revoked or other or (present is not None and present.revoked):
+            raise CertificateRefused("this certificate has been revoked", _NEW_TOKEN)
+        now_ns = self._wall_ns()
+        store.use_certificate(peer.serial, now_ns)
+        store.put_operator(replace(record, renewed_ns=now_ns))
+        return self._for_operator(store, record, key)
 
     @staticmethod
     def check(store: Store, peer: Peer) -> None:
@@ -140,7 +190,9 @@ class Enrolment(EnrolmentServicer):
         revoked: Revoked,
         attached: Callable[[str], bool] = lambda agent_id: False,
         wall_ns: Callable[[], int] = time.time_ns,
+        readmitted: Callable[[str], object] = lambda name: None,
     ) -> None:
+        self._readmitted = readmitted
         self._ca = ca
         self._store = store
         self._revoked = revoked
@@ -156,6 +208,8 @@ class Enrolment(EnrolmentServicer):
         )
         if made.revoked:
             self._revoked(made.subject.id, made.revoked)
+        if made.subject.role in OPERATORS:
+            self._readmitted(made.subject.id)
         _log.info("enrolled %s %s by token %s", made.subject.role, made.subject.name, peer.id)
         return enrol_pb2.EnrolResponse(
             name=made.subject.name,
@@ -163,6 +217,7 @@ class Enrolment(EnrolmentServicer):
             role=made.subject.role,
             certificate_pem=made.issued.certificate_pem,
             ca_pem=self._ca.certificate_pem,
+            renewal_pem=made.renewal_pem,
         )
 
     async def Renew(self, request: enrol_pb2.RenewRequest, context: Any) -> enrol_pb2.RenewResponse:
@@ -170,7 +225,9 @@ class Enrolment(EnrolmentServicer):
         made = await self._store.call(lambda store: self._enroller.renew(store, peer, key))
         _log.info("renewed the certificate of %s %s", made.subject.role, made.subject.name)
         return enrol_pb2.RenewResponse(
-            certificate_pem=made.issued.certificate_pem, ca_pem=self._ca.certificate_pem
+            certificate_pem=made.issued.certificate_pem,
+            ca_pem=self._ca.certificate_pem,
+            renewal_pem=made.renewal_pem,
         )
 
     async def Standing(self, request: enrol_pb2.StandingRequest, context: Any) -> enrol_pb2.StandingResponse:

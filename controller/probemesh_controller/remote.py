@@ -5,10 +5,12 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from probemesh.v1 import mesh_pb2
+from probemesh.v1 import mesh_pb2, trust_pb2
 from probemesh.v1.mesh_pb2_grpc import MeshStub
+from probemesh.v1.trust_pb2_grpc import TrustStub
 from probemesh_shared.convert import from_proto
 from probemesh_shared.errors import Busy, MeshError, NotFound, Unreachable
 from probemesh_shared.identity.files import Identity
@@ -18,7 +20,16 @@ from probemesh_shared.rpc.client import Connection, connect
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from probemesh_controller import wire
-from probemesh_controller.api import IssuedToken, MeshStatus, RunEnded, RunEvent, RunRequest, TokenRequest
+from probemesh_controller.api import (
+    IssuedToken,
+    MeshStatus,
+    OperatorInfo,
+    RunEnded,
+    RunEvent,
+    RunRequest,
+    TokenRequest,
+)
+from probemesh_controller.renewing import Keeper
 
 if TYPE_CHECKING:
     from probemesh.v1.mesh_pb2_grpc import MeshAsyncStub
@@ -33,10 +44,19 @@ class RemoteMesh:
     """See :class:`probemesh_controller.api.Mesh`. Calls raise MeshErrors; a link that fails is explained."""
 
     def __init__(self, address: str, identity: Identity, *, resume_s: float = RESUME_S) -> None:
+        self._keeper: Keeper | None = None
         self._address = address
         self._identity = identity
         self._resume_s = resume_s
         self._connection = self._connect()
+
+    def keep_renewed(self, folder: Path) -> None:
+        """Keeps the identity in ``folder``, which this one came from, fresh until the mesh is closed."""
+        self._keeper = Keeper(folder, self._address, self._use)
+
+    def _use(self, identity: Identity) -> None:
+        """For connections from now on; the present one stays."""
+        self._identity = identity
 
     def _connect(self) -> Connection:
         return connect(self._address, self._identity, controller_dns(self._identity.mesh))
@@ -68,6 +88,16 @@ class RemoteMesh:
     async def create_token(self, request: TokenRequest) -> IssuedToken:
         answer = await self._connection.call(self._stub.CreateToken, wire.token_to_proto(request))
         return IssuedToken(answer.token, answer.expires_ns, answer.controller)
+
+    async def operators(self) -> tuple[OperatorInfo, ...]:
+        call = TrustStub(self._connection.channel).ListOperators
+        answer = await self._connection.call(call, trust_pb2.ListOperatorsRequest())
+        return tuple(from_proto(OperatorInfo, one) for one in answer.operators)
+
+    async def revoke_operator(self, name: str) -> OperatorInfo:
+        call = TrustStub(self._connection.channel).RevokeOperator
+        answer = await self._connection.call(call, trust_pb2.RevokeOperatorRequest(name=name))
+        return from_proto(OperatorInfo, answer.operator)
 
     async def run(self, request: RunRequest) -> AsyncIterator[RunEvent]:
         """Raises Unreachable at once where the run never began, and after the resume time where its link
@@ -110,6 +140,8 @@ class RemoteMesh:
 
     async def aclose(self) -> None:
         await self._connection.close()
+        if self._keeper is not None:
+            await self._keeper.finish()
 
 
 class _Follower:

@@ -101,6 +101,12 @@ class Runs:
             raise NotFound("there is no such run (any more)", "start it again")
         return held.run
 
+    def cancel_owner(self, owner: str, reason: str) -> None:
+        """All runs of somebody who may no longer have any."""
+        for held in self._held.values():
+            if held.run.owner == owner:
+                held.run.cancel(reason)
+
     async def follow(self, run: Run, after: int = 0) -> AsyncGenerator[tuple[int, RunEvent], None]:
         """Numbered events after ``after``. Once nobody follows for the resume time, a run under way is
         cancelled and a finished one forgotten."""

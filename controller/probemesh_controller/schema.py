@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
-from probemesh_shared import jsonshape
+from probemesh_shared import jsonshape, jsontrust
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "schema"
 ROOTS: dict[str, type] = {
@@ -25,6 +25,7 @@ ROOTS: dict[str, type] = {
     "token": jsonshape.TokenJson,
     "doctor": jsonshape.DoctorJson,
     "modules": jsonshape.ModulesJson,
+    "operators": jsontrust.OperatorsJson,
 }
 #: Printed as an array where there are several.
 _SEVERAL = frozenset({"probe"})

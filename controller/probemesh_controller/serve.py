@@ -12,6 +12,7 @@ from pathlib import Path
 from probemesh.v1.enrol_pb2_grpc import add_EnrolmentServicer_to_server
 from probemesh.v1.mesh_pb2_grpc import add_MeshServicer_to_server
 from probemesh.v1.session_pb2_grpc import add_FleetServicer_to_server
+from probemesh.v1.trust_pb2_grpc import add_TrustServicer_to_server
 from probemesh_shared.errors import MeshError
 from probemesh_shared.identity.files import Identity
 from probemesh_shared.names import dial_address, join_host_port, split_host_port
@@ -22,17 +23,19 @@ from probemesh_controller.api import IssuedToken, TokenRequest
 from probemesh_controller.engine import Engine
 from probemesh_controller.enrolment import Enrolment
 from probemesh_controller.pki.ca import CertificateAuthority
-from probemesh_controller.pki.mesh import load_controller
+from probemesh_controller.pki.mesh import FIRST_OPERATOR, load_controller
 from probemesh_controller.pki.tokens import issue_token
 from probemesh_controller.servicers import FleetService, MeshService
 from probemesh_controller.store.lock import StateLock
 from probemesh_controller.store.sqlite import SqliteStore
 from probemesh_controller.store.worker import AsyncStore, StoreWorker
+from probemesh_controller.trust import Operators, TrustService
 
 log = logging.getLogger(__name__)
 
 FOLDER = "controller"
-RENEW_EVERY_S = 6 * 3600.0
+#: How often our own certificates are looked at: that of the operator on this host lives twelve hours.
+RENEW_EVERY_S = 3600.0
 DRAIN_S = 5.0
 
 
@@ -68,9 +71,13 @@ async def _controller(state: Path, listen: str, public: str | None) -> AsyncIter
             engine.on_revoked = server.revoke
             server.add(add_FleetServicer_to_server, FleetService(engine))
             server.add(add_MeshServicer_to_server, MeshService(engine))
-            server.add(
-                add_EnrolmentServicer_to_server, Enrolment(ca, store, server.revoke, engine.fleet.connected)
+            enrolment = Enrolment(
+                ca, store, server.revoke, engine.fleet.connected, readmitted=server.readmit_operator
             )
+            server.add(add_EnrolmentServicer_to_server, enrolment)
+            operators = Operators(store, server, lambda owner: engine.runs.cancel_owner(owner, "revoked"))
+            server.add(add_TrustServicer_to_server, TrustService(operators))
+            await operators.start(FIRST_OPERATOR)
             port = await server.start(listen)
             renewing = asyncio.create_task(_renew(state, server, identity), name="certificate")
             try:

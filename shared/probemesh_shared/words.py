@@ -219,6 +219,11 @@ class Role(StrEnum):
     AGENT = "agent"
     JOIN = "join"
     CONTROLLER = "controller"
+    RENEWAL = "renewal"  # of an operator's laptop: may fetch the next short certificate, and nothing else
+
+
+#: People and laptops. Their certificates live for hours.
+OPERATORS = frozenset({Role.VIEWER, Role.OPERATOR, Role.ADMIN})
 
 
 class Direction(StrEnum):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from probemesh_controller.pki.ca import CertificateAuthority, new_key, private_pem
@@ -25,10 +26,11 @@ def make(ca: CertificateAuthority) -> Make:
         name: str = "berlin-1",
         now: datetime | None = None,
         life: timedelta | None = None,
+        key: Any = None,
     ) -> Identity:
         if role is Role.JOIN:
             life = life or timedelta(hours=1)
-        key = new_key()
+        key = key or new_key()
         issued = ca.issue(Subject(ca.mesh, role, subject_id, name), key.public_key(), life, now)
         return make_identity(issued.certificate_pem, private_pem(key), ca.certificate_pem)
 

@@ -1,12 +1,21 @@
 """Key files: modes enforced, pairs that belong together, crashes in the middle of a renewal."""
 
+import dataclasses
 import os
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from probemesh_shared.errors import StateError
 from probemesh_shared.identity import files
-from probemesh_shared.identity.files import load_identity, save_identity, write_private
+from probemesh_shared.identity.files import (
+    Identity,
+    load_identity,
+    renewing_identity,
+    save_identity,
+    write_private,
+)
+from probemesh_shared.words import Role
 
 
 def mode(path: Path) -> int:
@@ -59,12 +68,12 @@ def test_a_key_of_another_certificate(tmp_path: Path, make) -> None:
         load_identity(tmp_path)
 
 
-@pytest.mark.parametrize("survived", range(8))
+@pytest.mark.parametrize("survived", range(11))
 def test_a_crash_while_saving_leaves_the_old_pair_or_the_new(
     tmp_path: Path, make, monkeypatch: pytest.MonkeyPatch, survived: int
 ) -> None:
-    """Every rename is a point where the machine may stop."""
-    old, new = make(), make()
+    """Every rename is a point where the machine may stop: four while staging, four while moving."""
+    old, new = with_renewal(make), with_renewal(make)
     save_identity(tmp_path, old)
     rename, done = Path.rename, 0
 
@@ -83,8 +92,27 @@ def test_a_crash_while_saving_leaves_the_old_pair_or_the_new(
         except KeyboardInterrupt:
             finished = False
     found = load_identity(tmp_path)
-    assert found == (new if finished or survived >= 4 else old)
+    assert found == (new if finished or survived > 4 else old)
     assert load_identity(tmp_path) == found
+
+
+def with_renewal(make) -> Identity:
+    one = make(Role.OPERATOR, "ann", "ann")
+    key = load_pem_private_key(one.key_pem, None)
+    return dataclasses.replace(one, renewal_pem=make(Role.RENEWAL, "ann", "ann", key=key).certificate_pem)
+
+
+def test_a_renewal_certificate_of_an_earlier_key_is_left_out(tmp_path: Path, make) -> None:
+    save_identity(tmp_path, with_renewal(make))
+    plain = make()
+    save_identity(tmp_path, plain)
+    assert load_identity(tmp_path) == plain
+
+
+def test_who_renews(make) -> None:
+    both = with_renewal(make)
+    assert (renewing_identity(both).role, renewing_identity(both).id) == (Role.RENEWAL, "ann")
+    assert renewing_identity(make()).role is Role.AGENT
 
 
 def test_the_key_is_not_in_the_repr(make) -> None:

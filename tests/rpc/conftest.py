@@ -8,7 +8,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from probemesh.v1 import enrol_pb2_grpc, mesh_pb2, mesh_pb2_grpc, session_pb2, session_pb2_grpc
+from probemesh.v1 import (
+    enrol_pb2_grpc,
+    mesh_pb2,
+    mesh_pb2_grpc,
+    session_pb2,
+    session_pb2_grpc,
+    trust_pb2_grpc,
+)
 from probemesh_controller.pki.ca import CertificateAuthority, new_key, private_pem
 from probemesh_shared.errors import NotFound
 from probemesh_shared.identity.files import Identity, make_identity
@@ -64,6 +71,7 @@ def agent(ca: CertificateAuthority) -> Identity:
 class Services(
     mesh_pb2_grpc.MeshServicer,
     enrol_pb2_grpc.EnrolmentServicer,
+    trust_pb2_grpc.TrustServicer,
 ):
     """Every unary method answers "reached"; what Status, Run and the streams do can be replaced."""
 
@@ -99,6 +107,8 @@ for name in (
     "Enrol",
     "Renew",
     "Standing",
+    "ListOperators",
+    "RevokeOperator",
 ):
     setattr(Services, name, staticmethod(_reached))
 
@@ -160,6 +170,7 @@ async def serve(controller: Identity) -> AsyncIterator[Serve]:
         attach = Attach(services)
         server.add(mesh_pb2_grpc.add_MeshServicer_to_server, services)
         server.add(enrol_pb2_grpc.add_EnrolmentServicer_to_server, services)
+        server.add(trust_pb2_grpc.add_TrustServicer_to_server, services)
         server.add(session_pb2_grpc.add_FleetServicer_to_server, attach)  # type: ignore[arg-type]
         server.add(session_pb2_grpc.add_AgentServicer_to_server, attach)  # type: ignore[arg-type]
         served = Served(server, services, attach)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
-from probemesh.v1 import enrol_pb2, mesh_pb2, session_pb2
+from probemesh.v1 import enrol_pb2, mesh_pb2, session_pb2, trust_pb2
 from probemesh_shared.errors import MeshError, NotAllowed, NotFound
 from probemesh_shared.rpc.authz import ALLOWED, allowed, check_table, refusal
 from probemesh_shared.rpc.client import Connection
@@ -16,7 +16,7 @@ from tests.rpc.conftest import issue
 
 SERVICES = [
     service
-    for file in (session_pb2, enrol_pb2, mesh_pb2)
+    for file in (session_pb2, enrol_pb2, mesh_pb2, trust_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
 ]
 METHODS = {
@@ -25,8 +25,15 @@ METHODS = {
 
 #: Written a second time on purpose: a change of the table has to be made twice.
 EXPECTED = {
-    Role.VIEWER: {"Mesh/Status", "Mesh/ListAgents"},
-    Role.OPERATOR: {"Mesh/Status", "Mesh/ListAgents", "Mesh/Run", "Mesh/CancelRun", "Agent/Attach"},
+    Role.VIEWER: {"Mesh/Status", "Mesh/ListAgents", "Enrolment/Renew"},
+    Role.OPERATOR: {
+        "Mesh/Status",
+        "Mesh/ListAgents",
+        "Mesh/Run",
+        "Mesh/CancelRun",
+        "Agent/Attach",
+        "Enrolment/Renew",
+    },
     Role.ADMIN: {
         "Mesh/Status",
         "Mesh/ListAgents",
@@ -36,10 +43,14 @@ EXPECTED = {
         "Mesh/RevokeAgent",
         "Mesh/CreateToken",
         "Agent/Attach",
+        "Enrolment/Renew",
+        "Trust/ListOperators",
+        "Trust/RevokeOperator",
     },
     Role.AGENT: {"Fleet/Attach", "Enrolment/Standing", "Enrolment/Renew"},
     Role.JOIN: {"Enrolment/Enrol"},
     Role.CONTROLLER: {"Agent/Attach"},
+    Role.RENEWAL: {"Enrolment/Renew"},
 }
 
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -229,6 +231,43 @@ async def test_a_handler_that_swallows_its_cancellation_does_not_hide_the_reason
     served.server.revoke(agent.id)
     with pytest.raises(CertificateRefused, match="has been revoked"):
         await link.read()
+
+
+async def test_a_stream_does_not_outlive_its_certificate(serve, ca) -> None:
+    served = await serve()
+    served.attach.behave = hold
+    link = fleet_link(served.dial(issue(ca, Role.AGENT, life=timedelta(seconds=2))))
+    assert await link.read() == Heartbeat(1)
+    with pytest.raises(CertificateRefused, match="expired since the connection was made"):
+        await link.read()
+    await link.close()
+
+
+async def test_a_call_over_an_old_connection_with_a_certificate_that_ended(serve, ca) -> None:
+    served = await serve()
+    connection = served.dial(issue(ca, Role.ADMIN, "ann", "ann"))
+    stub = mesh_pb2_grpc.MeshStub(connection.channel)
+    with pytest.raises(NotFound, match="reached"):
+        await connection.call(stub.Status, mesh_pb2.StatusRequest())
+    served.server._guard._wall_ns = lambda: time.time_ns() + 25 * 3600 * 10**9
+    with pytest.raises(CertificateRefused, match="expired since the connection was made"):
+        await connection.call(stub.Status, mesh_pb2.StatusRequest())
+
+
+async def test_an_operator_is_denied_by_name_until_it_joins_anew(serve, ca) -> None:
+    served = await serve()
+    one, another = (issue(ca, Role.OPERATOR, "bob", "bob") for _ in range(2))
+    assert served.server.deny_operator("bob", [one.serial]) == 0
+    for identity in (one, another, issue(ca, Role.RENEWAL, "bob", "bob")):
+        with pytest.raises(CertificateRefused, match="revoked"):
+            await served.status(identity)
+    with pytest.raises(NotAllowed):  # an agent whose id happens to be a person's name is somebody else
+        await served.status(issue(ca, Role.AGENT, "bob", "bob"))
+    served.server.readmit_operator("bob")
+    with pytest.raises(NotFound, match="reached"):
+        await served.status(another)
+    with pytest.raises(CertificateRefused, match="revoked"):
+        await served.status(one)
 
 
 async def test_serials_denied_at_start(serve, admin) -> None:

@@ -103,6 +103,19 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was() -> None:
     db.close()
 
 
+def test_operators_of_an_earlier_version_are_taken_over() -> None:
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    first, *later = schema.migrations()
+    schema.migrate(db, (first,))
+    rows = [("01", "operator", "bob", 5), ("02", "admin", "bob", 9), ("03", "agent", "4f", 9)]
+    for serial, role, subject, end in rows:
+        db.execute("INSERT INTO certificate VALUES (?, ?, ?, ?, ?, 0)", (serial, role, subject, subject, end))
+    schema.migrate(db, (first, *later))
+    assert db.execute("SELECT name, role, revoked FROM operator").fetchall() == [("bob", "admin", 0)]
+    assert db.execute("SELECT DISTINCT issuer FROM certificate").fetchall() == [(None,)]
+    db.close()
+
+
 def test_a_full_disk_fails_the_call_and_keeps_what_was_there(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "store.sqlite")
     store.put_agent(AgentRecord("id-1", "berlin-1"))

@@ -9,6 +9,7 @@ from probemesh_controller.store.memory import MemoryStore
 from probemesh_controller.store.port import (
     AgentRecord,
     CertificateRecord,
+    OperatorRecord,
     RunRecord,
     Store,
     TokenRecord,
@@ -123,6 +124,39 @@ def test_certificates_are_revoked_by_subject(store: Store) -> None:
     assert store.certificate("ff") is None
     with pytest.raises(InvalidRequest):
         store.add_certificate(CertificateRecord("0a", Role.AGENT, "id-1", "n", 9))
+
+
+def test_certificates_by_their_end(store: Store) -> None:
+    for serial, end in (("0a", 9), ("0b", 5), ("0c", 7)):
+        store.add_certificate(CertificateRecord(serial, Role.AGENT, "id-1", "n", end, issued_ns=end))
+    assert [one.serial for one in store.certificates(5)] == ["0c", "0a"]
+    store.use_certificate("0a", 77)
+    found = store.certificate("0a")
+    assert found is not None and found.used_ns == 77
+    assert store.prune_certificates(7) == 1
+    assert [one.serial for one in store.certificates(0)] == ["0c", "0a"]
+
+
+def test_certificates_without_an_issuer_are_adopted(store: Store) -> None:
+    store.add_certificate(CertificateRecord("0a", Role.AGENT, "id-1", "n", 9))
+    store.add_certificate(CertificateRecord("0b", Role.AGENT, "id-1", "n", 9, False, "new", ("new", "old")))
+    store.adopt_certificates("old")
+    assert {one.serial: (one.issuer, one.trust) for one in store.certificates(0)} == {
+        "0a": ("old", ("old",)),
+        "0b": ("new", ("new", "old")),
+    }
+
+
+def test_operators(store: Store) -> None:
+    bob = OperatorRecord("bob", Role.VIEWER, 5, "admin/ann")
+    for record in (bob, OperatorRecord("ann", Role.ADMIN)):
+        store.put_operator(record)
+    assert store.operator("bob") == bob and store.operator("eve") is None
+    store.put_operator(replace(bob, role=Role.ADMIN, renewed_ns=7, revoked=True))
+    assert store.operators() == (
+        OperatorRecord("ann", Role.ADMIN),
+        OperatorRecord("bob", Role.ADMIN, 5, "admin/ann", 7, True),
+    )
 
 
 def test_runs_come_newest_first(store: Store) -> None:

@@ -1,5 +1,6 @@
 """The checks of ``meshctl doctor``, in the order a connection needs them."""
 
+import contextlib
 import os
 import shutil
 import sys
@@ -23,7 +24,6 @@ from probemesh_controller.render.text import paint, wrap
 
 Status = Literal["ok", "warning", "failed", "skipped"]
 _SIGNS = {"ok": ("✓", "good"), "warning": ("▲", "warn"), "failed": ("✕", "bad"), "skipped": ("–", "dim")}
-SOON_NS = 7 * 86_400 * 1_000_000_000
 MOST_SKEW_S = 5.0
 
 
@@ -43,6 +43,10 @@ async def run_checks() -> list[CheckJson]:
         text = f"no mesh in {settings.path}; meshctl probe measures from this machine only"
         return [*found, check("configuration", "warning", text, config.NO_CONTEXT_HINT)]
     found.append(check("configuration", "ok", f"context {context.name} ({source})"))
+    with contextlib.suppress(MeshError):
+        from probemesh_controller.renewing import usable
+
+        await usable(context.identity, context.controller)
     identity = check_identity(context.identity, time.time_ns())
     found.append(identity)
     if identity["status"] == "failed":
@@ -86,7 +90,7 @@ _PING_FIX = "sysctl -w net.ipv4.ping_group_range='0 2147483647'"
 
 
 def check_identity(folder: Path, now_ns: int) -> CheckJson:
-    from probemesh_shared.identity.files import load_identity
+    from probemesh_shared.identity.files import load_identity, renewing_identity
 
     try:
         identity = load_identity(folder)
@@ -95,13 +99,17 @@ def check_identity(folder: Path, now_ns: int) -> CheckJson:
     who = f"{identity.name} ({identity.role}) of mesh {identity.mesh}"
     until = time_text(identity.not_after_ns)[:16] + "Z"
     if now_ns >= identity.not_after_ns:
-        return check("identity", "failed", f"{who}: expired {until}", "meshctl join with a new token")
+        text = f"{who}: expired {until}, and was not renewed"
+        fix = f"ask for a new token: meshctl operator create {identity.name}; then meshctl join"
+        return check("identity", "failed", text, fix)
     if now_ns < identity.not_before_ns:
         text = f"{who}: not valid before {time_text(identity.not_before_ns)[:16]}Z"
         return check("identity", "failed", text, "is the clock of this machine right?")
-    if identity.not_after_ns - now_ns < SOON_NS and identity.not_after_ns - identity.not_before_ns > SOON_NS:
-        return check("identity", "warning", f"{who}: ends {until}", "meshctl join with a new token")
-    return check("identity", "ok", f"{who}, until {until}")
+    renewable_ns = renewing_identity(identity).not_after_ns
+    if renewable_ns > identity.not_after_ns:
+        last = f", renewable until {time_text(renewable_ns)[:16]}Z"
+        return check("identity", "ok", f"{who}, until {until}{last}")
+    return check("identity", "ok", f"{who}, until {until}, renewed by itself before")
 
 
 async def check_mesh(context: config.MeshContext) -> list[CheckJson]:

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from probemesh_shared.errors import MeshError, Unreachable
+from probemesh_shared.errors import InvalidRequest, MeshError, Unreachable
 from probemesh_shared.escape import escape
 from probemesh_shared.model import AgentInfo
 from probemesh_shared.words import AgentState
 
 from probemesh_controller import config
-from probemesh_controller.api import Mesh
+from probemesh_controller.api import Administration, Mesh
 from probemesh_controller.cli import names_cache
 from probemesh_controller.cli.flags import note
 
@@ -56,14 +56,15 @@ def controlled(context: config.MeshContext) -> config.MeshContext:
 
 
 async def _inner(context: config.MeshContext) -> Mesh:
-    from probemesh_shared.identity.files import load_identity
+    from probemesh_controller.renewing import usable
 
-    identity = load_identity(context.identity)
+    identity = await usable(context.identity, context.controller)
     if context.controller is None:
         return await _dialled(identity, context)
     from probemesh_controller.remote import RemoteMesh
 
     mesh = RemoteMesh(context.controller, identity)
+    mesh.keep_renewed(context.identity)
     away = await _away(mesh, context.controller) if context.agents else None
     if away is None:
         return mesh
@@ -90,12 +91,24 @@ async def _away(mesh: "RemoteMesh", address: str) -> Unreachable | None:
 
 
 @contextlib.asynccontextmanager
+async def administration(context: config.MeshContext) -> "AsyncIterator[Administration]":
+    """The controller of a context, for what only it can do. Raises :class:`InvalidRequest` without one."""
+    async with opened(controlled(context)) as mesh:
+        if not isinstance(mesh, Administration):
+            raise InvalidRequest(
+                f"the context {context.name} has no controller, which this needs",
+                "run one: meshctl controller run",
+            )
+        yield mesh
+
+
+@contextlib.asynccontextmanager
 async def dialled(context: config.MeshContext) -> "AsyncIterator[LocalMesh]":
     """The listening agents of a context, whether or not it has a controller; closed at the end."""
-    from probemesh_shared.identity.files import load_identity
+    from probemesh_controller.renewing import usable
 
     forget_proxies()
-    mesh = await _dialled(load_identity(context.identity), context)
+    mesh = await _dialled(await usable(context.identity, context.controller), context)
     try:
         yield mesh
     finally:

@@ -25,6 +25,9 @@ def join(
         str, typer.Option("--token-file", metavar="F|-", help="File with the token; - is stdin")
     ],
     state: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the identity goes")] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Join again, in place of the identity that is there")
+    ] = False,
 ) -> None:
     import asyncio
     import os
@@ -34,7 +37,7 @@ def join(
     from probemesh_controller import config
     from probemesh_controller.cli.connect import forget_proxies
     from probemesh_controller.cli.flags import load_config
-    from probemesh_controller.join import join_operator
+    from probemesh_controller.join import join_operator, mesh_of, over
 
     forget_proxies()
     address = dial_address(controller, "controller")
@@ -42,10 +45,12 @@ def join(
     token = read_token(token_file)
     from probemesh_shared.identity.token import decode_token
 
+    mesh = decode_token(token).mesh
     folder = config.state_dir(state, os.environ) / "operator"
-    if state is None and folder.exists():  # one identity a mesh: the state directory may hold another's
-        folder = folder.with_name(f"operator-{decode_token(token).mesh}")
-    joined = asyncio.run(join_operator(folder, address, token))
+    # one identity a mesh: the state directory may hold another's
+    if state is None and folder.exists() and not (mesh_of(folder) == mesh and (replace or over(folder))):
+        folder = folder.with_name(f"operator-{mesh}")
+    joined = asyncio.run(join_operator(folder, address, token, replace))
     before = settings.contexts.get(joined.mesh)
     agents = before.agents if before is not None and before.mesh == joined.mesh else {}
     context = config.MeshContext(joined.mesh, joined.mesh, joined.identity, joined.controller, agents)

@@ -36,7 +36,7 @@ SECTIONS = {
         "controller": (f"{_C}.controller", "Run the controller"),
         "token": (f"{_C}.token", "Make the one line that joins a host"),
         "agents": (f"{_C}.agents", "List, show, add, label and revoke agents"),
-        "operator": (f"{_C}.operator", "Let another person or laptop in"),
+        "operator": (f"{_C}.operator", "Let other people and laptops in, list and revoke them"),
         "context": (f"{_C}.context", "Which mesh is meant: list, use, show, rename and remove contexts"),
     },
     "Other": {

@@ -10,11 +10,18 @@ from probemesh_controller.cli.output import Format
 EXAMPLES = [
     ("meshctl operator create alice", "prints the line for her laptop"),
     ("meshctl operator create wallboard --role viewer", "may look, not measure"),
+    ("meshctl operator list", "who may, and until when"),
+    ("meshctl operator revoke alice", "cut off at once, here and at the agents"),
 ]
+CREATE = EXAMPLES[:2]
+LIFE = (
+    "Certificates of operators live 12 hours and renew themselves when meshctl is used. A laptop that was"
+    " shut for up to 30 days comes back by itself; after that it joins again."
+)
 
 app = typer.Typer(
     cls=MeshGroup,
-    help=help_text("Let other people and laptops in.", EXAMPLES),
+    help=help_text("Let other people and laptops in, and out again.", EXAMPLES, LIFE),
     rich_markup_mode=None,
     add_completion=False,
     no_args_is_help=True,
@@ -23,12 +30,10 @@ app = typer.Typer(
 
 @app.callback()
 def operators() -> None:
-    """Holds the sub-command."""
+    """Holds the sub-commands."""
 
 
-@app.command(
-    cls=MeshCommand, help=help_text("Print the line that makes another laptop an operator.", EXAMPLES)
-)
+@app.command(cls=MeshCommand, help=help_text("Print the line that makes another laptop an operator.", CREATE))
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME")],
     role: Annotated[
@@ -58,3 +63,38 @@ def create(
     print_token(
         issued, join_command("meshctl", issued), output, [f"run this on the laptop of {name} ({role})"]
     )
+
+
+@app.command(
+    "list",
+    cls=MeshCommand,
+    help=help_text("List the operators, revoked ones too.", [("meshctl operator list -o json", "")]),
+)
+def list_(
+    output: Annotated[
+        Format, typer.Option("--output", "-o", metavar="FORMAT", help="table, json, jsonl or yaml")
+    ] = Format.TABLE,
+) -> None:
+    import asyncio
+
+    from probemesh_controller.cli import operators as shown
+
+    shown.print_operators(asyncio.run(shown.all_operators()), output)
+
+
+@app.command(
+    cls=MeshCommand,
+    help=help_text(
+        "Make an operator's certificates void: what it has open and running ends within seconds.",
+        [("meshctl operator revoke alice", "")],
+        "To let the same person in again, create the operator anew. The last administrator stays.",
+    ),
+)
+def revoke(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
+    import asyncio
+
+    from probemesh_shared.names import check_name
+
+    from probemesh_controller.cli import operators as shown
+
+    asyncio.run(shown.revoke(check_name(name, "operator name")))

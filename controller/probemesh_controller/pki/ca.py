@@ -17,16 +17,17 @@ from probemesh_shared.errors import InvalidRequest, StateError
 from probemesh_shared.identity.der import CertificateFacts, read_der
 from probemesh_shared.identity.files import read_private
 from probemesh_shared.identity.names import Subject, agent_dns, controller_dns, subject_uri
-from probemesh_shared.words import Role
+from probemesh_shared.words import OPERATORS, Role
 
 BACKDATE = timedelta(minutes=5)
 CA_LIFE = timedelta(days=3650)
 LIFE = {
     Role.AGENT: timedelta(days=30),
     Role.CONTROLLER: timedelta(days=90),
-    Role.VIEWER: timedelta(days=90),
-    Role.OPERATOR: timedelta(days=90),
-    Role.ADMIN: timedelta(days=90),
+    # what a stolen laptop can still do at agents that it dials itself, which ask nobody
+    **dict.fromkeys(OPERATORS, timedelta(hours=12)),
+    # how long a laptop may stay shut and still come back by itself; each use is asked of the controller
+    Role.RENEWAL: timedelta(days=30),
 }
 _SERVES = frozenset({Role.AGENT, Role.CONTROLLER})
 _MAX_CSR = 4 << 10

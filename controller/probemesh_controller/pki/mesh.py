@@ -86,6 +86,11 @@ def refresh(ca: CertificateAuthority, folder: Path, now: datetime | None = None)
     return renewed
 
 
+def refresh_beside(folder: Path) -> Identity:
+    """As :func:`refresh`, by the CA in the folder beside."""
+    return refresh(CertificateAuthority.load(folder.parent / CONTROLLER), folder)
+
+
 def load_controller(state: Path, now: datetime | None = None) -> tuple[CertificateAuthority, Identity]:
     """CA and a fresh controller identity of ``state``; the operator beside it is refreshed too.
 

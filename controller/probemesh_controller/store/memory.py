@@ -10,6 +10,7 @@ from probemesh_shared.model import Measurement
 from probemesh_controller.store.port import (
     AgentRecord,
     CertificateRecord,
+    OperatorRecord,
     RunRecord,
     StoredMeasurement,
     TokenRecord,
@@ -24,6 +25,7 @@ class MemoryStore:
         self._agents: dict[str, AgentRecord] = {}
         self._tokens: dict[str, TokenRecord] = {}
         self._certificates: dict[str, CertificateRecord] = {}
+        self._operators: dict[str, OperatorRecord] = {}
         self._runs: dict[str, RunRecord] = {}
         self._batches: dict[str, dict[tuple[str, int], tuple[StoredMeasurement, ...]]] = {}
         self._run_of_job: dict[str, str] = {}
@@ -86,6 +88,41 @@ class MemoryStore:
     def certificate(self, serial: str) -> CertificateRecord | None:
         self._check()
         return self._certificates.get(serial)
+
+    def certificates(self, after_ns: int) -> tuple[CertificateRecord, ...]:
+        self._check()
+        found = [one for one in self._certificates.values() if one.not_after_ns > after_ns]
+        return tuple(sorted(found, key=lambda one: (one.name, one.issued_ns, one.serial)))
+
+    def use_certificate(self, serial: str, now_ns: int) -> None:
+        self._check()
+        if serial in self._certificates:
+            self._certificates[serial] = replace(self._certificates[serial], used_ns=now_ns)
+
+    def adopt_certificates(self, issuer: str) -> None:
+        self._check()
+        for serial, one in self._certificates.items():
+            if not one.issuer:
+                self._certificates[serial] = replace(one, issuer=issuer, trust=(issuer,))
+
+    def prune_certificates(self, before_ns: int) -> int:
+        self._check()
+        gone = [serial for serial, one in self._certificates.items() if one.not_after_ns < before_ns]
+        for serial in gone:
+            del self._certificates[serial]
+        return len(gone)
+
+    def put_operator(self, record: OperatorRecord) -> None:
+        self._check()
+        self._operators[record.name] = record
+
+    def operator(self, name: str) -> OperatorRecord | None:
+        self._check()
+        return self._operators.get(name)
+
+    def operators(self) -> tuple[OperatorRecord, ...]:
+        self._check()
+        return tuple(self._operators[name] for name in sorted(self._operators))
 
     def revoke_certificates(self, subject_id: str) -> tuple[str, ...]:
         self._check()

@@ -11,7 +11,13 @@ from probemesh_shared.session.frames import ResultBatch
 from probemesh_shared.wire.compiler import message_class
 from probemesh_shared.words import Role
 
-from probemesh_controller.store.port import AgentRecord, CertificateRecord, RunRecord, TokenRecord
+from probemesh_controller.store.port import (
+    AgentRecord,
+    CertificateRecord,
+    OperatorRecord,
+    RunRecord,
+    TokenRecord,
+)
 
 #: Stands in a packed batch for its job id, which is a column.
 _NO_JOB = "-"
@@ -98,6 +104,21 @@ def token_of(row: sqlite3.Row) -> TokenRecord:
     )
 
 
+def certificate_row(record: CertificateRecord) -> dict[str, Any]:
+    return {
+        "serial": record.serial,
+        "role": record.role.value,
+        "subject_id": record.subject_id,
+        "name": record.name,
+        "not_after_ns": record.not_after_ns,
+        "revoked": record.revoked,
+        "issuer": record.issuer or None,
+        "trust": " ".join(record.trust) or None,
+        "issued_ns": record.issued_ns,
+        "used_ns": record.used_ns,
+    }
+
+
 def certificate_of(row: sqlite3.Row) -> CertificateRecord:
     return CertificateRecord(
         serial=row["serial"],
@@ -105,6 +126,32 @@ def certificate_of(row: sqlite3.Row) -> CertificateRecord:
         subject_id=row["subject_id"],
         name=row["name"],
         not_after_ns=row["not_after_ns"],
+        revoked=bool(row["revoked"]),
+        issuer=row["issuer"] or "",
+        trust=tuple((row["trust"] or "").split()),
+        issued_ns=row["issued_ns"],
+        used_ns=row["used_ns"],
+    )
+
+
+def operator_row(record: OperatorRecord) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "role": record.role.value,
+        "created_ns": record.created_ns,
+        "created_by": record.created_by,
+        "renewed_ns": record.renewed_ns,
+        "revoked": record.revoked,
+    }
+
+
+def operator_of(row: sqlite3.Row) -> OperatorRecord:
+    return OperatorRecord(
+        name=row["name"],
+        role=Role(row["role"]),
+        created_ns=row["created_ns"],
+        created_by=row["created_by"],
+        renewed_ns=row["renewed_ns"],
         revoked=bool(row["revoked"]),
     )
 

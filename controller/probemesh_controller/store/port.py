@@ -49,11 +49,30 @@ class TokenRecord:
 
 @dataclass(frozen=True, slots=True)
 class CertificateRecord:
+    """``issuer`` and ``trust`` are fingerprints of CAs: whose it is, and which its holder was told to trust
+    with it. ``used_ns`` is when it was last shown by a stream or a renewal."""
+
     serial: str  # hexadecimal
     role: Role
     subject_id: str  # agent id, or operator name
     name: str
     not_after_ns: int
+    revoked: bool = False
+    issuer: str = ""
+    trust: tuple[str, ...] = ()
+    issued_ns: int = 0
+    used_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorRecord:
+    """A person or a laptop. ``created_by`` is who made the token, empty where that was not kept."""
+
+    name: str
+    role: Role
+    created_ns: int = 0
+    created_by: str = ""
+    renewed_ns: int | None = None
     revoked: bool = False
 
 
@@ -103,10 +122,29 @@ class Store(Protocol):
 
     def certificate(self, serial: str) -> CertificateRecord | None: ...
 
+    def certificates(self, after_ns: int) -> tuple[CertificateRecord, ...]:
+        """Those that end after ``after_ns``, by name and date of issue."""
+
+    def use_certificate(self, serial: str, now_ns: int) -> None: ...
+
+    def adopt_certificates(self, issuer: str) -> None:
+        """Those whose issuer is not known are of this one, and their holders trust it."""
+
+    def prune_certificates(self, before_ns: int) -> int:
+        """Forgets those that ended before; returns how many."""
+
     def revoke_certificates(self, subject_id: str) -> tuple[str, ...]:
         """Marks all of a subject's certificates; returns their serials."""
 
     def revoked_serials(self) -> frozenset[str]: ...
+
+    def put_operator(self, record: OperatorRecord) -> None:
+        """Insert or replace by name."""
+
+    def operator(self, name: str) -> OperatorRecord | None: ...
+
+    def operators(self) -> tuple[OperatorRecord, ...]:
+        """By name, revoked ones too."""
 
     def add_run(self, record: RunRecord) -> None: ...
 

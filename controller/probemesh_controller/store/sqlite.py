@@ -19,6 +19,7 @@ from probemesh_controller.store import packing, schema
 from probemesh_controller.store.port import (
     AgentRecord,
     CertificateRecord,
+    OperatorRecord,
     RunRecord,
     StoredMeasurement,
     TokenRecord,
@@ -196,12 +197,30 @@ class SqliteStore:
             return packing.token_of(row)
 
     def add_certificate(self, record: CertificateRecord) -> None:
-        row = asdict(record) | {"role": record.role.value}
+        row = packing.certificate_row(record)
         self._insert("certificate", row, f"certificate {record.serial} exists already")
 
     def certificate(self, serial: str) -> CertificateRecord | None:
         row = self._row("SELECT * FROM certificate WHERE serial = ?", serial)
         return None if row is None else packing.certificate_of(row)
+
+    def certificates(self, after_ns: int) -> tuple[CertificateRecord, ...]:
+        rows = self._rows(
+            "SELECT * FROM certificate WHERE not_after_ns > ? ORDER BY name, issued_ns, serial", after_ns
+        )
+        return tuple(map(packing.certificate_of, rows))
+
+    def use_certificate(self, serial: str, now_ns: int) -> None:
+        with self._change() as db:
+            db.execute("UPDATE certificate SET used_ns = ? WHERE serial = ?", (now_ns, serial))
+
+    def adopt_certificates(self, issuer: str) -> None:
+        with self._change() as db:
+            db.execute("UPDATE certificate SET issuer = ?, trust = ? WHERE issuer IS NULL", (issuer, issuer))
+
+    def prune_certificates(self, before_ns: int) -> int:
+        with self._change() as db:
+            return db.execute("DELETE FROM certificate WHERE not_after_ns < ?", (before_ns,)).rowcount
 
     def revoke_certificates(self, subject_id: str) -> tuple[str, ...]:
         with self._change() as db:
@@ -213,6 +232,21 @@ class SqliteStore:
 
     def revoked_serials(self) -> frozenset[str]:
         return frozenset(row["serial"] for row in self._rows("SELECT serial FROM certificate WHERE revoked"))
+
+    # --- operators
+
+    def put_operator(self, record: OperatorRecord) -> None:
+        row = packing.operator_row(record)
+        columns, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
+        with self._change() as db:
+            db.execute(f"INSERT OR REPLACE INTO operator ({columns}) VALUES ({marks})", row)  # noqa: S608
+
+    def operator(self, name: str) -> OperatorRecord | None:
+        row = self._row("SELECT * FROM operator WHERE name = ?", name)
+        return None if row is None else packing.operator_of(row)
+
+    def operators(self) -> tuple[OperatorRecord, ...]:
+        return tuple(map(packing.operator_of, self._rows("SELECT * FROM operator ORDER BY name")))
 
     # --- runs and measurements
 

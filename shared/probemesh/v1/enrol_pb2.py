@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18probemesh/v1/enrol.proto\x12\x0cprobemesh.v1\"b\n\x0c\x45nrolRequest\x12\x14\n\x0ctoken_secret\x18\x01 \x01(\t\x12\x0f\n\x07\x63sr_der\x18\x02 \x01(\x0c\x12\x11\n\x04name\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x0f\n\x07replace\x18\x04 \x01(\x08\x42\x07\n\x05_name\"b\n\rEnrolResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04mesh\x18\x02 \x01(\t\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x03 \x01(\x0c\x12\x0e\n\x06\x63\x61_pem\x18\x04 \x01(\x0c\x12\x0c\n\x04role\x18\x05 \x01(\t\"\x1f\n\x0cRenewRequest\x12\x0f\n\x07\x63sr_der\x18\x01 \x01(\x0c\"8\n\rRenewResponse\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63\x61_pem\x18\x02 \x01(\x0c\"\x11\n\x0fStandingRequest\"6\n\x10StandingResponse\x12\x10\n\x08software\x18\x01 \x01(\t\x12\x10\n\x08\x61ttached\x18\x02 \x01(\x08\x32\xda\x01\n\tEnrolment\x12@\n\x05\x45nrol\x12\x1a.probemesh.v1.EnrolRequest\x1a\x1b.probemesh.v1.EnrolResponse\x12@\n\x05Renew\x12\x1a.probemesh.v1.RenewRequest\x1a\x1b.probemesh.v1.RenewResponse\x12I\n\x08Standing\x12\x1d.probemesh.v1.StandingRequest\x1a\x1e.probemesh.v1.StandingResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18probemesh/v1/enrol.proto\x12\x0cprobemesh.v1\"b\n\x0c\x45nrolRequest\x12\x14\n\x0ctoken_secret\x18\x01 \x01(\t\x12\x0f\n\x07\x63sr_der\x18\x02 \x01(\x0c\x12\x11\n\x04name\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x0f\n\x07replace\x18\x04 \x01(\x08\x42\x07\n\x05_name\"w\n\rEnrolResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04mesh\x18\x02 \x01(\t\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x03 \x01(\x0c\x12\x0e\n\x06\x63\x61_pem\x18\x04 \x01(\x0c\x12\x0c\n\x04role\x18\x05 \x01(\t\x12\x13\n\x0brenewal_pem\x18\x06 \x01(\x0c\"\x1f\n\x0cRenewRequest\x12\x0f\n\x07\x63sr_der\x18\x01 \x01(\x0c\"M\n\rRenewResponse\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63\x61_pem\x18\x02 \x01(\x0c\x12\x13\n\x0brenewal_pem\x18\x03 \x01(\x0c\"\x11\n\x0fStandingRequest\"6\n\x10StandingResponse\x12\x10\n\x08software\x18\x01 \x01(\t\x12\x10\n\x08\x61ttached\x18\x02 \x01(\x08\x32\xda\x01\n\tEnrolment\x12@\n\x05\x45nrol\x12\x1a.probemesh.v1.EnrolRequest\x1a\x1b.probemesh.v1.EnrolResponse\x12@\n\x05Renew\x12\x1a.probemesh.v1.RenewRequest\x1a\x1b.probemesh.v1.RenewResponse\x12I\n\x08Standing\x12\x1d.probemesh.v1.StandingRequest\x1a\x1e.probemesh.v1.StandingResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,15 +34,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENROLREQUEST']._serialized_start=42
   _globals['_ENROLREQUEST']._serialized_end=140
   _globals['_ENROLRESPONSE']._serialized_start=142
-  _globals['_ENROLRESPONSE']._serialized_end=240
-  _globals['_RENEWREQUEST']._serialized_start=242
-  _globals['_RENEWREQUEST']._serialized_end=273
-  _globals['_RENEWRESPONSE']._serialized_start=275
-  _globals['_RENEWRESPONSE']._serialized_end=331
-  _globals['_STANDINGREQUEST']._serialized_start=333
-  _globals['_STANDINGREQUEST']._serialized_end=350
-  _globals['_STANDINGRESPONSE']._serialized_start=352
-  _globals['_STANDINGRESPONSE']._serialized_end=406
-  _globals['_ENROLMENT']._serialized_start=409
-  _globals['_ENROLMENT']._serialized_end=627
+  _globals['_ENROLRESPONSE']._serialized_end=261
+  _globals['_RENEWREQUEST']._serialized_start=263
+  _globals['_RENEWREQUEST']._serialized_end=294
+  _globals['_RENEWRESPONSE']._serialized_start=296
+  _globals['_RENEWRESPONSE']._serialized_end=373
+  _globals['_STANDINGREQUEST']._serialized_start=375
+  _globals['_STANDINGREQUEST']._serialized_end=392
+  _globals['_STANDINGRESPONSE']._serialized_start=394
+  _globals['_STANDINGRESPONSE']._serialized_end=448
+  _globals['_ENROLMENT']._serialized_start=451
+  _globals['_ENROLMENT']._serialized_end=669
 # @@protoc_insertion_point(module_scope)

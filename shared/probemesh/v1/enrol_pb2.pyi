@@ -58,11 +58,14 @@ class EnrolResponse(_message.Message):
     CERTIFICATE_PEM_FIELD_NUMBER: _builtins.int
     CA_PEM_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
+    RENEWAL_PEM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     mesh: _builtins.str
     certificate_pem: _builtins.bytes
     ca_pem: _builtins.bytes
     role: _builtins.str
+    renewal_pem: _builtins.bytes
+    """Operators only: of role "renewal", for the same key."""
     def __init__(
         self,
         *,
@@ -71,10 +74,11 @@ class EnrolResponse(_message.Message):
         certificate_pem: _builtins.bytes = ...,
         ca_pem: _builtins.bytes = ...,
         role: _builtins.str = ...,
+        renewal_pem: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_pem", b"ca_pem", "certificate_pem", b"certificate_pem", "mesh", b"mesh", "name", b"name", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_pem", b"ca_pem", "certificate_pem", b"certificate_pem", "mesh", b"mesh", "name", b"name", "renewal_pem", b"renewal_pem", "role", b"role"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -105,17 +109,21 @@ class RenewResponse(_message.Message):
 
     CERTIFICATE_PEM_FIELD_NUMBER: _builtins.int
     CA_PEM_FIELD_NUMBER: _builtins.int
+    RENEWAL_PEM_FIELD_NUMBER: _builtins.int
     certificate_pem: _builtins.bytes
     ca_pem: _builtins.bytes
+    """All CAs that are to be trusted from now on."""
+    renewal_pem: _builtins.bytes
     def __init__(
         self,
         *,
         certificate_pem: _builtins.bytes = ...,
         ca_pem: _builtins.bytes = ...,
+        renewal_pem: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_pem", b"ca_pem", "certificate_pem", b"certificate_pem"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_pem", b"ca_pem", "certificate_pem", b"certificate_pem", "renewal_pem", b"renewal_pem"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -61,7 +61,8 @@ class EnrolmentServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Renew(self, request, context):
-        """With the present certificate, for a new key, before the old one expires.
+        """With the present certificate, for a new key, before the old one expires. Operators show the longer-lived
+        certificate of role "renewal" that came with their present one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

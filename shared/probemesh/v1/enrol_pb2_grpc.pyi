@@ -35,7 +35,9 @@ class EnrolmentStub:
     def __new__(cls, channel: _aio.Channel) -> EnrolmentAsyncStub: ...
     Enrol: _grpc.UnaryUnaryMultiCallable[_enrol_pb2.EnrolRequest, _enrol_pb2.EnrolResponse]
     Renew: _grpc.UnaryUnaryMultiCallable[_enrol_pb2.RenewRequest, _enrol_pb2.RenewResponse]
-    """With the present certificate, for a new key, before the old one expires."""
+    """With the present certificate, for a new key, before the old one expires. Operators show the longer-lived
+    certificate of role "renewal" that came with their present one.
+    """
     Standing: _grpc.UnaryUnaryMultiCallable[_enrol_pb2.StandingRequest, _enrol_pb2.StandingResponse]
     """How the agent that asks stands with the mesh. Its session, if it has one, goes on undisturbed."""
 
@@ -44,7 +46,9 @@ class EnrolmentAsyncStub(EnrolmentStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Enrol: _aio.UnaryUnaryMultiCallable[_enrol_pb2.EnrolRequest, _enrol_pb2.EnrolResponse]  # type: ignore[assignment]
     Renew: _aio.UnaryUnaryMultiCallable[_enrol_pb2.RenewRequest, _enrol_pb2.RenewResponse]  # type: ignore[assignment]
-    """With the present certificate, for a new key, before the old one expires."""
+    """With the present certificate, for a new key, before the old one expires. Operators show the longer-lived
+    certificate of role "renewal" that came with their present one.
+    """
     Standing: _aio.UnaryUnaryMultiCallable[_enrol_pb2.StandingRequest, _enrol_pb2.StandingResponse]  # type: ignore[assignment]
     """How the agent that asks stands with the mesh. Its session, if it has one, goes on undisturbed."""
 
@@ -62,7 +66,9 @@ class EnrolmentServicer(metaclass=_abc_1.ABCMeta):
         request: _enrol_pb2.RenewRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_enrol_pb2.RenewResponse, _abc.Awaitable[_enrol_pb2.RenewResponse]]:
-        """With the present certificate, for a new key, before the old one expires."""
+        """With the present certificate, for a new key, before the old one expires. Operators show the longer-lived
+        certificate of role "renewal" that came with their present one.
+        """
 
     @_abc_1.abstractmethod
     def Standing(

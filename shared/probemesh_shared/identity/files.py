@@ -1,7 +1,9 @@
 """A folder with ``ca.pem``, ``cert.pem`` and ``key.pem``: read strictly, written so that no crash breaks it.
 
-A key that others may read is refused (0600, folder 0700). Key and certificate change together: both are first
-written as ``*.next``, then moved; a crash in between is mended by the next :func:`load_identity`.
+An operator's has ``renewal.pem`` too: for the same key, with a longer life, good for nothing but renewing.
+
+A key that others may read is refused (0600, folder 0700). All of them change together: they are first written
+as ``*.next``, then moved; a crash in between is mended by the next :func:`load_identity`.
 """
 
 import os
@@ -16,7 +18,10 @@ from probemesh_shared.identity.der import CertificateFacts, pem_to_der, read_pem
 from probemesh_shared.identity.names import subject_of
 from probemesh_shared.words import Role
 
-CA, CERTIFICATE, KEY = "ca.pem", "cert.pem", "key.pem"
+CA, CERTIFICATE, KEY, RENEWAL = "ca.pem", "cert.pem", "key.pem", "renewal.pem"
+#: The order in which they are moved into place. The certificate comes last: while it is still to come,
+#: ``cert.pem.next`` tells that the move was begun.
+_ORDER = (KEY, RENEWAL, CA, CERTIFICATE)
 _MAX_FILE = 64 << 10
 _P256_KEY = 138  # bytes of a P-256 key in PKCS #8, its public half included
 _P256_PUBLIC = bytes.fromhex("a144034200")
@@ -24,8 +29,8 @@ _P256_PUBLIC = bytes.fromhex("a144034200")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A key with its certificate, and the CA it trusts. Dates may be over: see
-    :mod:`probemesh_shared.rpc.explain`."""
+    """A key with its certificate, and the CAs it trusts (several while the mesh changes its CA). Dates may be
+    over: see :mod:`probemesh_shared.rpc.explain`."""
 
     mesh: str
     role: Role
@@ -37,6 +42,7 @@ class Identity:
     certificate_pem: bytes
     ca_pem: bytes
     key_pem: bytes = field(repr=False)
+    renewal_pem: bytes = b""
 
     @property
     def renew_at_ns(self) -> int:
@@ -101,7 +107,9 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def make_identity(certificate_pem: bytes, key_pem: bytes, ca_pem: bytes) -> Identity:
+def make_identity(
+    certificate_pem: bytes, key_pem: bytes, ca_pem: bytes, renewal_pem: bytes = b""
+) -> Identity:
     """Raises :class:`StateError` where the certificate is not one of ours."""
     try:
         facts: CertificateFacts = read_pem(certificate_pem)
@@ -120,23 +128,33 @@ def make_identity(certificate_pem: bytes, key_pem: bytes, ca_pem: bytes) -> Iden
         certificate_pem=certificate_pem,
         ca_pem=ca_pem,
         key_pem=key_pem,
+        renewal_pem=renewal_pem,
     )
+
+
+def renewing_identity(identity: Identity) -> Identity:
+    """Who asks for an operator's next certificate: the longer-lived one, where there is one."""
+    if not identity.renewal_pem:
+        return identity
+    return make_identity(identity.renewal_pem, identity.key_pem, identity.ca_pem)
 
 
 def save_identity(folder: Path, identity: Identity) -> None:
     """Writes the folder (0700); a crash leaves the old pair or the new one."""
     private_folder(folder)
     folder.chmod(0o700)
-    write_private(folder / CA, identity.ca_pem)
-    write_private(folder / (CERTIFICATE + ".next"), identity.certificate_pem)
-    write_private(folder / (KEY + ".next"), identity.key_pem)
+    content = {CA: identity.ca_pem, CERTIFICATE: identity.certificate_pem, KEY: identity.key_pem}
+    if identity.renewal_pem:
+        content[RENEWAL] = identity.renewal_pem
+    else:
+        (folder / (RENEWAL + ".next")).unlink(missing_ok=True)
+    for name, data in content.items():
+        write_private(folder / (name + ".next"), data)
     _move_next(folder)
 
 
 def _move_next(folder: Path) -> None:
-    """Key first: while only the certificate is still to come, ``cert.pem.next`` tells that the move was
-    begun."""
-    for name in (KEY, CERTIFICATE):
+    for name in _ORDER:
         staged = folder / (name + ".next")
         if staged.exists():
             staged.rename(folder / name)
@@ -167,6 +185,18 @@ def _no_passphrase() -> str:
     raise ValueError("keys have no passphrase")  # without this OpenSSL asks on the terminal
 
 
+def _renewal_for(key_pem: bytes, path: Path) -> bytes:
+    """Empty where there is none, or one of an earlier key."""
+    point = _public_point(key_pem)
+    if point is None or not path.exists():
+        return b""
+    renewal_pem = path.read_bytes()[:_MAX_FILE]
+    try:
+        return renewal_pem if point in pem_to_der(renewal_pem) else b""
+    except ValueError:
+        return b""
+
+
 def load_identity(folder: Path) -> Identity:
     """The identity in ``folder``. Raises :class:`StateError`: missing, malformed, not a pair, or open to
     others."""
@@ -184,6 +214,7 @@ def load_identity(folder: Path) -> Identity:
     try:
         certificate_pem = certificate.read_bytes()[:_MAX_FILE]
         ca_pem = (folder / CA).read_bytes()[:_MAX_FILE]
+        renewal_pem = _renewal_for(key_pem, folder / RENEWAL)
     except OSError as error:
         raise StateError(f"{error.filename} cannot be read: {error.strerror}") from error
-    return make_identity(certificate_pem, key_pem, ca_pem)
+    return make_identity(certificate_pem, key_pem, ca_pem, renewal_pem)

@@ -1,7 +1,8 @@
 """Who may call what: the one table. A method without a row cannot be served; a caller without the role is
 refused.
 
-``join`` is the one-use certificate inside a token. Revocation is looked at beside this, for every role.
+``join`` is the one-use certificate inside a token, ``renewal`` what an operator's laptop gets its next short
+one with. Revocation is looked at beside this, for every role.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,7 @@ _JOIN = frozenset({Role.JOIN})
 _ADMIN = frozenset({Role.ADMIN})
 _OPERATOR = _ADMIN | {Role.OPERATOR}
 _VIEWER = _OPERATOR | {Role.VIEWER}
+_RENEWING = _AGENT | _VIEWER | {Role.RENEWAL}
 
 #: Full method name → roles that may call it.
 ALLOWED: Mapping[str, frozenset[Role]] = MappingProxyType(
@@ -22,7 +24,7 @@ ALLOWED: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/probemesh.v1.Enrolment/Standing": _AGENT,
         "/probemesh.v1.Agent/Attach": _OPERATOR | {Role.CONTROLLER},
         "/probemesh.v1.Enrolment/Enrol": _JOIN,
-        "/probemesh.v1.Enrolment/Renew": _AGENT,
+        "/probemesh.v1.Enrolment/Renew": _RENEWING,
         "/probemesh.v1.Mesh/Status": _VIEWER,
         "/probemesh.v1.Mesh/ListAgents": _VIEWER,
         "/probemesh.v1.Mesh/Run": _OPERATOR,
@@ -30,6 +32,8 @@ ALLOWED: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/probemesh.v1.Mesh/LabelAgent": _ADMIN,
         "/probemesh.v1.Mesh/RevokeAgent": _ADMIN,
         "/probemesh.v1.Mesh/CreateToken": _ADMIN,
+        "/probemesh.v1.Trust/ListOperators": _ADMIN,
+        "/probemesh.v1.Trust/RevokeOperator": _ADMIN,
     }
 )
 
@@ -40,7 +44,7 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "/probemesh.v1.Enrolment/Standing": "ask how an agent stands",
         "/probemesh.v1.Agent/Attach": "send jobs to an agent",
         "/probemesh.v1.Enrolment/Enrol": "join the mesh",
-        "/probemesh.v1.Enrolment/Renew": "renew an agent's certificate",
+        "/probemesh.v1.Enrolment/Renew": "renew a certificate",
         "/probemesh.v1.Mesh/Status": "look at the mesh",
         "/probemesh.v1.Mesh/ListAgents": "list agents",
         "/probemesh.v1.Mesh/Run": "run probes",
@@ -48,6 +52,8 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "/probemesh.v1.Mesh/LabelAgent": "label agents",
         "/probemesh.v1.Mesh/RevokeAgent": "revoke agents",
         "/probemesh.v1.Mesh/CreateToken": "create tokens",
+        "/probemesh.v1.Trust/ListOperators": "list operators",
+        "/probemesh.v1.Trust/RevokeOperator": "revoke operators",
     }
 )
 _UPWARDS = (Role.VIEWER, Role.OPERATOR, Role.ADMIN)
@@ -55,7 +61,11 @@ _UPWARDS = (Role.VIEWER, Role.OPERATOR, Role.ADMIN)
 
 def refusal(method: str, role: Role, name: str) -> str:
     """``operator alice may not create tokens: that needs the role admin``."""
-    who = {Role.JOIN: "a token", Role.CONTROLLER: "a controller"}.get(role, f"{role} {name}")
+    who = {
+        Role.JOIN: "a token",
+        Role.CONTROLLER: "a controller",
+        Role.RENEWAL: f"the renewal certificate of {name}",
+    }.get(role, f"{role} {name}")
     what = _WORDS.get(method, "do that")
     roles = ALLOWED.get(method, frozenset())
     least = next((one for one in _UPWARDS if one in roles), None)

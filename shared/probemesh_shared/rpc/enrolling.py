@@ -42,7 +42,7 @@ async def enrol(
             token_secret=token.secret_text, csr_der=request.csr_der, name=name, replace=replace
         )
         granted = await connection.call(EnrolmentStub(connection.channel).Enrol, message)
-    return _granted(granted.certificate_pem, request, ca_pem, token.mesh)
+    return _granted(granted.certificate_pem, request, ca_pem, token.mesh, granted.renewal_pem)
 
 
 def pinned_ca(address: str, chain: tuple[bytes, ...], token: JoinToken) -> bytes:
@@ -57,19 +57,20 @@ def pinned_ca(address: str, chain: tuple[bytes, ...], token: JoinToken) -> bytes
     )
 
 
-async def renew(connection: Connection, request: KeyRequest) -> Identity:
-    """A certificate for a new key, by the present one. Raises :class:`MeshError`."""
+async def renew(connection: Connection, request: KeyRequest, present: Identity) -> Identity:
+    """A certificate for a new key in place of ``present``. Raises :class:`MeshError`."""
     message = enrol_pb2.RenewRequest(csr_der=request.csr_der)
     granted = await connection.call(EnrolmentStub(connection.channel).Renew, message)
-    present = connection.identity
-    renewed = _granted(granted.certificate_pem, request, present.ca_pem, present.mesh)
+    renewed = _granted(granted.certificate_pem, request, present.ca_pem, present.mesh, granted.renewal_pem)
     if (renewed.role, renewed.id) != (present.role, present.id):
         raise CertificateRefused("the controller answered a renewal with somebody else's certificate")
     return renewed
 
 
-def _granted(certificate_pem: bytes, request: KeyRequest, ca_pem: bytes, mesh: str) -> Identity:
-    identity = make_identity(certificate_pem[:_MAX_PEM], request.key_pem, ca_pem)
+def _granted(
+    certificate_pem: bytes, request: KeyRequest, ca_pem: bytes, mesh: str, renewal_pem: bytes
+) -> Identity:
+    identity = make_identity(certificate_pem[:_MAX_PEM], request.key_pem, ca_pem, renewal_pem[:_MAX_PEM])
     if identity.mesh != mesh:
         raise CertificateRefused(f"the controller answered with a certificate of mesh {identity.mesh}")
     return identity

@@ -9,6 +9,7 @@ place.
 import asyncio
 import logging
 import secrets
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
@@ -26,12 +27,18 @@ from probemesh_shared.rpc.authz import allowed, refusal
 from probemesh_shared.rpc.errors import to_status
 from probemesh_shared.rpc.grpc_setup import grpc
 from probemesh_shared.rpc.peer import Peer, peer_of
+from probemesh_shared.words import OPERATORS, Role
 
 _log = logging.getLogger(__name__)
 
 #: Calls of one certificate at a time, over all of its connections.
 MAX_CALLS = 64
 _REVOKED = "this certificate has been revoked"
+_ASK = "ask an administrator for a new token"
+_ENDED = "this certificate has expired since the connection was made"
+_RENEW = "renew it, or join again with a new token"
+#: Roles whose id is a person's name.
+_BY_NAME = OPERATORS | {Role.RENEWAL}
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]  # not subscriptable at run time
@@ -41,9 +48,13 @@ Work = Callable[[], Awaitable[Any]]
 class Guard:
     """Authorization, deny-list and live calls of one server. Used from its event loop only."""
 
-    def __init__(self, mesh: str, denied: Iterable[str] = ()) -> None:
+    def __init__(
+        self, mesh: str, denied: Iterable[str] = (), wall_ns: Callable[[], int] = time.time_ns
+    ) -> None:
+        self._wall_ns = wall_ns
         self._mesh = mesh
         self._denied = set(denied)
+        self._denied_operators: set[str] = set()
         self._live: dict[asyncio.Task[Any], Peer] = {}
         self._calls: Counter[str] = Counter()  # of a serial
         self._cut: dict[asyncio.Task[Any], MeshError] = {}
@@ -61,8 +72,25 @@ class Guard:
         """
         self.deny(serials)
         self.deny([peer.serial for peer in self._live.values() if peer.id == peer_id])
-        reason = CertificateRefused(_REVOKED, "ask an administrator for a new token")
+        reason = CertificateRefused(_REVOKED, _ASK)
         return self._end([task for task, peer in self._live.items() if peer.serial in self._denied], reason)
+
+    def deny_operator(self, name: str, serials: Iterable[str] = ()) -> int:
+        """Denies ``serials`` and every certificate in that operator's name, known or not, until it is
+        readmitted; ends all of its calls, but for the one by which somebody does that to himself."""
+        self.deny(serials)
+        self._denied_operators.add(name)
+        asking = asyncio.current_task()
+        cut = [task for task, peer in self._live.items() if self._is_denied(peer) and task is not asking]
+        return self._end(cut, CertificateRefused(_REVOKED, _ASK))
+
+    def readmit_operator(self, name: str) -> None:
+        """It joined anew; serials that were denied stay so."""
+        self._denied_operators.discard(name)
+
+    def _is_denied(self, peer: Peer) -> bool:
+        by_name = peer.role in _BY_NAME and peer.id in self._denied_operators
+        return by_name or peer.serial in self._denied
 
     def close(self) -> int:
         """Ends every live call, and refuses new ones."""
@@ -85,8 +113,10 @@ class Guard:
             raise Unreachable("shutting down", "try again in a moment")
         if peer.mesh != self._mesh:
             raise CertificateRefused("this certificate belongs to another mesh")
-        if peer.serial in self._denied:
-            raise CertificateRefused(_REVOKED, "ask an administrator for a new token")
+        if self._is_denied(peer):
+            raise CertificateRefused(_REVOKED, _ASK)
+        if peer.ends_ns is not None and peer.ends_ns <= self._wall_ns():
+            raise CertificateRefused(_ENDED, _RENEW)
         if not allowed(method, peer.role):
             raise NotAllowed(refusal(method, peer.role, peer.name))
         if self._calls[peer.serial] >= MAX_CALLS:
@@ -96,6 +126,14 @@ class Guard:
     def _enter(self, task: asyncio.Task[Any], peer: Peer) -> None:
         self._live[task] = peer
         self._calls[peer.serial] += 1
+
+    def _lapse(self, task: asyncio.Task[Any], peer: Peer) -> asyncio.TimerHandle | None:
+        """TLS looks at dates once, when a connection begins; a stream may outlive them."""
+        if peer.ends_ns is None:
+            return None
+        reason = CertificateRefused(_ENDED, _RENEW)
+        left = (peer.ends_ns - self._wall_ns()) / 1e9
+        return asyncio.get_running_loop().call_later(left, self._end, [task], reason)
 
     def _leave(self, task: asyncio.Task[Any]) -> None:
         peer = self._live.pop(task, None)
@@ -107,8 +145,11 @@ class Guard:
     async def _run(self, method: str, context: Any, work: Work) -> Any:
         task = asyncio.current_task()
         assert task is not None
+        lapse: asyncio.TimerHandle | None = None
         try:
-            self._enter(task, self._admit(method, context))
+            peer = self._admit(method, context)
+            self._enter(task, peer)
+            lapse = self._lapse(task, peer)
             result = await work()
             if task not in self._cut:
                 return result
@@ -124,6 +165,8 @@ class Guard:
             self._cut.setdefault(task, _hidden(method, error))
         finally:
             self._leave(task)
+            if lapse is not None:
+                lapse.cancel()
         return await _refuse(context, self._cut.pop(task))
 
     def wrap(self, method: str, handler: "Handler") -> "Handler":

@@ -21,6 +21,7 @@ class Peer:
     mesh: str
     serial: str = ""
     address: str = ""
+    ends_ns: int | None = None  # of the certificate, Unix
 
 
 def peer_from(auth: Mapping[str, Iterable[bytes]], address: str) -> Peer:
@@ -34,7 +35,9 @@ def peer_from(auth: Mapping[str, Iterable[bytes]], address: str) -> Peer:
         subject = subject_of(facts.uris, facts.dns_names)
     except (StopIteration, ValueError) as error:
         raise CertificateRefused("the certificate presented is not one of this mesh") from error
-    return Peer(subject.role, subject.name, subject.id, subject.mesh, facts.serial, address)
+    return Peer(
+        subject.role, subject.name, subject.id, subject.mesh, facts.serial, address, facts.not_after_ns
+    )
 
 
 def peer_of(context: Any) -> Peer:

@@ -87,6 +87,13 @@ class MeshServer:
         from now on."""
         return self._guard.revoke(peer_id, serials)
 
+    def deny_operator(self, name: str, serials: Iterable[str] = ()) -> int:
+        """As :meth:`revoke`, of a person or a laptop: whatever certificate it shows, until it joins anew."""
+        return self._guard.deny_operator(name, serials)
+
+    def readmit_operator(self, name: str) -> None:
+        self._guard.readmit_operator(name)
+
     def peers(self) -> tuple[Peer, ...]:
         """Who is being served, one entry a call."""
         return self._guard.live()
