@@ -6,6 +6,7 @@ Keys and requests are made in a child (:mod:`probemesh_shared.identity.request`)
     STATE/agent/{ca.pem,cert.pem,key.pem,agent.toml}
 """
 
+import asyncio
 import logging
 import random
 import socket
@@ -27,6 +28,8 @@ _log = logging.getLogger(__name__)
 FOLDER, CONFIG = "agent", "agent.toml"
 #: How often the date is looked at, and the shortest wait after a renewal that failed.
 LOOK_S, RETRY_S = 3600.0, 300.0
+#: Rest after a renewal: a controller that wants another at once is asked no sooner.
+SETTLE_S = 30.0
 
 
 class Clock(Protocol):
@@ -116,23 +119,55 @@ async def renew(folder: Path, controller: str, identity: Identity, proxy: str | 
     return renewed
 
 
+class Wanted:
+    """The controller's wish that a certificate be renewed before it is due."""
+
+    def __init__(self) -> None:
+        self._asked = asyncio.Event()
+        self._within_s = 0.0
+
+    def ask(self, within_s: float) -> None:
+        self._within_s = min(within_s, LOOK_S)
+        self._asked.set()
+
+    async def within(self, seconds: float, clock: Clock) -> float | None:
+        """In how many seconds it is wanted at the latest; None where nobody asked for ``seconds``."""
+        asked, sleeping = (
+            asyncio.ensure_future(self._asked.wait()),
+            asyncio.ensure_future(clock.sleep(seconds)),
+        )
+        try:
+            await asyncio.wait({asked, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asked.cancel()
+            sleeping.cancel()
+        if not self._asked.is_set():
+            return None
+        self._asked.clear()
+        return self._within_s
+
+
 async def keep_renewed(
     agent: AgentState,
     renewed: Callable[[Identity], None],
     clock: Clock,
     jitter: Callable[[], float] = random.random,
     proxy: str | None = None,
+    wanted: Wanted | None = None,
 ) -> None:
-    """Runs for as long as the agent: renews when due and tells ``renewed``, which dials anew with it when it
-    suits.
+    """Runs for as long as the agent: renews when due, or when the controller wants it, and tells ``renewed``,
+    which dials anew with it when it suits.
 
     A renewal that fails is tried again after 5 to 65 minutes: there are twenty days for it.
     """
     identity = agent.identity
+    wanted = wanted or Wanted()
     while True:
         if not renewal_due(identity, clock.wall_ns()):
-            await clock.sleep(LOOK_S)
-            continue
+            within_s = await wanted.within(LOOK_S, clock)
+            if within_s is None:
+                continue
+            await clock.sleep(within_s * jitter())
         try:
             identity = await renew(agent.folder, agent.controller, identity, proxy)
         except (MeshError, OSError) as error:
@@ -141,3 +176,4 @@ async def keep_renewed(
         else:
             _log.info("the certificate was renewed")
             renewed(identity)
+            await clock.sleep(SETTLE_S)

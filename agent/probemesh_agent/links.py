@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from probemesh_shared.errors import MeshError
 from probemesh_shared.session.driver import FrameStream, LinkEnd, Wake, Why, drive
 from probemesh_shared.session.events import CancelArrived, ClockMeasured, Event, JobArrived, Ready
-from probemesh_shared.session.frames import Frame, Hello
+from probemesh_shared.session.frames import DenyList, Frame, Hello, RenewWanted
 from probemesh_shared.session.machine import Session, Side
 
 from probemesh_agent.env import Clock
@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 HELLO_S = 10.0
 
 Greet = Callable[[], Hello]
+Told = Callable[[RenewWanted | DenyList], None]
 
 
 class Peeked:
@@ -49,9 +50,13 @@ class _Live:
 
 
 class Links:
-    """``greet`` makes this agent's hello, anew for each link: addresses change."""
+    """``greet`` makes this agent's hello, anew for each link: addresses change. ``told`` takes what its own
+    controller says about certificates; nobody else is listened to there."""
 
-    def __init__(self, runner: Runner, lanes: Lanes, clock: Clock, greet: Greet) -> None:
+    def __init__(
+        self, runner: Runner, lanes: Lanes, clock: Clock, greet: Greet, told: Told = lambda frame: None
+    ) -> None:
+        self._told = told
         self._runner = runner
         self._lanes = lanes
         self._clock = clock
@@ -91,12 +96,12 @@ class Links:
             async with self._lanes.attached(owner, wake) as lane:
                 if alone:
                     self._lanes.forget_others(identity, owner)
-                return await self._drive(Peeked(stream, first), lane, wake, on_ready)
+                return await self._drive(Peeked(stream, first), lane, wake, on_ready, alone)
         finally:
             await stream.close()
 
     async def _drive(
-        self, stream: Peeked, lane: OutboxLane, wake: Wake, on_ready: Callable[[], None]
+        self, stream: Peeked, lane: OutboxLane, wake: Wake, on_ready: Callable[[], None], alone: bool
     ) -> LinkEnd:
         hello = self._greet()
         session = Session(Side.AGENT, hello, self._clock.monotonic(), outbox=lane.outbox)
@@ -111,6 +116,9 @@ class Links:
                 case Ready(peer):
                     logger.info("session with %s (%s)", lane.owner, peer.software)
                     on_ready()
+                case RenewWanted() | DenyList():
+                    if alone:
+                        self._told(event)
                 case ClockMeasured(offset_ms, uncertainty_ms):
                     logger.debug("clock of %s: %+.3f ± %.3f ms", lane.owner, offset_ms, uncertainty_ms)
 

@@ -9,6 +9,7 @@ from probemesh_shared.rpc.framestream import served_agent_link
 from probemesh_shared.rpc.peer import peer_of
 from probemesh_shared.rpc.server import MeshServer
 from probemesh_shared.session.driver import Wake
+from probemesh_shared.session.frames import DenyList
 
 from probemesh_agent.links import Links
 
@@ -30,10 +31,12 @@ class AgentService:
         logger.info("%s %s has gone (%s)", peer.role, peer.name, end.why)
 
 
-async def listen(identity: Identity, links: Links, address: str) -> tuple[MeshServer, int]:
-    """The server, started, and its port. Raises :class:`probemesh_shared.errors.MeshError`."""
+async def listen(identity: Identity, links: Links, address: str, denied: DenyList) -> tuple[MeshServer, int]:
+    """The server, started, and its port; ``denied`` are turned away. Raises
+    :class:`probemesh_shared.errors.MeshError`."""
     server = MeshServer(identity, max_connections=MAX_CONNECTIONS)
     servicer: Any = AgentService(links)  # the stub wants a generator; a coroutine is as good to grpc
     server.add(add_AgentServicer_to_server, servicer)
+    server.deny_operators(denied.names, denied.serials)
     port = await server.start(address)
     return server, port

@@ -19,9 +19,9 @@ from probemesh_shared.names import join_host_port, split_host_port
 from probemesh_shared.rpc.client import connect
 from probemesh_shared.rpc.framestream import fleet_link
 from probemesh_shared.session.driver import LinkEnd, Wake, Why
-from probemesh_shared.session.frames import MIN_PROTOCOL, PROTOCOL, Hello
+from probemesh_shared.session.frames import MIN_PROTOCOL, PROTOCOL, DenyList, Hello, RenewWanted
 
-from probemesh_agent import addresses, capabilities, enrol, logs
+from probemesh_agent import addresses, capabilities, denied, enrol, logs
 from probemesh_agent.dial import Dialler
 from probemesh_agent.kit import agent_policy, all_probes
 from probemesh_agent.lanes import Lanes
@@ -95,7 +95,8 @@ class Service:
         )
         self._lanes = Lanes(self._runner, self._clock)
         self._instance = os.urandom(8).hex()
-        self._links = Links(self._runner, self._lanes, self._clock, self._hello)
+        self._links = Links(self._runner, self._lanes, self._clock, self._hello, self._told)
+        self._wanted = enrol.Wanted()
         self._dialler = Dialler(self._dial, self._clock)
         self._server: Any = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -106,7 +107,9 @@ class Service:
         if self._options.listen is not None:
             await self._listen(self._options.listen)
         self._task(self._dialler.run(), "dialler")
-        renewal = enrol.keep_renewed(self._agent, self._renewed, self._clock, proxy=self._options.proxy)
+        renewal = enrol.keep_renewed(
+            self._agent, self._renewed, self._clock, proxy=self._options.proxy, wanted=self._wanted
+        )
         self._task(renewal, "renewal")
         if self._notify.watchdog_s is not None:
             self._task(self._watchdog(self._notify.watchdog_s), "watchdog")
@@ -175,7 +178,9 @@ class Service:
     async def _listen(self, address: str) -> None:
         from probemesh_agent.listen import listen
 
-        self._server, port = await listen(self._identity, self._links, address)
+        self._server, port = await listen(
+            self._identity, self._links, address, denied.load(self._agent.folder)
+        )
         host, _ = split_host_port(address)
         logger.info("listening on %s", join_host_port(host, port))
 
@@ -201,6 +206,19 @@ class Service:
         if self._server is not None:
             self._server.reload(identity)
         self._dialler.redial()
+
+    def _told(self, frame: RenewWanted | DenyList) -> None:
+        """By our own controller."""
+        if isinstance(frame, RenewWanted):
+            self._wanted.ask(frame.within_ms / 1000)
+            return
+        try:
+            kept = denied.save(self._agent.folder, frame)
+        except OSError as error:
+            logger.error("the list of operators to turn away is not kept: %s", error.strerror)
+            kept = frame
+        if self._server is not None:
+            self._server.deny_operators(kept.names, kept.serials)
 
     async def _watchdog(self, every_s: float) -> None:
         while True:

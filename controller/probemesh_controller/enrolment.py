@@ -6,7 +6,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -190,7 +190,7 @@ class Enrolment(EnrolmentServicer):
         revoked: Revoked,
         attached: Callable[[str], bool] = lambda agent_id: False,
         wall_ns: Callable[[], int] = time.time_ns,
-        readmitted: Callable[[str], object] = lambda name: None,
+        readmitted: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self._readmitted = readmitted
         self._ca = ca
@@ -208,8 +208,8 @@ class Enrolment(EnrolmentServicer):
         )
         if made.revoked:
             self._revoked(made.subject.id, made.revoked)
-        if made.subject.role in OPERATORS:
-            self._readmitted(made.subject.id)
+        if made.subject.role in OPERATORS and self._readmitted is not None:
+            await self._readmitted(made.subject.id)
         _log.info("enrolled %s %s by token %s", made.subject.role, made.subject.name, peer.id)
         return enrol_pb2.EnrolResponse(
             name=made.subject.name,

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import sys
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,17 +19,20 @@ from probemesh_shared.escape import escape
 from probemesh_shared.model import AgentInfo, Job
 from probemesh_shared.session.driver import FrameStream, LinkEnd
 from probemesh_shared.session.events import Drained, Event, JobEnded, Ready, ResultsArrived
-from probemesh_shared.session.frames import JOBS_OF_ONE_OWNER, ErrorCode, Hello
+from probemesh_shared.session.frames import JOBS_OF_ONE_OWNER, DenyList, ErrorCode, Hello, RenewWanted
 from probemesh_shared.session.inbox import Inbox
 from probemesh_shared.words import AgentState
 
 from probemesh_controller.candidates import readable
 from probemesh_controller.link import Link
-from probemesh_controller.store.port import AgentRecord, Store
+from probemesh_controller.sightings import Sightings
+from probemesh_controller.store.port import AgentRecord, CertificateRecord, Store
 from probemesh_controller.store.worker import AsyncStore
 
 log = logging.getLogger(__name__)
 
+#: What an agent is told when its session begins, by the certificate that it showed.
+Greet = Callable[[CertificateRecord | None], tuple[RenewWanted | DenyList, ...]]
 _MAX_ADDRESSES = 64
 #: Kinds, privileges, and a word for every kernel counter that the agent can read: some 200.
 _MAX_CAPABILITIES = 512
@@ -67,10 +70,12 @@ class Member:
     waiting: deque[str] = field(default_factory=deque)
     revoked: bool = False
     reason: str | None = None  # why there is no link, where we are the ones who dial
+    sightings: Sightings = field(default_factory=Sightings)
 
     @property
     def connected(self) -> bool:
-        return self.link is not None and self.link.ready
+        """Also in the instant in which a new link takes over from one that was up."""
+        return self.link is not None and (self.link.ready or self.link.takes_over)
 
 
 class Fleet:
@@ -84,12 +89,14 @@ class Fleet:
         *,
         ephemeral_s: float = 600.0,
         seen_s: float = 60.0,
+        greet: Greet = lambda certificate: (),
     ) -> None:
         self._store = store
         self._clock = clock
         self._hello = hello
         self._ephemeral_s = ephemeral_s
         self._seen_s = seen_s
+        self.greet = greet
         self._members: dict[str, Member] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._links: set[Link] = set()
@@ -98,28 +105,32 @@ class Fleet:
 
     # --- links ----------------------------------------------------------------------------------------
 
-    async def attach(self, agent_id: str, name: str, stream: FrameStream) -> LinkEnd:
+    async def attach(
+        self, agent_id: str, name: str, stream: FrameStream, serial: str = "", address: str = ""
+    ) -> LinkEnd:
         """Serves one link of one agent until it ends; the newest link of an agent takes the place of an
-        older.
+        older. ``serial`` is of the certificate that was shown, ``address`` where from.
 
         Raises CertificateRefused for a revoked agent, Unreachable while shutting down, and what the store
         says.
         """
         if self._draining is not None:
             raise Unreachable(f"the controller is going away: {self._draining}")
-        await self._store.call(lambda store: _admit(store, agent_id, name, self._clock.wall_ns()))
+        certificate = await self._store.call(
+            lambda store: _admit(store, agent_id, name, serial, self._clock.wall_ns())
+        )
         member = self._members.setdefault(agent_id, Member(agent_id, name))
         member.name = name
         if member.revoked:
             raise CertificateRefused(f"agent {name} is revoked")
-        old = member.link
-        if old is not None:
-            self._replace(member, old)
-        link = Link(self._hello, member.inbox, stream, self._clock)
+        takes_over = member.connected
+        if member.link is not None:
+            member.link.fail(ErrorCode.REPLACED, "the same agent attached anew")
+        link = Link(self._hello, member.inbox, stream, self._clock, takes_over)
         member.link = link
         self._links.add(link)
         try:
-            return await link.run(lambda event: self._on_event(member, event))
+            return await link.run(lambda event: self._on_event(member, link, certificate, address, event))
         finally:
             self._links.discard(link)
             if member.link is link:
@@ -133,15 +144,33 @@ class Fleet:
         """Why an agent that we dial has no link, until it has one."""
         self._members.setdefault(agent_id, Member(agent_id, name)).reason = reason
 
-    def _replace(self, member: Member, old: Link) -> None:
-        log.warning(
-            "agent %s attached while it was attached already; the newer link stays. Should this go on,"
-            " two hosts use the same key.",
-            escape(member.name, 80),
-        )
-        old.fail(ErrorCode.REPLACED, "the same agent attached anew")
+    def tell(self, *frames: RenewWanted | DenyList) -> None:
+        """To every agent that is attached now."""
+        for link in self._links:
+            if link.ready:
+                _tell(link, frames)
 
-    async def _on_event(self, member: Member, event: Event) -> None:
+    def _greeted(
+        self, member: Member, link: Link, certificate: CertificateRecord | None, address: str, hello: Hello
+    ) -> None:
+        member.hello = _bounded(hello)
+        member.reason = None
+        now = self._clock.monotonic()
+        if member.sightings.began(hello.instance, escape(address, 80), now):
+            log.error("agent %s: %s", escape(member.name, 80), member.sightings.doubled(now))
+        self._seen(member)
+        self._notify()
+        log.info("agent %s is attached", escape(member.name, 80))
+        _tell(link, self.greet(certificate))
+
+    async def _on_event(
+        self,
+        member: Member,
+        link: Link,
+        certificate: CertificateRecord | None,
+        address: str,
+        event: Event,
+    ) -> None:
         """Never waits: a task that is cut off here would lose what its inbox has counted already."""
         match event:
             case ResultsArrived() | JobEnded():
@@ -151,11 +180,7 @@ class Fleet:
                 elif isinstance(event, ResultsArrived):
                     self.commit(member, event.job_id, event.seq)
             case Ready():
-                member.hello = _bounded(event.peer)
-                member.reason = None
-                self._seen(member)
-                self._notify()
-                log.info("agent %s is attached", escape(member.name, 80))
+                self._greeted(member, link, certificate, address, event.peer)
             case Drained():
                 log.info(
                     "agent %s takes no more jobs: %s", escape(member.name, 80), escape(event.reason, 200)
@@ -296,8 +321,12 @@ class Fleet:
             last_seen_ns=self._clock.wall_ns() if connected else record.last_seen_ns,
             id=record.id,
             ephemeral=record.ephemeral,
-            reason=None if connected or member is None else member.reason,
+            reason=None if member is None else self._odd(member, connected),
         )
+
+    def _odd(self, member: Member, connected: bool) -> str | None:
+        doubled = member.sightings.doubled(self._clock.monotonic())
+        return doubled or (None if connected else member.reason)
 
     async def info(self, name: str) -> AgentInfo:
         """Raises NotFound."""
@@ -387,13 +416,21 @@ def _kept(word: str) -> str:
     return sys.intern(escape(word, _MAX_WORD))
 
 
-def _admit(store: Store, agent_id: str, name: str, now_ns: int) -> None:
+def _tell(link: Link, frames: tuple[RenewWanted | DenyList, ...]) -> None:
+    for frame in frames:
+        link.do(lambda session, frame=frame: session.tell(frame))  # type: ignore[misc]
+
+
+def _admit(store: Store, agent_id: str, name: str, serial: str, now_ns: int) -> CertificateRecord | None:
     """A certificate of ours that is not revoked belongs to an agent, also where its record was deleted."""
     record = store.agent_by_id(agent_id)
     if record is not None and record.revoked:
         raise CertificateRefused(f"agent {name} is revoked")
     if record is None:
         store.put_agent(AgentRecord(agent_id, name, created_ns=now_ns))
+    if serial:
+        store.use_certificate(serial, now_ns)
+    return store.certificate(serial) if serial else None
 
 
 def _remember(store: Store, agent_id: str, hello: Hello | None, seen_ns: int) -> None:

@@ -14,7 +14,10 @@ from probemesh_shared.session.machine import Session, Side
 class Link:
     """Made when a stream is there; :meth:`run` lasts as long as the stream. Event loop's own thread only."""
 
-    def __init__(self, hello: Hello, inbox: Inbox, stream: FrameStream, clock: Clock) -> None:
+    def __init__(
+        self, hello: Hello, inbox: Inbox, stream: FrameStream, clock: Clock, takes_over: bool = False
+    ) -> None:
+        self._takes_over = takes_over
         self.session = Session(Side.CONTROLLER, hello, clock.monotonic(), inbox=inbox)
         self._stream = stream
         self._clock = clock
@@ -24,6 +27,11 @@ class Link:
     @property
     def ready(self) -> bool:
         return self.session.ready
+
+    @property
+    def takes_over(self) -> bool:
+        """It is in the place of a link that was up, and its hellos are on their way."""
+        return self._takes_over and self.session.peer is None and not self.session.ended
 
     @property
     def was_ready(self) -> bool:

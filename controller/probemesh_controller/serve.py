@@ -71,11 +71,14 @@ async def _controller(state: Path, listen: str, public: str | None) -> AsyncIter
             engine.on_revoked = server.revoke
             server.add(add_FleetServicer_to_server, FleetService(engine))
             server.add(add_MeshServicer_to_server, MeshService(engine))
+            operators = Operators(
+                store, server, lambda owner: engine.runs.cancel_owner(owner, "revoked"), engine.fleet.tell
+            )
+            engine.fleet.greet = lambda certificate: (operators.denied,)
             enrolment = Enrolment(
-                ca, store, server.revoke, engine.fleet.connected, readmitted=server.readmit_operator
+                ca, store, server.revoke, engine.fleet.connected, readmitted=operators.readmit
             )
             server.add(add_EnrolmentServicer_to_server, enrolment)
-            operators = Operators(store, server, lambda owner: engine.runs.cancel_owner(owner, "revoked"))
             server.add(add_TrustServicer_to_server, TrustService(operators))
             await operators.start(FIRST_OPERATOR)
             port = await server.start(listen)

@@ -28,7 +28,8 @@ class FleetService(FleetServicer):
 
     async def Attach(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
         peer = peer_of(context)
-        await self._engine.fleet.attach(peer.id, peer.name, served_fleet_link(context))
+        link = served_fleet_link(context)
+        await self._engine.fleet.attach(peer.id, peer.name, link, peer.serial, peer.address)
 
 
 class MeshService(MeshServicer):

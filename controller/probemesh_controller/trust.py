@@ -13,11 +13,15 @@ from probemesh_shared.errors import InvalidRequest, NotFound
 from probemesh_shared.escape import escape
 from probemesh_shared.names import did_you_mean
 from probemesh_shared.rpc.peer import Peer
+from probemesh_shared.session.frames import DenyList
 from probemesh_shared.words import OPERATORS, Role
 
 from probemesh_controller.api import OperatorInfo
 from probemesh_controller.store.port import CertificateRecord, OperatorRecord, Store
 from probemesh_controller.store.worker import AsyncStore
+
+#: Of serials and of names, in one list for agents.
+MOST_DENIED = 4096
 
 
 class Door(Protocol):
@@ -25,22 +29,28 @@ class Door(Protocol):
 
     def deny_operator(self, name: str, serials: Iterable[str] = ()) -> int: ...
 
+    def readmit_operator(self, name: str) -> None: ...
+
     def peers(self) -> tuple[Peer, ...]: ...
 
 
 class Operators:
-    """Lists and revokes. ``ended(owner)`` ends what an operator has running."""
+    """Lists and revokes. ``ended(owner)`` ends what an operator has running; ``tell`` reaches every agent
+    that is attached. ``denied`` is what agents that listen are to turn away."""
 
     def __init__(
         self,
         store: AsyncStore,
         door: Door,
         ended: Callable[[str], object],
+        tell: Callable[[DenyList], object] = lambda denied: None,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._store = store
         self._door = door
         self._ended = ended
+        self._tell = tell
+        self.denied = DenyList()
         self._wall_ns = wall_ns
 
     async def start(self, first: str) -> None:
@@ -55,6 +65,18 @@ class Operators:
         for record in await self._store.call(work):
             if record.revoked:
                 self._door.deny_operator(record.name)
+        await self._look()
+
+    async def readmit(self, name: str) -> None:
+        """It joined anew; agents are told."""
+        self._door.readmit_operator(name)
+        await self._look()
+
+    async def _look(self) -> None:
+        now_ns = self._wall_ns()
+        before, self.denied = self.denied, await self._store.call(lambda store: _denied(store, now_ns))
+        if self.denied != before:
+            self._tell(self.denied)
 
     async def list(self) -> tuple[OperatorInfo, ...]:
         now_ns = self._wall_ns()
@@ -87,12 +109,21 @@ class Operators:
         self._door.deny_operator(name, serials)
         for role in OPERATORS:
             self._ended(f"{role}/{name}")
+        await self._look()
         return _info(record, (), connected=False)
 
 
 def _another_admin(store: Store, record: OperatorRecord) -> bool:
     others = [one for one in store.operators() if one.role is Role.ADMIN and not one.revoked]
     return record.role is not Role.ADMIN or any(one.name != record.name for one in others)
+
+
+def _denied(store: Store, now_ns: int) -> DenyList:
+    """Certificates of operators that TLS would let in yet: of half a day, so they are few."""
+    void = [one for one in store.certificates(now_ns) if one.revoked and one.role in OPERATORS]
+    newest = sorted(void, key=lambda one: one.not_after_ns)[-MOST_DENIED:]
+    names = tuple(one.name for one in store.operators() if one.revoked)[:MOST_DENIED]
+    return DenyList(tuple(sorted(one.serial for one in newest)), names)
 
 
 def _info(record: OperatorRecord, certificates: Iterable[CertificateRecord], connected: bool) -> OperatorInfo:

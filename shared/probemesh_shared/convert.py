@@ -18,12 +18,14 @@ from probemesh_shared.session.frames import (
     Cancel,
     ClockReply,
     ClockRequest,
+    DenyList,
     ErrorFrame,
     Frame,
     Goodbye,
     Heartbeat,
     Hello,
     JobEnd,
+    RenewWanted,
     ResultBatch,
     UnknownFrame,
     Unreadable,
@@ -73,7 +75,13 @@ _SHARED: dict[type, str] = {
     ErrorFrame: "error",
 }
 _AGENT: dict[type, str] = _SHARED | {ResultBatch: "results", JobEnd: "job_end"}
-_CONTROLLER: dict[type, str] = _SHARED | {Job: "job", Ack: "ack", Cancel: "cancel"}
+_CONTROLLER: dict[type, str] = _SHARED | {
+    Job: "job",
+    Ack: "ack",
+    Cancel: "cancel",
+    RenewWanted: "renew_wanted",
+    DenyList: "deny_list",
+}
 _AGENT_CLASSES = {name: cls for cls, name in _AGENT.items()}
 _CONTROLLER_CLASSES = {name: cls for cls, name in _CONTROLLER.items()}
 

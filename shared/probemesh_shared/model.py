@@ -331,7 +331,7 @@ class Diagnosis:
 @dataclass(frozen=True, slots=True)
 class AgentInfo:
     """A vantage point as the fleet knows it. ``addresses`` are the candidates by which others probe it,
-    ``reason`` is why it is not connected, where whoever dials it knows."""
+    ``reason`` is why it is not connected, where whoever dials it knows, or what else is wrong with it."""
 
     name: str
     site: str | None = None

@@ -33,10 +33,9 @@ def ended(error: MeshError | None = None, code: ErrorCode | None = None) -> Link
     ],
 )
 def test_what_an_end_means(end: LinkEnd, prospect: Prospect, word: str) -> None:
-    verdict = judge(end, redial=False)
+    verdict = judge(end)
     assert verdict.prospect is prospect
     assert word in verdict.text
-    assert judge(end, redial=True).prospect is Prospect.NOW
 
 
 def test_backoff_jitters_under_a_growing_limit_that_health_resets() -> None:
@@ -76,5 +75,95 @@ async def test_dials_for_ever_says_the_same_once_and_redials_at_once(
     dialler.redial()
     await clock.settle()
     assert attempts == seen + 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+class Links:
+    """Attempts that the test holds: each is up when told, and ends when told or when its wake closes."""
+
+    def __init__(self) -> None:
+        self.wakes: list[Wake] = []
+        self.readies: list[Callable[[], None]] = []
+        self.ends: list[asyncio.Future[LinkEnd]] = []
+
+    async def attempt(self, wake: Wake, ready: Callable[[], None]) -> LinkEnd:
+        self.wakes.append(wake)
+        self.readies.append(ready)
+        mine: asyncio.Future[LinkEnd] = asyncio.get_running_loop().create_future()
+        self.ends.append(mine)
+
+        async def closed() -> LinkEnd:
+            while not wake.closing:
+                await wake.wait()
+            return LinkEnd(Why.CLOSED, True)
+
+        closing = asyncio.create_task(closed())
+        try:
+            done, _ = await asyncio.wait({mine, closing}, return_when=asyncio.FIRST_COMPLETED)
+            return done.pop().result()
+        finally:
+            closing.cancel()
+
+
+async def test_a_new_certificate_dials_beside_the_live_link() -> None:
+    clock, links = VirtualClock(), Links()
+    dialler = Dialler(links.attempt, clock)
+    task = asyncio.create_task(dialler.run())
+    await clock.settle()
+    links.readies[0]()
+    dialler.redial()
+    await clock.settle()
+    assert len(links.wakes) == 2
+    assert not links.wakes[0].closing, "closed before the other was up"
+    links.readies[1]()
+    await clock.settle()
+    assert links.wakes[0].closing and not links.wakes[1].closing
+    await clock.advance(3600)
+    assert len(links.wakes) == 2, "a link that took over is not dialled again"
+    links.ends[1].set_result(ended(Unreachable("away")))
+    await clock.advance(20)
+    assert len(links.wakes) == 3
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_second_link_that_fails_leaves_the_first_and_is_tried_again() -> None:
+    clock, links = VirtualClock(), Links()
+    dialler = Dialler(links.attempt, clock)
+    task = asyncio.create_task(dialler.run())
+    await clock.settle()
+    links.readies[0]()
+    dialler.redial()
+    await clock.settle()
+    links.ends[1].set_result(ended(CertificateRefused("not yet valid")))
+    await clock.settle()
+    assert not links.wakes[0].closing
+    await clock.advance(SLOW_S[1] + 1)
+    assert len(links.wakes) == 3
+    links.readies[2]()
+    await clock.settle()
+    assert links.wakes[0].closing and not links.wakes[2].closing
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_replaced_the_first_link_is_not_taken_for_another_process(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The controller ends the first one as replaced, before the second one's session is up."""
+    clock, links = VirtualClock(), Links()
+    dialler = Dialler(links.attempt, clock)
+    task = asyncio.create_task(dialler.run())
+    await clock.settle()
+    links.readies[0]()
+    dialler.redial()
+    await clock.settle()
+    links.ends[0].set_result(ended(code=ErrorCode.REPLACED))
+    await clock.settle()
+    links.readies[1]()
+    await clock.advance(3600)
+    assert len(links.wakes) == 2 and not links.wakes[1].closing
+    assert "another process" not in caplog.text
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -403,6 +403,42 @@ async def test_renewal_runs_by_itself_and_tries_again(
     assert tries[1] - tries[0] == pytest.approx(agent_enrol.RETRY_S + agent_enrol.LOOK_S / 2)
 
 
+async def test_renewal_when_the_controller_wants_it(
+    ca, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spread over the time that it gives, and never one after the other."""
+    clock = VirtualClock()
+    start = datetime.fromtimestamp(clock.wall_ns() / 1e9, UTC)
+    identity = issue(ca, Role.AGENT, now=start, life=timedelta(days=30))
+    tries: list[float] = []
+
+    async def fake(folder: Path, controller: str, identity: Identity, proxy: str | None) -> Identity:
+        tries.append(clock.monotonic())
+        return identity
+
+    monkeypatch.setattr(agent_enrol, "renew", fake)
+    told: list[Identity] = []
+    wanted = agent_enrol.Wanted()
+    state = agent_enrol.AgentState(identity, "127.0.0.1:1", tmp_path)
+    task = asyncio.create_task(
+        agent_enrol.keep_renewed(state, told.append, clock, lambda: 0.5, wanted=wanted)
+    )
+    await clock.advance(100)
+    begin = clock.monotonic()
+    wanted.ask(20.0)
+    await clock.advance(9)
+    assert tries == []
+    for _ in range(20):  # an impatient one
+        wanted.ask(0.0)
+        await clock.advance(1)
+    assert [at - begin for at in tries] == [pytest.approx(10.0)]
+    await clock.advance(agent_enrol.SETTLE_S)
+    assert len(tries) == 2 and tries[1] - tries[0] == pytest.approx(agent_enrol.SETTLE_S)
+    await clock.advance(7200)
+    assert len(tries) == len(told) == 2
+    task.cancel()
+
+
 def raw_number(identity: Identity) -> bytes:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec

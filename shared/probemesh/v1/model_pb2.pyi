@@ -3726,7 +3726,7 @@ class AgentInfo(_message.Message):
     id: _builtins.str
     ephemeral: _builtins.bool
     reason: _builtins.str
-    """Why it is not connected, where whoever dials it knows."""
+    """Why it is not connected, where whoever dials it knows, or what else is wrong with it."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property

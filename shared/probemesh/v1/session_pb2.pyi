@@ -299,6 +299,57 @@ class Cancel(_message.Message):
 Global___Cancel: _TypeAlias = Cancel  # noqa: Y015
 
 @_typing.final
+class RenewWanted(_message.Message):
+    """The agent's certificate, or what it trusts, is to be changed before its time. It renews within the time given, at a
+    moment of its choice, over a connection of its own.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WITHIN_MS_FIELD_NUMBER: _builtins.int
+    within_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        within_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["within_ms", b"within_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewWanted: _TypeAlias = RenewWanted  # noqa: Y015
+
+@_typing.final
+class DenyList(_message.Message):
+    """Operators that a listening agent is to turn away, in place of those that it was told of before: serials of
+    certificates that are void and have not ended, and names whose every certificate is.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERIALS_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def serials(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        serials: _abc.Iterable[_builtins.str] | None = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "serials", b"serials"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DenyList: _TypeAlias = DenyList  # noqa: Y015
+
+@_typing.final
 class Goodbye(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -402,6 +453,8 @@ class ControllerFrame(_message.Message):
     CANCEL_FIELD_NUMBER: _builtins.int
     GOODBYE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    RENEW_WANTED_FIELD_NUMBER: _builtins.int
+    DENY_LIST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -420,6 +473,10 @@ class ControllerFrame(_message.Message):
     def goodbye(self) -> Global___Goodbye: ...
     @_builtins.property
     def error(self) -> Global___Error: ...
+    @_builtins.property
+    def renew_wanted(self) -> Global___RenewWanted: ...
+    @_builtins.property
+    def deny_list(self) -> Global___DenyList: ...
     def __init__(
         self,
         *,
@@ -432,12 +489,14 @@ class ControllerFrame(_message.Message):
         cancel: Global___Cancel | None = ...,
         goodbye: Global___Goodbye | None = ...,
         error: Global___Error | None = ...,
+        renew_wanted: Global___RenewWanted | None = ...,
+        deny_list: Global___DenyList | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "cancel", b"cancel", "clock_reply", b"clock_reply", "clock_request", b"clock_request", "error", b"error", "frame", b"frame", "goodbye", b"goodbye", "heartbeat", b"heartbeat", "hello", b"hello", "job", b"job"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "cancel", b"cancel", "clock_reply", b"clock_reply", "clock_request", b"clock_request", "deny_list", b"deny_list", "error", b"error", "frame", b"frame", "goodbye", b"goodbye", "heartbeat", b"heartbeat", "hello", b"hello", "job", b"job", "renew_wanted", b"renew_wanted"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "cancel", b"cancel", "clock_reply", b"clock_reply", "clock_request", b"clock_request", "error", b"error", "frame", b"frame", "goodbye", b"goodbye", "heartbeat", b"heartbeat", "hello", b"hello", "job", b"job"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "cancel", b"cancel", "clock_reply", b"clock_reply", "clock_request", b"clock_request", "deny_list", b"deny_list", "error", b"error", "frame", b"frame", "goodbye", b"goodbye", "heartbeat", b"heartbeat", "hello", b"hello", "job", b"job", "renew_wanted", b"renew_wanted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "heartbeat", "clock_request", "clock_reply", "job", "ack", "cancel", "goodbye", "error"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "heartbeat", "clock_request", "clock_reply", "job", "ack", "cancel", "goodbye", "error", "renew_wanted", "deny_list"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 

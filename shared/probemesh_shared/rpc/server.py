@@ -91,6 +91,10 @@ class MeshServer:
         """As :meth:`revoke`, of a person or a laptop: whatever certificate it shows, until it joins anew."""
         return self._guard.deny_operator(name, serials)
 
+    def deny_operators(self, names: Iterable[str], serials: Iterable[str]) -> int:
+        """The whole list, in place of the names before; what they have open ends."""
+        return self._guard.deny_operators(names, serials)
+
     def readmit_operator(self, name: str) -> None:
         self._guard.readmit_operator(name)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from probemesh_shared.model import Job, Measurement
-from probemesh_shared.session.frames import ErrorCode, Hello, JobStatus
+from probemesh_shared.session.frames import DenyList, ErrorCode, Hello, JobStatus, RenewWanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +72,16 @@ class Ended:
     by_peer: bool
 
 
-Event = Ready | JobArrived | CancelArrived | ResultsArrived | JobEnded | ClockMeasured | Drained | Ended
+#: The last two are frames that are told as they came, at the agent.
+Event = (
+    Ready
+    | JobArrived
+    | CancelArrived
+    | ResultsArrived
+    | JobEnded
+    | ClockMeasured
+    | Drained
+    | Ended
+    | RenewWanted
+    | DenyList
+)

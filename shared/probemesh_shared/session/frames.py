@@ -115,6 +115,21 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class RenewWanted:
+    """Controller: the agent's certificate is to be renewed within this time, though it is not due."""
+
+    within_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class DenyList:
+    """Controller: operators that a listening agent is to turn away, in place of the list before."""
+
+    serials: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Goodbye:
     reason: str = ""
 
@@ -154,6 +169,8 @@ Frame = (
     | JobEnd
     | Ack
     | Cancel
+    | RenewWanted
+    | DenyList
     | Goodbye
     | ErrorFrame
     | UnknownFrame

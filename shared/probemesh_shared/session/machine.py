@@ -15,12 +15,14 @@ from probemesh_shared.session.events import Drained, Ended, Event, Ready
 from probemesh_shared.session.frames import (
     ClockReply,
     ClockRequest,
+    DenyList,
     ErrorCode,
     ErrorFrame,
     Frame,
     Goodbye,
     Heartbeat,
     Hello,
+    RenewWanted,
     UnknownFrame,
 )
 from probemesh_shared.session.inbox import Gap, Inbox
@@ -177,6 +179,11 @@ class Session:
     def committed(self, job_id: str, seq: int) -> None:
         """Controller: all numbers up to ``seq`` are safe. Without a live session call ``Inbox.committed``."""
         self._as_controller().committed(job_id, seq)
+
+    def tell(self, frame: RenewWanted | DenyList) -> None:
+        """Controller: what is no job's affair."""
+        self._as_controller()
+        self._send(frame)
 
     def goodbye(self, reason: str = "") -> None:
         """No new jobs from now on; what runs goes on, results flow. Close the link when :attr:`settled`."""

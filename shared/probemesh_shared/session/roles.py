@@ -13,10 +13,12 @@ from probemesh_shared.session.events import CancelArrived, Event, JobArrived
 from probemesh_shared.session.frames import (
     Ack,
     Cancel,
+    DenyList,
     Frame,
     Hello,
     JobEnd,
     JobStatus,
+    RenewWanted,
     ResultBatch,
     Unreadable,
 )
@@ -25,6 +27,10 @@ from probemesh_shared.session.outbox import Outbox
 
 Send = Callable[[Frame], None]
 Handler = Callable[[Any], list[Event]]
+
+
+def _told(frame: Any) -> list[Event]:
+    return [frame]
 
 
 class AgentRole:
@@ -40,6 +46,8 @@ class AgentRole:
             Ack: self._ack,
             Cancel: self._cancel,
             Unreadable: self._unreadable,
+            RenewWanted: _told,
+            DenyList: _told,
         }
 
     def greeted(self, peer: Hello, now: float) -> list[Event]:

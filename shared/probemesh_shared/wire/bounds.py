@@ -106,6 +106,8 @@ _FIELD: dict[tuple[str, str] | str, Check] = {
     ("IcmpError", "code"): _OCTET,
     ("TlsSpec", "ca"): length(262_144),  # PEM: an authority of one's own, or some
     ("HttpSpec", "ca"): length(262_144),
+    ("DenyList", "serials"): length(8_192),
+    ("DenyList", "names"): length(8_192),
     ("Job", "id"): length(MAX_ID, least=1),
     "job_id": length(MAX_ID, least=1),
     "run_id": length(MAX_ID),
