@@ -2,6 +2,8 @@
 # A machine with make and Python 3.11 (with venv) is enough.
 
 PYTHON ?= python3
+# How many run tests at once. More than there are cores pays: much of what tests do is to wait.
+WORKERS ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -31,8 +33,8 @@ $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
 demo: $(VENV)/run.stamp  ## a controller and three agents on this machine, one probe, what it found
 	$(BIN)/meshctl demo
 
-test: $(VENV)/dev.stamp  ## all tests; those that want root or a program say so when skipped
-	$(BIN)/pytest
+test: $(VENV)/dev.stamp  ## all tests, WORKERS (1) files at once; those that want root or a program say so when skipped
+	$(BIN)/pytest --numprocesses $(if $(filter 1,$(WORKERS)),0,$(WORKERS)) $(ARGS)
 
 check: $(VENV)/dev.stamp  ## lint, types, import directions, freshness of what is generated
 	$(BIN)/ruff check .

@@ -4,9 +4,12 @@
 import os
 import shutil
 import tempfile
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 # A busy machine is no fault of what is tested: that an example ends is what pytest's own limit is for.
 settings.register_profile("probemesh", deadline=None)
@@ -45,3 +48,41 @@ def wanting(reason: str) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if reason := _missing(item):
         wanting(reason)
+
+
+# --- several workers at once (make test)
+
+#: What takes longest, and minds a busy machine most, is one worker's from the beginning, in this order: labs,
+#: then the programs that are killed, which share a mesh. Most others are done when it comes to those.
+HEAVY = ("tests/lab/test_labs.py", "tests/chaos/")
+
+
+class ByFile(LoadScopeScheduling):
+    """The tests of one file go to one worker, in the order in which they were collected."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "heavy" if nodeid.startswith(HEAVY) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
+
+
+def _urgency(item: pytest.Item) -> int:
+    """Lower goes first."""
+    for place, begin in enumerate(HEAVY):
+        if item.nodeid.startswith(begin):
+            return place
+    return len(HEAVY) + (item.get_closest_marker("slow") is None)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Each file as early as its most urgent test; within a file all stays as it stands."""
+    if not hasattr(config, "workerinput"):
+        return
+    urgency: dict[Path, int] = {}
+    for item in items:
+        urgency[item.path] = min(urgency.get(item.path, len(HEAVY) + 1), _urgency(item))
+    items.sort(key=lambda item: urgency[item.path])

@@ -131,11 +131,13 @@ class Mesh:
         return state
 
     @contextlib.asynccontextmanager
-    async def serving(self, controller: Controller, port: int = 0) -> AsyncIterator[tuple[MeshServer, int]]:
+    async def serving(
+        self, controller: Controller, port: int = 0, host: str = "127.0.0.1"
+    ) -> AsyncIterator[tuple[MeshServer, int]]:
         server = MeshServer(self.identity)
         servicer: Any = Fleet(controller)
         server.add(add_FleetServicer_to_server, servicer)
-        bound = await server.start(f"127.0.0.1:{port}")
+        bound = await server.start(f"{host}:{port}")
         try:
             yield server, bound
         finally:

@@ -11,6 +11,8 @@ from probemesh_shared.model import IcmpSpec, LadderSpec, Options
 from probemesh_shared.session.frames import JobStatus
 from probemesh_shared.words import Kind, Outcome, Role
 
+from tests.addresses import COMES_BACK
+
 
 @pytest.fixture
 def mesh(tmp_path: Path) -> Mesh:
@@ -76,8 +78,8 @@ async def test_results_survive_a_lost_link_and_arrive_once(mesh: Mesh) -> None:
     """The server is stopped in mid-job, and comes back as the same process of the controller."""
     controller = Controller()
     state_of = None
-    async with mesh.serving(controller) as (server, port):
-        state_of = mesh.agent_state("a", f"127.0.0.1:{port}")
+    async with mesh.serving(controller, host=COMES_BACK) as (server, port):
+        state_of = mesh.agent_state("a", f"{COMES_BACK}:{port}")
         async with running(state_of):
             await ready(controller)
             spec = IcmpSpec(Options(count=5, interval_s=0.3))
@@ -85,7 +87,7 @@ async def test_results_survive_a_lost_link_and_arrive_once(mesh: Mesh) -> None:
             controller.send(job("first", "127.0.0.1:1"))
             await controller.end_of("first")
             await server.stop()
-            async with mesh.serving(controller, port):
+            async with mesh.serving(controller, port, COMES_BACK):
                 await controller.end_of("j")
                 assert controller.links == 2
                 assert len(controller.rows["j"]) == 1
@@ -95,8 +97,8 @@ async def test_results_survive_a_lost_link_and_arrive_once(mesh: Mesh) -> None:
 
 async def test_a_controller_that_restarted_gets_its_old_jobs_stopped(mesh: Mesh) -> None:
     first, second = Controller(), Controller(instance="two")
-    async with mesh.serving(first) as (server, port):
-        state = mesh.agent_state("a", f"127.0.0.1:{port}")
+    async with mesh.serving(first, host=COMES_BACK) as (server, port):
+        state = mesh.agent_state("a", f"{COMES_BACK}:{port}")
         async with running(state, "--debug") as agent:
             await ready(first)
             long = IcmpSpec(Options(count=600, interval_s=1.0))
@@ -104,7 +106,7 @@ async def test_a_controller_that_restarted_gets_its_old_jobs_stopped(mesh: Mesh)
             first.send(job("short", "127.0.0.1:1"))
             await first.end_of("short")
             await server.stop()
-            async with mesh.serving(second, port):
+            async with mesh.serving(second, port, COMES_BACK):
                 await ready(second)
                 await agent.logged("the controller was restarted")
                 second.send(job("new", "127.0.0.1:1"))

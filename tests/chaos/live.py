@@ -24,12 +24,12 @@ from probemesh_shared.model import TargetResult, Vantage
 from probemesh_shared.targets import parse_target
 from probemesh_shared.words import AgentState, Outcome
 
+from tests.addresses import COMES_BACK
 from tests.chaos.origin import Origin
 
 PROGRAMS = Path(sys.executable).parent
 POLICY = "[allow]\nloopback = true\n"
-#: An address of its own, so that nobody who dials from 127.0.0.1 takes its port while it is down.
-LISTEN = "127.0.2.1:0"
+LISTEN = f"{COMES_BACK}:0"
 
 
 def until(condition: Callable[[], bool], seconds: float, what: str) -> float:

@@ -200,7 +200,7 @@ async def test_the_deadline_holds(home: Home, kind: Kind, mute_port: int) -> Non
     rows = await home.rows(
         kind, Options(count=50, interval_s=0.1, timeout_s=5.0), target_of(kind, mute_port), 0.5
     )
-    assert home.clock.monotonic() - began < 0.5 + 0.2 + 0.3, "its 0.2 s, and the machine's"
+    assert home.clock.monotonic() - began < 3.0, "not its 5 s"
     assert len(rows) == 1
     await settled(home, before)
 

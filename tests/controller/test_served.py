@@ -38,6 +38,8 @@ from probemesh_shared.session.frames import JobStatus
 from probemesh_shared.targets import parse_target
 from probemesh_shared.words import AgentState, Outcome
 
+from tests.addresses import COMES_BACK
+
 POLICY = "schema = 1\nallow_loopback = true\n"
 
 
@@ -51,7 +53,7 @@ class Served:
     task: asyncio.Task[None] | None = None
     programs: dict[str, Process] = field(default_factory=dict)
 
-    async def start(self, listen: str = "127.0.0.1:0") -> None:
+    async def start(self, listen: str = f"{COMES_BACK}:0") -> None:
         self.stop = asyncio.Event()
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.task = asyncio.create_task(

@@ -15,8 +15,8 @@ MODULE = """
 description = "the page of the demo"
 kind = "http"
 count = 1
-timeout = 0.5
-expect = ["status=200-299", "rtt-max=2s"]
+timeout = 5
+expect = ["status=200-299", "rtt-max=5s"]
 """
 
 

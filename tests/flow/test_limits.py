@@ -66,7 +66,7 @@ def test_the_deadline_cuts_what_is_under_way_and_what_is_to_come(
     told = run(
         spec_of(transport, *shots, timeout_s=5.0, listen_ms=5000), "127.0.0.1", mute_port, deadline_s=0.5
     )
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 3.0, "not its 5 s"
     assert [shot.outcome for shot in told] == [Outcome.UNMEASURED] * 3
     assert all(shot.failure and shot.failure.kind is FailureKind.DEADLINE for shot in told)
     if transport is UDP:
@@ -146,10 +146,10 @@ def test_pacing_spaces_shots_to_one_address(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_loopback_is_not_paced() -> None:
-    pacing = Pacing(packets_per_s=1.0, connects_per_s=1.0)
+    pacing = Pacing(packets_per_s=0.1, connects_per_s=0.1)
     began = time.monotonic()
     run(spec_of(TCP, *(Shot() for _ in range(4))), "127.0.0.1", 9, pacing=pacing)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10, "not thirty"
 
 
 @pytest.mark.parametrize("transport", [TCP, UDP])
@@ -187,7 +187,7 @@ def test_without_planned_shots_they_are_plain_ones_with_samples() -> None:
     spec = FlowSpec(Options(count=3, interval_s=0.05, timeout_s=0.5))
     (row,) = asyncio.run(rows_of(spec, target_of("127.0.0.1", 9)))
     assert [sample.outcome for sample in row.samples] == [Outcome.REFUSED] * 3
-    assert [round(shot.at_ms / 50) for shot in shots_of(row)] == [0, 1, 2]
+    assert all(shot.at_ms >= 50 * place - 2 for place, shot in enumerate(shots_of(row)))
 
 
 def test_counters_of_this_host_are_told() -> None:

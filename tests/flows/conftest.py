@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.addresses import COMES_BACK
+
 PROGRAMS = Path(sys.executable).parent
 POLICY = "[allow]\nloopback = true\n"
 
@@ -143,7 +145,7 @@ class Site:
         """``init`` and a running controller on a machine of that name."""
         machine = self.machine(name)
         assert machine.meshctl("init", "--name", name).code == 0
-        controller = machine.start("meshctl", "controller", "run", "--listen", "127.0.0.1:0")
+        controller = machine.start("meshctl", "controller", "run", "--listen", f"{COMES_BACK}:0")
         address = controller.until_said(r"is reached at (\S+)\n")[1]
         controller.until_said("next:")
         return Founded(self, machine, controller, address)

@@ -326,7 +326,7 @@ def _faults() -> list[tuple[str, Callable[[], Rule], Transport]]:
     ]
 
 
-@pytest.mark.parametrize(("name", "rule", "transport"), _faults(), ids=lambda value: str(value))
+@pytest.mark.parametrize(("name", "rule", "transport"), _faults(), ids=[name for name, *_ in _faults()])
 def test_a_fault_is_found_in_eight_seconds(name: str, rule: Callable[[], Rule], transport: Transport) -> None:
     assert diagnosed(Net((rule(),)), transport).elapsed_s <= 8.0
 

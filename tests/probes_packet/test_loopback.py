@@ -141,7 +141,7 @@ async def test_the_deadline_ends_everything_and_tells_the_rest_as_unmeasured(eng
         spec = TcpSpec(Options(count=3, interval_s=0.5, timeout_s=30))
         began = time.monotonic()
         rows = await run_kind(Kind.TCP, spec, [target("127.0.0.1", port)], env_of(engine, 0.3))
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 5.0, "not its 30 s"
         late = await run_kind(Kind.TCP, spec, [target("127.0.0.1", 7, 8)], env_of(engine, -1.0))
     finally:
         for each in (*fillers, server):

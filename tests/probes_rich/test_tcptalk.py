@@ -222,7 +222,7 @@ async def test_the_run_s_deadline_ends_a_talk(bench: Bench) -> None:
     async with serving(silent) as port:
         began = bench.clock.monotonic()
         row = await bench.one(TcpSpec(options, send=b"x"), at(port), seconds=0.4)
-        assert bench.clock.monotonic() - began < 2.0
+        assert bench.clock.monotonic() - began < 4.0, "not its 5 s"
     assert row.failure is not None and "left of the run" in row.failure.detail
     mute = await bench.run(TcpSpec(options, banner=True), Target("h", "127.0.0.1"))
     assert mute[0].outcome is Outcome.UNSUPPORTED and "needs a port" in mute[0].log[0]

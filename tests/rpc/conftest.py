@@ -24,6 +24,8 @@ from probemesh_shared.rpc.client import Connection, connect
 from probemesh_shared.rpc.server import MeshServer
 from probemesh_shared.words import Role
 
+from tests.addresses import COMES_BACK
+
 MESH = "demo"
 CONTROLLER = controller_dns(MESH)
 DAY = timedelta(days=1)
@@ -175,7 +177,7 @@ async def serve(controller: Identity) -> AsyncIterator[Serve]:
         server.add(session_pb2_grpc.add_AgentServicer_to_server, attach)  # type: ignore[arg-type]
         served = Served(server, services, attach)
         running.append(served)
-        served.address = f"127.0.0.1:{await server.start('127.0.0.1:0')}"
+        served.address = f"{COMES_BACK}:{await server.start(f'{COMES_BACK}:0')}"
         return served
 
     yield started
