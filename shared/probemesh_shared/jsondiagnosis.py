@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from probemesh_shared.jsonout import finding_to_json, time_text
+from probemesh_shared.jsonout import finding_to_json
 from probemesh_shared.jsonshape import DiagnosisJson, DirectionJson, PathHopJson
 from probemesh_shared.model import Diagnosis, DirectionVerdict, PathHop
+from probemesh_shared.moments import time_text
 
 
 def diagnosis_to_json(

@@ -8,7 +8,6 @@ that no text of a remote end steers a terminal.
 import json
 import math
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from probemesh_shared import stats
@@ -65,11 +64,10 @@ from probemesh_shared.model import (
     Vantage,
     WatchDetail,
 )
+from probemesh_shared.moments import time_text
 from probemesh_shared.outcomes import summarise
 
 ParseCertificate = Callable[[bytes], CertificateJson]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def result_to_json(
@@ -137,13 +135,6 @@ def dumps(value: Any, indent: int | None = 2) -> str:
 def plain(value: Any) -> Any:
     """The same with words as plain strings, for writers that know nothing of enums."""
     return json.loads(dumps(value, None))
-
-
-def time_text(wall_ns: int) -> str:
-    """``2026-11-22T17:02:03.123456Z``; a peer's absurd time is clamped to what a calendar holds."""
-    micros = min(max(wall_ns // 1000, -62_135_596_800_000_000), 253_402_300_799_999_999)
-    moment = _EPOCH + timedelta(microseconds=micros)
-    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def _ms(value: float | None) -> float | None:

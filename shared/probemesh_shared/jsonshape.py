@@ -12,6 +12,7 @@ from probemesh_shared.nat import HairpinSource, NatRule, Pooling
 from probemesh_shared.words import (
     AgentState,
     Aspect,
+    AuditOutcome,
     Confidence,
     Direction,
     DnsAgreement,
@@ -683,6 +684,41 @@ class AgentsJson(TypedDict):
 
     schema: Literal[1]
     agents: list[AgentJson]
+
+
+AuditRecordJson = TypedDict(
+    "AuditRecordJson",
+    {
+        "time": Time,
+        "event": Annotated[str, "the call's name (create-token) or what happened (run-ended, job-rejected)"],
+        "outcome": AuditOutcome,
+        "who": Annotated[str | None, "role/name of the certificate shown"],
+        "who_id": Annotated[str | None, "the certificate's id, where it is not the name"],
+        "certificate": Annotated[str | None, "serial of the certificate shown"],
+        "from": Annotated[str | None, "address and port"],
+        "asked_by": Annotated[str | None, "on whose behalf a controller says it asks"],
+        "run": str | None,
+        "job": str | None,
+        "agent": Annotated[str | None, "whom it was about"],
+        "token": Annotated[str | None, "id of the token it was about, which is no secret"],
+        "kinds": list[str],
+        "agents": list[str],
+        "targets": list[str],
+        "omitted": Annotated[int, "agents and targets that had no room"],
+        "counts": Annotated[dict[str, int], "measurements by outcome"],
+        "detail": str | None,
+        "times": Annotated[int, "how many events alike the record stands for"],
+    },
+)
+
+
+class AuditJson(TypedDict):
+    """``meshctl audit -o json``, oldest first; ``jsonl``: a record a line."""
+
+    schema: Literal[1]
+    records: list[AuditRecordJson]
+    more: Annotated[bool, "there are older ones that match"]
+    lost: Annotated[int, "records that could not be written since the controller was started"]
 
 
 class TokenJson(TypedDict):

@@ -210,6 +210,19 @@ class AgentState(StrEnum):
     REVOKED = "revoked"
 
 
+class AuditOutcome(StrEnum):
+    """What came of an event that is recorded."""
+
+    OK = "ok"
+    STARTED = "started"  # its end is another record
+    REFUSED = "refused"  # by certificate or role
+    DENIED = "denied"  # by policy: not one target was left
+    REJECTED = "rejected"  # wrong, unknown, or not now
+    FAILED = "failed"  # through a fault of ours
+    CUT = "cut"  # by us, while it was served
+    CANCELLED = "cancelled"  # by who asked
+
+
 class Role(StrEnum):
     """What a certificate entitles its holder to be."""
 

@@ -106,6 +106,7 @@ for name in (
     "LabelAgent",
     "RevokeAgent",
     "CreateToken",
+    "Audit",
     "Enrol",
     "Renew",
     "Standing",

@@ -42,6 +42,7 @@ EXPECTED = {
         "Mesh/LabelAgent",
         "Mesh/RevokeAgent",
         "Mesh/CreateToken",
+        "Mesh/Audit",
         "Agent/Attach",
         "Enrolment/Renew",
         "Trust/ListOperators",

@@ -12,8 +12,9 @@ from typing import Literal
 
 from probemesh_shared.errors import CertificateRefused, MeshError, Unreachable
 from probemesh_shared.escape import escape
-from probemesh_shared.jsonout import bare_version, time_text
+from probemesh_shared.jsonout import bare_version
 from probemesh_shared.jsonshape import CheckJson, DoctorJson
+from probemesh_shared.moments import time_text
 from probemesh_shared.words import AgentState
 
 from probemesh_controller import config

@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.escape import csv_text, escape
-from probemesh_shared.jsonout import time_text
 from probemesh_shared.jsonshape import HistoryJson, RunJson
+from probemesh_shared.moments import time_text
 
 from probemesh_controller.cli.flags import note, use_color
 from probemesh_controller.cli.keeping import required_history

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from probemesh_shared.errors import InvalidRequest, MeshError, NotFound, Unreachable
 from probemesh_shared.escape import escape
-from probemesh_shared.jsonout import agents_to_json, bare_version, plain, time_text
+from probemesh_shared.jsonout import agents_to_json, bare_version, plain
 from probemesh_shared.model import AgentInfo
+from probemesh_shared.moments import time_text
 from probemesh_shared.names import check_name, did_you_mean, parse_label
 from probemesh_shared.words import AgentState
 

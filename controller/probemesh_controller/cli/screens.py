@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from probemesh_shared.escape import escape
-from probemesh_shared.jsonout import time_text
 from probemesh_shared.model import TargetResult
+from probemesh_shared.moments import time_text
 from probemesh_shared.outcomes import summarise
 
 from probemesh_controller.cli.again import Plan

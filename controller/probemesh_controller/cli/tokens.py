@@ -5,7 +5,8 @@ import shlex
 
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.escape import escape
-from probemesh_shared.jsonout import time_text, token_to_json
+from probemesh_shared.jsonout import token_to_json
+from probemesh_shared.moments import time_text
 
 from probemesh_controller.api import IssuedToken, TokenRequest
 from probemesh_controller.cli import connect

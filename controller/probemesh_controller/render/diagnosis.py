@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from probemesh_shared.escape import escape
-from probemesh_shared.jsonout import time_text
 from probemesh_shared.model import Diagnosis, DirectionVerdict, Finding, PathHop
+from probemesh_shared.moments import time_text
 from probemesh_shared.words import NOT_MEASURED, Direction, Verdict
 
 from probemesh_controller.pair.case import Case, EndRole

@@ -4,8 +4,8 @@ import csv
 import io
 
 from probemesh_shared.escape import csv_text
-from probemesh_shared.jsonout import time_text
 from probemesh_shared.model import Diagnosis
+from probemesh_shared.moments import time_text
 
 from probemesh_controller.render.diagnosis import Side, sides
 

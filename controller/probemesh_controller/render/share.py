@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from probemesh_shared.escape import escape
-from probemesh_shared.jsonout import time_text
 from probemesh_shared.model import TargetResult
+from probemesh_shared.moments import time_text
 from probemesh_shared.outcomes import exit_code
 
 from probemesh_controller.history.record import Header

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 from probemesh_shared.escape import escape
-from probemesh_shared.jsonout import time_text
 from probemesh_shared.model import Diagnosis, Finding
+from probemesh_shared.moments import time_text
 from probemesh_shared.outcomes import diagnosis_exit_code
 from probemesh_shared.words import Confidence, Family, PlaceKind, Transport, Verdict
 

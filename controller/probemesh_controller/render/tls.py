@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from probemesh_shared.chainjudge import Judged, chain_problems, days_left
 from probemesh_shared.escape import escape
-from probemesh_shared.jsonout import time_text
 from probemesh_shared.jsonshape import CertificateJson
 from probemesh_shared.model import Measurement, TargetResult, TlsDetail, TlsEnumeration, TlsVersionTaken
+from probemesh_shared.moments import time_text
 from probemesh_shared.words import Kind
 
 from probemesh_controller.render.text import counted, pad, paint, wrap

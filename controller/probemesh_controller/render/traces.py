@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from probemesh_shared.escape import csv_text, escape
 from probemesh_shared.hopview import HopView, Mark
-from probemesh_shared.jsonout import ParseCertificate, time_text, vantage_to_json
+from probemesh_shared.jsonout import ParseCertificate, vantage_to_json
 from probemesh_shared.jsonshape import JoinedJson, JoinedStationJson, TraceJson
 from probemesh_shared.model import Measurement, TraceDetail, Vantage
+from probemesh_shared.moments import time_text
 from probemesh_shared.words import Transport
 
 from probemesh_controller.render import hops

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from probemesh.v1 import model_pb2 as _model_pb2
 from probemesh.v1 import session_pb2 as _session_pb2
 import builtins as _builtins
@@ -19,6 +20,35 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _AuditOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AuditOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuditOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AUDIT_OUTCOME_UNSPECIFIED: _AuditOutcome.ValueType  # 0
+    AUDIT_OUTCOME_OK: _AuditOutcome.ValueType  # 1
+    AUDIT_OUTCOME_STARTED: _AuditOutcome.ValueType  # 2
+    AUDIT_OUTCOME_REFUSED: _AuditOutcome.ValueType  # 3
+    AUDIT_OUTCOME_DENIED: _AuditOutcome.ValueType  # 4
+    AUDIT_OUTCOME_REJECTED: _AuditOutcome.ValueType  # 5
+    AUDIT_OUTCOME_FAILED: _AuditOutcome.ValueType  # 6
+    AUDIT_OUTCOME_CUT: _AuditOutcome.ValueType  # 7
+    AUDIT_OUTCOME_CANCELLED: _AuditOutcome.ValueType  # 8
+
+class AuditOutcome(_AuditOutcome, metaclass=_AuditOutcomeEnumTypeWrapper): ...
+
+AUDIT_OUTCOME_UNSPECIFIED: AuditOutcome.ValueType  # 0
+AUDIT_OUTCOME_OK: AuditOutcome.ValueType  # 1
+AUDIT_OUTCOME_STARTED: AuditOutcome.ValueType  # 2
+AUDIT_OUTCOME_REFUSED: AuditOutcome.ValueType  # 3
+AUDIT_OUTCOME_DENIED: AuditOutcome.ValueType  # 4
+AUDIT_OUTCOME_REJECTED: AuditOutcome.ValueType  # 5
+AUDIT_OUTCOME_FAILED: AuditOutcome.ValueType  # 6
+AUDIT_OUTCOME_CUT: AuditOutcome.ValueType  # 7
+AUDIT_OUTCOME_CANCELLED: AuditOutcome.ValueType  # 8
+Global___AuditOutcome: _TypeAlias = AuditOutcome  # noqa: Y015
 
 @_typing.final
 class StatusRequest(_message.Message):
@@ -557,3 +587,219 @@ class CreateTokenResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateTokenResponse: _TypeAlias = CreateTokenResponse  # noqa: Y015
+
+@_typing.final
+class AuditCount(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    outcome: _builtins.str
+    rows: _builtins.int
+    def __init__(
+        self,
+        *,
+        outcome: _builtins.str = ...,
+        rows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditCount: _TypeAlias = AuditCount  # noqa: Y015
+
+@_typing.final
+class AuditRecord(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_NS_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    WHO_FIELD_NUMBER: _builtins.int
+    WHO_ID_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    ASKED_BY_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    JOB_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    AGENTS_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
+    OMITTED_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    TIMES_FIELD_NUMBER: _builtins.int
+    at_ns: _builtins.int
+    event: _builtins.str
+    outcome: Global___AuditOutcome.ValueType
+    who: _builtins.str
+    who_id: _builtins.str
+    certificate: _builtins.str
+    address: _builtins.str
+    asked_by: _builtins.str
+    run: _builtins.str
+    job: _builtins.str
+    agent: _builtins.str
+    token: _builtins.str
+    omitted: _builtins.int
+    detail: _builtins.str
+    times: _builtins.int
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def agents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditCount]: ...
+    def __init__(
+        self,
+        *,
+        at_ns: _builtins.int = ...,
+        event: _builtins.str = ...,
+        outcome: Global___AuditOutcome.ValueType = ...,
+        who: _builtins.str = ...,
+        who_id: _builtins.str = ...,
+        certificate: _builtins.str = ...,
+        address: _builtins.str = ...,
+        asked_by: _builtins.str = ...,
+        run: _builtins.str = ...,
+        job: _builtins.str = ...,
+        agent: _builtins.str = ...,
+        token: _builtins.str = ...,
+        kinds: _abc.Iterable[_builtins.str] | None = ...,
+        agents: _abc.Iterable[_builtins.str] | None = ...,
+        targets: _abc.Iterable[_builtins.str] | None = ...,
+        omitted: _builtins.int = ...,
+        counts: _abc.Iterable[Global___AuditCount] | None = ...,
+        detail: _builtins.str = ...,
+        times: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "agent", b"agent", "agents", b"agents", "asked_by", b"asked_by", "at_ns", b"at_ns", "certificate", b"certificate", "counts", b"counts", "detail", b"detail", "event", b"event", "job", b"job", "kinds", b"kinds", "omitted", b"omitted", "outcome", b"outcome", "run", b"run", "targets", b"targets", "times", b"times", "token", b"token", "who", b"who", "who_id", b"who_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditRecord: _TypeAlias = AuditRecord  # noqa: Y015
+
+@_typing.final
+class AuditQuery(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINCE_NS_FIELD_NUMBER: _builtins.int
+    UNTIL_NS_FIELD_NUMBER: _builtins.int
+    WHO_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    since_ns: _builtins.int
+    until_ns: _builtins.int
+    who: _builtins.str
+    agent: _builtins.str
+    event: _builtins.str
+    outcome: Global___AuditOutcome.ValueType
+    run: _builtins.str
+    limit: _builtins.int
+    def __init__(
+        self,
+        *,
+        since_ns: _builtins.int | None = ...,
+        until_ns: _builtins.int | None = ...,
+        who: _builtins.str | None = ...,
+        agent: _builtins.str | None = ...,
+        event: _builtins.str | None = ...,
+        outcome: Global___AuditOutcome.ValueType | None = ...,
+        run: _builtins.str | None = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent", b"_agent", "_event", b"_event", "_outcome", b"_outcome", "_run", b"_run", "_since_ns", b"_since_ns", "_until_ns", b"_until_ns", "_who", b"_who", "agent", b"agent", "event", b"event", "outcome", b"outcome", "run", b"run", "since_ns", b"since_ns", "until_ns", b"until_ns", "who", b"who"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent", b"_agent", "_event", b"_event", "_outcome", b"_outcome", "_run", b"_run", "_since_ns", b"_since_ns", "_until_ns", b"_until_ns", "_who", b"_who", "agent", b"agent", "event", b"event", "limit", b"limit", "outcome", b"outcome", "run", b"run", "since_ns", b"since_ns", "until_ns", b"until_ns", "who", b"who"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__agent: _TypeAlias = _typing.Literal["agent"]  # noqa: Y015
+    _WhichOneofArgType__agent: _TypeAlias = _typing.Literal["_agent", b"_agent"]  # noqa: Y015
+    _WhichOneofReturnType__event: _TypeAlias = _typing.Literal["event"]  # noqa: Y015
+    _WhichOneofArgType__event: _TypeAlias = _typing.Literal["_event", b"_event"]  # noqa: Y015
+    _WhichOneofReturnType__outcome: _TypeAlias = _typing.Literal["outcome"]  # noqa: Y015
+    _WhichOneofArgType__outcome: _TypeAlias = _typing.Literal["_outcome", b"_outcome"]  # noqa: Y015
+    _WhichOneofReturnType__run: _TypeAlias = _typing.Literal["run"]  # noqa: Y015
+    _WhichOneofArgType__run: _TypeAlias = _typing.Literal["_run", b"_run"]  # noqa: Y015
+    _WhichOneofReturnType__since_ns: _TypeAlias = _typing.Literal["since_ns"]  # noqa: Y015
+    _WhichOneofArgType__since_ns: _TypeAlias = _typing.Literal["_since_ns", b"_since_ns"]  # noqa: Y015
+    _WhichOneofReturnType__until_ns: _TypeAlias = _typing.Literal["until_ns"]  # noqa: Y015
+    _WhichOneofArgType__until_ns: _TypeAlias = _typing.Literal["_until_ns", b"_until_ns"]  # noqa: Y015
+    _WhichOneofReturnType__who: _TypeAlias = _typing.Literal["who"]  # noqa: Y015
+    _WhichOneofArgType__who: _TypeAlias = _typing.Literal["_who", b"_who"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__agent) -> _WhichOneofReturnType__agent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event) -> _WhichOneofReturnType__event | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__outcome) -> _WhichOneofReturnType__outcome | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__run) -> _WhichOneofReturnType__run | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__since_ns) -> _WhichOneofReturnType__since_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__until_ns) -> _WhichOneofReturnType__until_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__who) -> _WhichOneofReturnType__who | None: ...
+
+Global___AuditQuery: _TypeAlias = AuditQuery  # noqa: Y015
+
+@_typing.final
+class AuditRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def query(self) -> Global___AuditQuery: ...
+    def __init__(
+        self,
+        *,
+        query: Global___AuditQuery | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditRequest: _TypeAlias = AuditRequest  # noqa: Y015
+
+@_typing.final
+class AuditResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    """In the last one."""
+    unreadable: _builtins.int
+    lost: _builtins.int
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditRecord]: ...
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[Global___AuditRecord] | None = ...,
+        more: _builtins.bool = ...,
+        unreadable: _builtins.int = ...,
+        lost: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lost", b"lost", "more", b"more", "records", b"records", "unreadable", b"unreadable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditResponse: _TypeAlias = AuditResponse  # noqa: Y015

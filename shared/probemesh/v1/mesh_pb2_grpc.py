@@ -69,6 +69,11 @@ class MeshStub:
                 request_serializer=probemesh_dot_v1_dot_mesh__pb2.CreateTokenRequest.SerializeToString,
                 response_deserializer=probemesh_dot_v1_dot_mesh__pb2.CreateTokenResponse.FromString,
                 _registered_method=True)
+        self.Audit = channel.unary_stream(
+                '/probemesh.v1.Mesh/Audit',
+                request_serializer=probemesh_dot_v1_dot_mesh__pb2.AuditRequest.SerializeToString,
+                response_deserializer=probemesh_dot_v1_dot_mesh__pb2.AuditResponse.FromString,
+                _registered_method=True)
 
 
 class MeshServicer:
@@ -117,6 +122,13 @@ class MeshServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Audit(self, request, context):
+        """The newest records that match, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MeshServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -154,6 +166,11 @@ def add_MeshServicer_to_server(servicer, server):
                     servicer.CreateToken,
                     request_deserializer=probemesh_dot_v1_dot_mesh__pb2.CreateTokenRequest.FromString,
                     response_serializer=probemesh_dot_v1_dot_mesh__pb2.CreateTokenResponse.SerializeToString,
+            ),
+            'Audit': grpc.unary_stream_rpc_method_handler(
+                    servicer.Audit,
+                    request_deserializer=probemesh_dot_v1_dot_mesh__pb2.AuditRequest.FromString,
+                    response_serializer=probemesh_dot_v1_dot_mesh__pb2.AuditResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -345,6 +362,33 @@ class Mesh:
             '/probemesh.v1.Mesh/CreateToken',
             probemesh_dot_v1_dot_mesh__pb2.CreateTokenRequest.SerializeToString,
             probemesh_dot_v1_dot_mesh__pb2.CreateTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Audit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/probemesh.v1.Mesh/Audit',
+            probemesh_dot_v1_dot_mesh__pb2.AuditRequest.SerializeToString,
+            probemesh_dot_v1_dot_mesh__pb2.AuditResponse.FromString,
             options,
             channel_credentials,
             insecure,

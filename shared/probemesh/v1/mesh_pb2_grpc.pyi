@@ -39,6 +39,8 @@ class MeshStub:
     LabelAgent: _grpc.UnaryUnaryMultiCallable[_mesh_pb2.LabelAgentRequest, _mesh_pb2.LabelAgentResponse]
     RevokeAgent: _grpc.UnaryUnaryMultiCallable[_mesh_pb2.RevokeAgentRequest, _mesh_pb2.RevokeAgentResponse]
     CreateToken: _grpc.UnaryUnaryMultiCallable[_mesh_pb2.CreateTokenRequest, _mesh_pb2.CreateTokenResponse]
+    Audit: _grpc.UnaryStreamMultiCallable[_mesh_pb2.AuditRequest, _mesh_pb2.AuditResponse]
+    """The newest records that match, oldest first."""
 
 @_typing.type_check_only
 class MeshAsyncStub(MeshStub):
@@ -51,6 +53,8 @@ class MeshAsyncStub(MeshStub):
     LabelAgent: _aio.UnaryUnaryMultiCallable[_mesh_pb2.LabelAgentRequest, _mesh_pb2.LabelAgentResponse]  # type: ignore[assignment]
     RevokeAgent: _aio.UnaryUnaryMultiCallable[_mesh_pb2.RevokeAgentRequest, _mesh_pb2.RevokeAgentResponse]  # type: ignore[assignment]
     CreateToken: _aio.UnaryUnaryMultiCallable[_mesh_pb2.CreateTokenRequest, _mesh_pb2.CreateTokenResponse]  # type: ignore[assignment]
+    Audit: _aio.UnaryStreamMultiCallable[_mesh_pb2.AuditRequest, _mesh_pb2.AuditResponse]  # type: ignore[assignment]
+    """The newest records that match, oldest first."""
 
 class MeshServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -102,5 +106,13 @@ class MeshServicer(metaclass=_abc_1.ABCMeta):
         request: _mesh_pb2.CreateTokenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_mesh_pb2.CreateTokenResponse, _abc.Awaitable[_mesh_pb2.CreateTokenResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Audit(
+        self,
+        request: _mesh_pb2.AuditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_mesh_pb2.AuditResponse], _abc.AsyncIterator[_mesh_pb2.AuditResponse]]:
+        """The newest records that match, oldest first."""
 
 def add_MeshServicer_to_server(servicer: MeshServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -68,15 +68,15 @@ def read_private(path: Path) -> bytes:
 
 
 def private_folder(folder: Path) -> None:
-    """Makes it, and what is missing above it, with mode 0700 and :func:`_hand_down`'s owner."""
+    """Makes it, and what is missing above it, with mode 0700 and :func:`hand_down`'s owner."""
     if folder.is_dir():
         return
     private_folder(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
-    _hand_down(folder, folder.parent)
+    hand_down(folder, folder.parent)
 
 
-def _hand_down(path: Path, parent: Path) -> None:
+def hand_down(path: Path, parent: Path) -> None:
     """What root makes belongs to the owner of the folder it is in: root joins a host again, the service
     (which systemd runs as somebody else) must be able to read the result."""
     if os.geteuid() == 0:
@@ -94,7 +94,7 @@ def write_private(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    _hand_down(staged, path.parent)
+    hand_down(staged, path.parent)
     staged.rename(path)
     _sync_folder(path.parent)
 

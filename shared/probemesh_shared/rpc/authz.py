@@ -34,6 +34,7 @@ ALLOWED: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/probemesh.v1.Mesh/CreateToken": _ADMIN,
         "/probemesh.v1.Trust/ListOperators": _ADMIN,
         "/probemesh.v1.Trust/RevokeOperator": _ADMIN,
+        "/probemesh.v1.Mesh/Audit": _ADMIN,
     }
 )
 
@@ -54,6 +55,7 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "/probemesh.v1.Mesh/CreateToken": "create tokens",
         "/probemesh.v1.Trust/ListOperators": "list operators",
         "/probemesh.v1.Trust/RevokeOperator": "revoke operators",
+        "/probemesh.v1.Mesh/Audit": "read the audit",
     }
 )
 _UPWARDS = (Role.VIEWER, Role.OPERATOR, Role.ADMIN)

@@ -1,7 +1,7 @@
 """What stands before every handler: who is it, may they, are they revoked; and after it: what the caller may
-learn.
+learn, and the record of it.
 
-Handlers are wrapped when they are registered, not intercepted by call: requests of a peer that is not
+Every call is recorded, the refused ones too: a method is by being served. Handlers are wrapped when they are registered, not intercepted by call: requests of a peer that is not
 allowed are not even parsed, and whatever a handler raises is turned into one of our errors here, in one
 place.
 """
@@ -15,19 +15,22 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from probemesh_shared.audit.record import Audit, unrecorded
 from probemesh_shared.errors import (
     Busy,
     CertificateRefused,
     InvalidRequest,
     MeshError,
     NotAllowed,
+    StateError,
     Unreachable,
 )
+from probemesh_shared.rpc import calls
 from probemesh_shared.rpc.authz import allowed, refusal
 from probemesh_shared.rpc.errors import to_status
 from probemesh_shared.rpc.grpc_setup import grpc
 from probemesh_shared.rpc.peer import Peer, peer_of
-from probemesh_shared.words import OPERATORS, Role
+from probemesh_shared.words import OPERATORS, AuditOutcome, Role
 
 _log = logging.getLogger(__name__)
 
@@ -49,10 +52,15 @@ class Guard:
     """Authorization, deny-list and live calls of one server. Used from its event loop only."""
 
     def __init__(
-        self, mesh: str, denied: Iterable[str] = (), wall_ns: Callable[[], int] = time.time_ns
+        self,
+        mesh: str,
+        denied: Iterable[str] = (),
+        audit: Audit = unrecorded,
+        wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._wall_ns = wall_ns
         self._mesh = mesh
+        self._audit = audit
         self._denied = set(denied)
         self._denied_operators: set[str] = set()
         self._live: dict[asyncio.Task[Any], Peer] = {}
@@ -114,8 +122,9 @@ class Guard:
             task.cancel()
         return len(tasks)
 
-    def _admit(self, method: str, context: Any) -> Peer:
-        peer = peer_of(context)
+    def _admit(self, call: calls.Call, context: Any) -> Peer:
+        method, peer = call.method, peer_of(context)
+        call.caller = calls.caller_of(peer)
         if self._closing:
             raise Unreachable("shutting down", "try again in a moment")
         if peer.mesh != self._mesh:
@@ -149,32 +158,57 @@ class Guard:
             if not self._calls[peer.serial]:
                 del self._calls[peer.serial]
 
-    async def _run(self, method: str, context: Any, work: Work) -> Any:
+    async def _run(self, method: str, context: Any, work: Work, lasting: bool = False) -> Any:
+        """``lasting``: recorded when it begins as well, since its end may be days away."""
+        call = calls.begin(method, context.peer())
+        try:
+            result, error, outcome = await self._serve(call, context, work, lasting)
+        except asyncio.CancelledError:
+            self._record(call, AuditOutcome.CANCELLED)
+            raise
+        except grpc.aio.AbortError:
+            self._record(call, AuditOutcome.FAILED, "aborted")
+            raise
+        self._record(call, outcome, "" if error is None else str(error))
+        return result if error is None else await _refuse(context, error)
+
+    def _record(self, call: calls.Call, outcome: AuditOutcome, detail: str = "") -> None:
+        self._audit(call.record(self._wall_ns(), outcome, detail))
+
+    async def _serve(
+        self, call: calls.Call, context: Any, work: Work, lasting: bool
+    ) -> tuple[Any, MeshError | None, AuditOutcome]:
+        """The result, or the error that the caller is told; raises CancelledError where the caller went
+        away."""
         task = asyncio.current_task()
         assert task is not None
         lapse: asyncio.TimerHandle | None = None
         try:
-            peer = self._admit(method, context)
+            peer = self._admit(call, context)
             self._enter(task, peer)
             lapse = self._lapse(task, peer)
+            if lasting:
+                self._record(call, AuditOutcome.STARTED)
             result = await work()
             if task not in self._cut:
-                return result
+                return result, None, AuditOutcome.OK
         except grpc.aio.AbortError:
             self._cut.pop(task, None)
             raise
         except asyncio.CancelledError:
             if task not in self._cut:
-                raise  # the caller went away; whom we cut off is told why, or it would hang (grpc #29248)
+                raise  # whom we cut off is told why, or it would hang (grpc #29248)
         except MeshError as error:
-            self._cut.setdefault(task, error)
+            if task not in self._cut:
+                return None, error, _outcome_of(error)
         except Exception as error:
-            self._cut.setdefault(task, _hidden(method, error))
+            if task not in self._cut:
+                return None, _hidden(call.method, error), AuditOutcome.FAILED
         finally:
             self._leave(task)
             if lapse is not None:
                 lapse.cancel()
-        return await _refuse(context, self._cut.pop(task))
+        return None, self._cut.pop(task), AuditOutcome.CUT
 
     def wrap(self, method: str, handler: "Handler") -> "Handler":
         """The same handler behind this guard. Unary messages are parsed and printed inside of it."""
@@ -198,7 +232,7 @@ class Guard:
                     async for message in messages:
                         await context.write(message)
 
-            await self._run(method, context, work)
+            await self._run(method, context, work, lasting=handler.request_streaming)
 
         if handler.request_streaming and handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(stream_response, parse, show)
@@ -226,6 +260,14 @@ def _parse(handler: "Handler", parse: Callable[[bytes], Any] | None, request: An
 
 def _print(show: Callable[[Any], bytes] | None, response: Any) -> Any:
     return response if show is None else show(response)
+
+
+def _outcome_of(error: MeshError) -> AuditOutcome:
+    if isinstance(error, NotAllowed | CertificateRefused):
+        return AuditOutcome.REFUSED
+    if isinstance(error, StateError) or type(error) is MeshError:
+        return AuditOutcome.FAILED
+    return AuditOutcome.REJECTED
 
 
 def _hidden(method: str, error: Exception) -> MeshError:

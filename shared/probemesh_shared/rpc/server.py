@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from probemesh_shared.audit.record import Audit, unrecorded
 from probemesh_shared.errors import StateError
 from probemesh_shared.identity.files import Identity
 from probemesh_shared.names import join_host_port, split_host_port
@@ -26,10 +27,11 @@ class MeshServer:
         *,
         denied_serials: Iterable[str] = (),
         max_connections: int = MAX_CONNECTIONS,
+        audit: Audit = unrecorded,
     ) -> None:
         self._identity = identity
         self._served: Identity | None = None
-        self._guard = Guard(identity.mesh, denied_serials)
+        self._guard = Guard(identity.mesh, denied_serials, audit)
         self._methods: list[str] = []
         options = (*SERVER_OPTIONS, ("grpc.max_allowed_incoming_connections", max_connections))
         self._server = grpc.aio.server(options=options, compression=grpc.Compression.NoCompression)
