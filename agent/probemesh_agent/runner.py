@@ -12,24 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from probemesh_shared.model import (
-    DnsSpec,
-    FlowSpec,
-    HttpSpec,
-    IcmpSpec,
-    Job,
-    LadderSpec,
-    Measurement,
-    MtuSpec,
-    Spec,
-    Target,
-    TcpSpec,
-    TlsSpec,
-    TraceSpec,
-    UdpSpec,
-    WatchSpec,
-)
+from probemesh_shared.model import Job, Measurement, Spec, Target
 from probemesh_shared.session.frames import JOBS_OF_ONE_OWNER, JobStatus
+from probemesh_shared.specs import KINDS
 from probemesh_shared.words import Kind
 
 from probemesh_agent import rows
@@ -37,21 +22,6 @@ from probemesh_agent.batching import Batcher
 from probemesh_agent.env import Clock, Network, Probe, ProbeEnv
 
 logger = logging.getLogger(__name__)
-
-KINDS: Mapping[type[Spec], Kind] = {
-    IcmpSpec: Kind.ICMP,
-    TcpSpec: Kind.TCP,
-    UdpSpec: Kind.UDP,
-    DnsSpec: Kind.DNS,
-    TlsSpec: Kind.TLS,
-    HttpSpec: Kind.HTTP,
-    LadderSpec: Kind.LADDER,
-    TraceSpec: Kind.TRACE,
-    MtuSpec: Kind.MTU,
-    FlowSpec: Kind.FLOW,
-    WatchSpec: Kind.WATCH,
-}
-
 
 #: Loads what a job needs, before its first packet (:class:`probemesh_agent.prepare.Preparation`).
 Prepare = Callable[[Kind, Spec, Sequence[Target]], Awaitable[None]]

@@ -30,6 +30,7 @@ from probemesh_shared.model import (
     UdpSpec,
     Vantage,
 )
+from probemesh_shared.specs import KINDS
 from probemesh_shared.targets import check_family, parse_target
 from probemesh_shared.words import Family, Kind
 
@@ -38,7 +39,6 @@ from probemesh_agent.expecting import measured
 from probemesh_agent.kit import all_probes, typed_policy
 from probemesh_agent.net.network import SystemNetwork
 from probemesh_agent.prepare import Preparation
-from probemesh_agent.runner import KINDS
 from probemesh_agent.showing import show_results
 
 NAME = "self"

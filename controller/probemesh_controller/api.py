@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from probemesh_shared.audit.query import AuditFound, AuditQuery
 from probemesh_shared.model import AgentInfo, Measurement, Spec, Target
 from probemesh_shared.session.frames import JobStatus
 from probemesh_shared.words import Outcome, Role
@@ -97,6 +98,7 @@ class IssuedToken:
     token: str
     expires_ns: int
     controller: str  # HOST:PORT by which the joiner reaches us
+    id: str = ""  # no secret; what the record of its making and of its use share
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,9 @@ class Mesh(Protocol):
     async def revoke_agent(self, name: str) -> AgentInfo: ...
 
     async def create_token(self, request: TokenRequest) -> IssuedToken: ...
+
+    async def audit(self, query: AuditQuery) -> AuditFound:
+        """What the controller recorded; for administrators."""
 
     async def aclose(self) -> None: ...
 

@@ -11,6 +11,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
+from probemesh_shared.audit.query import AuditFound, AuditQuery
+from probemesh_shared.audit.record import unrecorded
 from probemesh_shared.clock import Clock, SystemClock
 from probemesh_shared.errors import InvalidRequest, NotFound
 from probemesh_shared.escape import escape
@@ -20,6 +22,7 @@ from probemesh_shared.session.frames import MIN_PROTOCOL, PROTOCOL, Hello
 from probemesh_shared.words import AgentState
 
 from probemesh_controller.api import IssuedToken, MeshStatus, RunEvent, RunRequest, TokenRequest
+from probemesh_controller.auditing import LOCAL, Trail
 from probemesh_controller.fleet import Fleet
 from probemesh_controller.runs import Runs
 from probemesh_controller.store.port import AgentRecord, Store
@@ -27,6 +30,7 @@ from probemesh_controller.store.worker import AsyncStore
 
 MAX_LABELS = 32
 _NO_TOKENS = "tokens need a controller"
+_NO_AUDIT = "the audit is kept by a controller"
 
 
 def software() -> str:
@@ -52,6 +56,7 @@ class Engine:
         *,
         clock: Clock | None = None,
         issue: Callable[[TokenRequest, str], Awaitable[IssuedToken]] | None = None,
+        trail: Trail | None = None,
         on_revoked: Callable[[str, tuple[str, ...]], object] | None = None,
         resume_s: float = 30.0,
         ephemeral_s: float = 600.0,
@@ -60,9 +65,10 @@ class Engine:
         self.store = store
         self._clock = clock or SystemClock()
         self._issue = issue
+        self._trail = trail
         self.on_revoked = on_revoked
         self.fleet = Fleet(store, self._clock, controller_hello(), ephemeral_s=ephemeral_s)
-        self.runs = Runs(self.fleet, store, self._clock, resume_s=resume_s)
+        self.runs = Runs(self.fleet, store, self._clock, resume_s=resume_s, audit=trail or unrecorded)
         self._keeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -78,7 +84,7 @@ class Engine:
         return await self.fleet.agents()
 
     async def run(self, request: RunRequest) -> AsyncGenerator[RunEvent, None]:
-        run = await self.runs.start(request, "local")
+        run = await self.runs.start(request, LOCAL)
         try:
             async with aclosing(self.runs.follow(run)) as events:
                 async for _, event in events:
@@ -125,6 +131,11 @@ class Engine:
         if self._issue is None:
             raise InvalidRequest(_NO_TOKENS, "run one for as long as agents join: meshctl controller run")
         return await self._issue(request, created_by)
+
+    async def audit(self, query: AuditQuery) -> AuditFound:
+        if self._trail is None:
+            raise InvalidRequest(_NO_AUDIT, "listening agents keep their own: mesh-agent audit")
+        return await self._trail.find(query)
 
     async def drain(self, reason: str, seconds: float) -> None:
         """Ends runs, says goodbye to agents; for a controller that is told to stop."""

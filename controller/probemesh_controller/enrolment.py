@@ -17,6 +17,7 @@ from probemesh_shared.errors import CertificateRefused, InvalidRequest, NotAllow
 from probemesh_shared.identity.names import Subject
 from probemesh_shared.identity.token import hash_secret
 from probemesh_shared.names import check_name
+from probemesh_shared.rpc.calls import note
 from probemesh_shared.rpc.explain import when
 from probemesh_shared.rpc.peer import Peer, peer_of
 from probemesh_shared.words import OPERATORS, Role
@@ -200,12 +201,15 @@ class Enrolment(EnrolmentServicer):
         self._enroller = Enroller(ca, wall_ns)
 
     async def Enrol(self, request: enrol_pb2.EnrolRequest, context: Any) -> enrol_pb2.EnrolResponse:
-        peer, key = peer_of(context), check_csr(request.csr_der)
+        peer = peer_of(context)
+        note(token=peer.id, agent=request.name, detail="--replace" if request.replace else "")
+        key = check_csr(request.csr_der)
         made = await self._store.call(
             lambda store: self._enroller.enrol(
                 store, peer, request.token_secret, key, request.name, request.replace
             )
         )
+        note(agent=made.subject.name, detail=_given(made))
         if made.revoked:
             self._revoked(made.subject.id, made.revoked)
         if made.subject.role in OPERATORS and self._readmitted is not None:
@@ -223,6 +227,7 @@ class Enrolment(EnrolmentServicer):
     async def Renew(self, request: enrol_pb2.RenewRequest, context: Any) -> enrol_pb2.RenewResponse:
         peer, key = peer_of(context), check_csr(request.csr_der)
         made = await self._store.call(lambda store: self._enroller.renew(store, peer, key))
+        note(agent=made.subject.name, detail=_given(made))
         _log.info("renewed the certificate of %s %s", made.subject.role, made.subject.name)
         return enrol_pb2.RenewResponse(
             certificate_pem=made.issued.certificate_pem,
@@ -235,3 +240,9 @@ class Enrolment(EnrolmentServicer):
         peer = peer_of(context)
         await self._store.call(lambda store: self._enroller.check(store, peer))
         return enrol_pb2.StandingResponse(software=software(), attached=self._attached(peer.id))
+
+
+def _given(made: Enrolled) -> str:
+    """For the record: which certificate, and whose place it took."""
+    text = f"{made.subject.role} {made.subject.id}, certificate {made.issued.facts.serial}"
+    return text + (f" in the place of {', '.join(made.revoked)}" if made.revoked else "")

@@ -6,12 +6,14 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from probemesh.v1 import mesh_pb2, trust_pb2
 from probemesh.v1.mesh_pb2_grpc import MeshStub
 from probemesh.v1.trust_pb2_grpc import TrustStub
-from probemesh_shared.convert import from_proto
+from probemesh_shared.audit.query import MAX_RECORDS, AuditFound, AuditQuery
+from probemesh_shared.audit.record import AuditRecord
+from probemesh_shared.convert import BadMessage, from_proto, to_proto
 from probemesh_shared.errors import Busy, MeshError, NotFound, Unreachable
 from probemesh_shared.identity.files import Identity
 from probemesh_shared.identity.names import controller_dns
@@ -98,6 +100,18 @@ class RemoteMesh:
         call = TrustStub(self._connection.channel).RevokeOperator
         answer = await self._connection.call(call, trust_pb2.RevokeOperatorRequest(name=name))
         return from_proto(OperatorInfo, answer.operator)
+
+    async def audit(self, query: AuditQuery) -> AuditFound:
+        message = mesh_pb2.AuditRequest(query=cast(mesh_pb2.AuditQuery, to_proto(query)))
+        call, records = self._stub.Audit, list[AuditRecord]()
+        more, unreadable, lost = False, 0, 0
+        async with aclosing(self._connection.stream(call, message)) as parts:
+            async for part in parts:
+                records += (from_proto(AuditRecord, record) for record in part.records)
+                if len(records) > MAX_RECORDS:
+                    raise BadMessage("the controller sends more records than it was asked for")
+                more, unreadable, lost = part.more, part.unreadable, part.lost
+        return AuditFound(tuple(records), more, unreadable, lost)
 
     async def run(self, request: RunRequest) -> AsyncIterator[RunEvent]:
         """Raises Unreachable at once where the run never began, and after the resume time where its link

@@ -9,12 +9,14 @@ from dataclasses import replace
 
 from probemesh_shared.clock import Clock
 from probemesh_shared.errors import MeshError
-from probemesh_shared.model import Job, Measurement, Pacing
+from probemesh_shared.model import Job, Measurement
 from probemesh_shared.session.events import JobEnded, ResultsArrived
 from probemesh_shared.session.frames import JobStatus
 
 from probemesh_controller.api import RunEnded, RunMeasured, RunPlanned, RunRequest, RunVantageEnded
+from probemesh_controller.auditing import LOCAL, RunAudit
 from probemesh_controller.fleet import Feed, Fleet
+from probemesh_controller.pacing import PacingPlan
 from probemesh_controller.planning import Part, Plan
 from probemesh_controller.runlog import RunLog
 from probemesh_controller.store.port import Store
@@ -38,8 +40,8 @@ class Run:
         request: RunRequest,
         owner: str,
         plan: Plan,
-        pacing: Pacing,
-        notes: tuple[str, ...],
+        pace: PacingPlan,
+        audit: RunAudit,
         fleet: Fleet,
         store: AsyncStore,
         clock: Clock,
@@ -47,11 +49,11 @@ class Run:
         self.id = request.run_id
         self.owner = owner
         self.log = RunLog(store)
+        self.audit = audit
         self.cancelled: str | None = None
         self._request = request
         self._plan = plan
-        self._pacing = pacing
-        self._notes = notes
+        self._pace = pace
         self._fleet = fleet
         self._store = store
         self._clock = clock
@@ -59,7 +61,7 @@ class Run:
         self._open: dict[str, tuple[Part, Feed]] = {}
 
     async def execute(self) -> None:
-        self.log.append(RunPlanned(self._plan.vantages, self._notes))
+        self.log.append(RunPlanned(self._plan.vantages, self._pace.notes))
         timer = asyncio.create_task(self._after(self._request.deadline_s + GRACE_S))
         try:
             await asyncio.gather(
@@ -107,7 +109,7 @@ class Run:
             return JobStatus.CANCELLED, self.cancelled
         left_ms = max(1, round((self._deadline - self._clock.monotonic()) * 1000))
         spec = self._request.specs[part.spec_index]
-        job = Job(job_id, self.id, spec, part.targets, left_ms, self._pacing)
+        job = Job(job_id, self.id, spec, part.targets, left_ms, self._pace.pacing, self._asked_by())
         feed = self._fleet.open(part.agent_id, job)
         self._open[job_id] = part, feed
         try:
@@ -115,6 +117,10 @@ class Run:
         finally:
             del self._open[job_id]
             self._fleet.close_feed(part.agent_id, job_id)
+
+    def _asked_by(self) -> str:
+        """For the agent's own record; it knows who it is that dials it."""
+        return "" if self.owner == LOCAL else self.owner
 
     async def _take(self, part: Part, feed: Feed) -> tuple[JobStatus, str]:
         """Results in their order, those that wait together in one commit, until the job's end."""
@@ -169,6 +175,7 @@ class Run:
         await self._store.call(self._adding(part, job_id, batches))
         for seq, rows in batches:
             if rows:
+                self.audit.measured(rows)
                 self.log.append_stored(RunMeasured(part.agent, part.spec_index, rows), job_id, seq)
 
     def _adding(

@@ -7,10 +7,13 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from probemesh_shared.audit.record import Audit, unrecorded
 from probemesh_shared.clock import Clock
 from probemesh_shared.errors import Busy, InvalidRequest, MeshError, NotFound
+from probemesh_shared.rpc.calls import caller
 
 from probemesh_controller.api import RunEvent, RunRequest
+from probemesh_controller.auditing import RunAudit
 from probemesh_controller.fleet import Fleet
 from probemesh_controller.pacing import Ledger
 from probemesh_controller.planning import check, plan
@@ -39,8 +42,17 @@ class _Held:
 class Runs:
     """One event loop. Errors are MeshErrors."""
 
-    def __init__(self, fleet: Fleet, store: AsyncStore, clock: Clock, *, resume_s: float = RESUME_S) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        store: AsyncStore,
+        clock: Clock,
+        *,
+        resume_s: float = RESUME_S,
+        audit: Audit = unrecorded,
+    ) -> None:
         self._fleet = fleet
+        self._audit = audit
         self._store = store
         self._clock = clock
         self._resume_s = resume_s
@@ -71,7 +83,9 @@ class Runs:
         pace = self._ledger.claim(
             request.run_id, request.specs, request.targets, made.probing, request.deadline_s
         )
-        run = Run(request, owner, made, pace.pacing, pace.notes, self._fleet, self._store, self._clock)
+        audit = RunAudit(self._audit, self._clock.wall_ns, caller(), request)
+        run = Run(request, owner, made, pace, audit, self._fleet, self._store, self._clock)
+        audit.started()
         task = asyncio.create_task(self._execute(run), name=f"run {run.id}")
         self._held[run.id] = _Held(run, task)
         self._make_room()
@@ -82,6 +96,7 @@ class Runs:
             await run.execute()
         finally:
             self._ledger.release(run.id)
+            run.audit.ended(run.cancelled)
         ended, cancelled = self._clock.wall_ns(), run.cancelled is not None
         try:
             await self._store.call(lambda store: store.end_run(run.id, ended, cancelled))

@@ -20,7 +20,8 @@ from probemesh_shared.rpc.server import MeshServer
 
 from probemesh_controller import config
 from probemesh_controller.api import IssuedToken, TokenRequest
-from probemesh_controller.engine import Engine
+from probemesh_controller.auditing import Trail
+from probemesh_controller.engine import Engine, software
 from probemesh_controller.enrolment import Enrolment
 from probemesh_controller.pki.ca import CertificateAuthority
 from probemesh_controller.pki.mesh import FIRST_OPERATOR, load_controller
@@ -64,10 +65,11 @@ async def _controller(state: Path, listen: str, public: str | None) -> AsyncIter
         ca, identity = await asyncio.to_thread(load_controller, state)
         store = StoreWorker(await asyncio.to_thread(SqliteStore, folder / "store.sqlite"))
         tokens = _Tokens(ca, store)
-        engine = Engine(identity.mesh, store, issue=tokens.issue)
+        trail = Trail(folder)
+        engine = Engine(identity.mesh, store, issue=tokens.issue, trail=trail)
         try:
             denied = await store.call(lambda s: s.revoked_serials())
-            server = MeshServer(identity, denied_serials=denied)
+            server = MeshServer(identity, denied_serials=denied, audit=trail)
             engine.on_revoked = server.revoke
             server.add(add_FleetServicer_to_server, FleetService(engine))
             server.add(add_MeshServicer_to_server, MeshService(engine))
@@ -82,18 +84,23 @@ async def _controller(state: Path, listen: str, public: str | None) -> AsyncIter
             server.add(add_TrustServicer_to_server, TrustService(operators))
             await operators.start(FIRST_OPERATOR)
             port = await server.start(listen)
-            renewing = asyncio.create_task(_renew(state, server, identity), name="certificate")
+            renewing = asyncio.create_task(_renew(state, server, identity, trail), name="certificate")
             try:
                 tokens.address = public or reached_by(listen, port)
                 await asyncio.to_thread(_write_context, state, identity.mesh, tokens.address)
                 engine.start()
+                trail.tell("start", f"{software()} at {tokens.address}")
                 yield tokens.address
+                trail.tell("stop")
             finally:
                 renewing.cancel()
                 await engine.drain("the controller is going away", DRAIN_S)
                 await server.stop()
         finally:
-            await engine.aclose()
+            try:
+                await engine.aclose()
+            finally:
+                await trail.aclose()
 
 
 class _Tokens:
@@ -110,7 +117,7 @@ class _Tokens:
         )
 
 
-async def _renew(state: Path, server: MeshServer, identity: Identity) -> None:
+async def _renew(state: Path, server: MeshServer, identity: Identity, trail: Trail) -> None:
     """Our own certificate, long before it ends; live connections stay."""
     while True:
         await asyncio.sleep(RENEW_EVERY_S)
@@ -122,6 +129,7 @@ async def _renew(state: Path, server: MeshServer, identity: Identity) -> None:
         if fresh.serial != identity.serial:
             identity = fresh
             server.reload(fresh)
+            trail.tell("controller-renewed", f"certificate {fresh.serial}")
             log.info("the controller has a new certificate")
 
 

@@ -8,10 +8,12 @@ from typing import Any
 from probemesh.v1 import mesh_pb2
 from probemesh.v1.mesh_pb2_grpc import MeshServicer
 from probemesh.v1.session_pb2_grpc import FleetServicer
+from probemesh_shared.rpc.calls import note
 from probemesh_shared.rpc.framestream import served_fleet_link
 from probemesh_shared.rpc.peer import Peer, peer_of
 
 from probemesh_controller import wire
+from probemesh_controller.auditing import what_token
 from probemesh_controller.engine import Engine
 
 
@@ -61,6 +63,7 @@ class MeshService(MeshServicer):
     ) -> AsyncGenerator[mesh_pb2.RunEvent, None]:
         """A stream that breaks does not end the run: it waits to be picked up again."""
         runs, owner = self._engine.runs, owner_of(peer_of(context))
+        note(run=request.run_id)
         if request.resume:
             run = runs.find(request.run_id, owner)
         else:
@@ -70,6 +73,7 @@ class MeshService(MeshServicer):
                 yield wire.event_to_proto(number, event)
 
     async def CancelRun(self, request: mesh_pb2.CancelRunRequest, context: Any) -> mesh_pb2.CancelRunResponse:
+        note(run=request.run_id)
         run = self._engine.runs.find(request.run_id, owner_of(peer_of(context)))
         run.cancel("its client cancelled it")
         return mesh_pb2.CancelRunResponse()
@@ -77,6 +81,7 @@ class MeshService(MeshServicer):
     async def LabelAgent(
         self, request: mesh_pb2.LabelAgentRequest, context: Any
     ) -> mesh_pb2.LabelAgentResponse:
+        note(agent=request.name, detail=_change(request))
         site = request.site if request.HasField("site") else None
         agent = await self._engine.label_agent(request.name, dict(request.set), tuple(request.remove), site)
         return mesh_pb2.LabelAgentResponse(agent=wire.agent_to_proto(agent))
@@ -84,14 +89,32 @@ class MeshService(MeshServicer):
     async def RevokeAgent(
         self, request: mesh_pb2.RevokeAgentRequest, context: Any
     ) -> mesh_pb2.RevokeAgentResponse:
+        note(agent=request.name)
         agent = await self._engine.revoke_agent(request.name)
         return mesh_pb2.RevokeAgentResponse(agent=wire.agent_to_proto(agent))
+
+    async def Audit(
+        self, request: mesh_pb2.AuditRequest, context: Any
+    ) -> AsyncGenerator[mesh_pb2.AuditResponse, None]:
+        """In parts that are messages; the last one has the summary."""
+        found = await self._engine.audit(wire.query_from_proto(request))
+        for part in wire.audit_to_proto(found):
+            yield part
 
     async def CreateToken(
         self, request: mesh_pb2.CreateTokenRequest, context: Any
     ) -> mesh_pb2.CreateTokenResponse:
-        by = owner_of(peer_of(context))
-        issued = await self._engine.create_token(wire.token_from_proto(request), by)
+        wanted, by = wire.token_from_proto(request), owner_of(peer_of(context))
+        note(detail=what_token(wanted))
+        issued = await self._engine.create_token(wanted, by)
+        note(token=issued.id)
         return mesh_pb2.CreateTokenResponse(
             token=issued.token, expires_ns=issued.expires_ns, controller=issued.controller
         )
+
+
+def _change(request: mesh_pb2.LabelAgentRequest) -> str:
+    """For the record: what ``meshctl agents label`` was given."""
+    words = [f"{key}={value}" for key, value in sorted(request.set.items())]
+    words += [f"{key}-" for key in request.remove]
+    return " ".join([*words, *([f"site={request.site}"] if request.HasField("site") else [])])

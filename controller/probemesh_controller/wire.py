@@ -1,8 +1,10 @@
 """Requests and events of runs to protobuf and back, where the two differ in more than their form."""
 
+from collections.abc import Iterator
 from typing import cast
 
 from probemesh.v1 import mesh_pb2, model_pb2
+from probemesh_shared.audit.query import AuditFound, AuditQuery
 from probemesh_shared.convert import BadMessage, from_proto, spec_from_proto, spec_to_proto, to_proto
 from probemesh_shared.model import AgentInfo, Target
 from probemesh_shared.words import Role
@@ -106,3 +108,26 @@ def token_from_proto(message: mesh_pb2.CreateTokenRequest) -> TokenRequest:
         message.ttl_s,
         message.ephemeral,
     )
+
+
+#: Bytes of records in one message: two of the largest are no more than a message may be.
+_AUDIT_PART = 256 << 10
+
+
+def query_from_proto(message: mesh_pb2.AuditRequest) -> AuditQuery:
+    """Raises BadMessage."""
+    return from_proto(AuditQuery, message.query)
+
+
+def audit_to_proto(found: AuditFound) -> Iterator[mesh_pb2.AuditResponse]:
+    """At least one message; the summary is in the last."""
+    part, size = mesh_pb2.AuditResponse(), 0
+    for record in found.records:
+        message = cast(mesh_pb2.AuditRecord, to_proto(record))
+        if size and size + message.ByteSize() > _AUDIT_PART:
+            yield part
+            part, size = mesh_pb2.AuditResponse(), 0
+        part.records.append(message)
+        size += message.ByteSize()
+    part.more, part.unreadable, part.lost = found.more, found.unreadable, found.lost
+    yield part

@@ -161,7 +161,7 @@ class Pacing:
 @dataclass(frozen=True, slots=True)
 class Job:
     """One spec, many targets, for one agent. ``budget_ms`` is the time left when it was sent, not an
-    instant."""
+    instant; ``asked_by`` is who asked the controller (``operator/alice``), as it says."""
 
     id: str
     run_id: str
@@ -169,6 +169,7 @@ class Job:
     targets: tuple[Target, ...]
     budget_ms: int
     pacing: Pacing = Pacing()
+    asked_by: str = ""
 
 
 # --- what is seen ------------------------------------------------------------------------------------

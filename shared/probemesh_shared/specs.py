@@ -3,6 +3,7 @@
 Durations carry their unit in the name; absent is ``None``, never 0.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from probemesh_shared.words import (
@@ -296,3 +297,18 @@ Spec = (
     | FlowSpec
     | WatchSpec
 )
+
+#: The kind of which a spec is.
+KINDS: Mapping[type[Spec], Kind] = {
+    IcmpSpec: Kind.ICMP,
+    TcpSpec: Kind.TCP,
+    UdpSpec: Kind.UDP,
+    DnsSpec: Kind.DNS,
+    TlsSpec: Kind.TLS,
+    HttpSpec: Kind.HTTP,
+    LadderSpec: Kind.LADDER,
+    TraceSpec: Kind.TRACE,
+    MtuSpec: Kind.MTU,
+    FlowSpec: Kind.FLOW,
+    WatchSpec: Kind.WATCH,
+}

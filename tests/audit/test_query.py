@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 from probemesh_shared.audit.file import AuditFile, older
-from probemesh_shared.audit.query import AuditQuery, search
+from probemesh_shared.audit.query import AuditQuery
 from probemesh_shared.audit.record import AuditRecord, line_of
+from probemesh_shared.audit.search import search
 from probemesh_shared.errors import StateError
 from probemesh_shared.words import AuditOutcome
 

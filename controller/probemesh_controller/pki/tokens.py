@@ -83,4 +83,4 @@ def issue_token(
             created_by=created_by,
         )
     )
-    return IssuedToken(encode_token(token), expires_ns, controller_address)
+    return IssuedToken(encode_token(token), expires_ns, controller_address, token_id)

@@ -1347,9 +1347,12 @@ class Job(_message.Message):
     TARGETS_FIELD_NUMBER: _builtins.int
     BUDGET_MS_FIELD_NUMBER: _builtins.int
     PACING_FIELD_NUMBER: _builtins.int
+    ASKED_BY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     run_id: _builtins.str
     budget_ms: _builtins.int
+    asked_by: _builtins.str
+    """As the controller says; for the agent's own record."""
     @_builtins.property
     def spec(self) -> Global___Spec: ...
     @_builtins.property
@@ -1365,10 +1368,11 @@ class Job(_message.Message):
         targets: _abc.Iterable[Global___Target] | None = ...,
         budget_ms: _builtins.int = ...,
         pacing: Global___Pacing | None = ...,
+        asked_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["pacing", b"pacing", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_ms", b"budget_ms", "id", b"id", "pacing", b"pacing", "run_id", b"run_id", "spec", b"spec", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_by", b"asked_by", "budget_ms", b"budget_ms", "id", b"id", "pacing", b"pacing", "run_id", b"run_id", "spec", b"spec", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,6 +30,9 @@ class Caller:
     address: str = ""
 
 
+NOBODY = Caller()
+
+
 @dataclass(frozen=True, slots=True)
 class AuditCount:
     """How many measurements ended how."""
@@ -81,6 +84,11 @@ def outcome_by(counts: Mapping[str, int]) -> AuditOutcome:
     """``denied`` where policy let nothing through at all, else ``ok``: how measurements ended is in the
     counts."""
     return AuditOutcome.DENIED if set(counts) == {"denied"} else AuditOutcome.OK
+
+
+def without_queries(targets: Iterable[str]) -> tuple[str, ...]:
+    """What a URL asks for may be a secret; where it goes is not."""
+    return tuple(f"{head}?…" if mark else head for head, mark, _ in (text.partition("?") for text in targets))
 
 
 def bounded(record: AuditRecord) -> AuditRecord:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from probemesh_shared.audit.record import AuditRecord, Caller
+from probemesh_shared.audit.record import NOBODY, AuditRecord, Caller
 from probemesh_shared.rpc.peer import Peer
 from probemesh_shared.words import AuditOutcome
 
@@ -20,7 +20,7 @@ class Call:
     """``method`` is grpc's name of it; ``caller`` is complete once the certificate was read."""
 
     method: str
-    caller: Caller = Caller()
+    caller: Caller = NOBODY
     noted: dict[str, Any] = field(default_factory=dict)
 
     def record(self, at_ns: int, outcome: AuditOutcome, detail: str = "") -> AuditRecord:

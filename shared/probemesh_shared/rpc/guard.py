@@ -1,9 +1,9 @@
 """What stands before every handler: who is it, may they, are they revoked; and after it: what the caller may
 learn, and the record of it.
 
-Every call is recorded, the refused ones too: a method is by being served. Handlers are wrapped when they are registered, not intercepted by call: requests of a peer that is not
-allowed are not even parsed, and whatever a handler raises is turned into one of our errors here, in one
-place.
+Every call is recorded, the refused ones too: a method is by being served. Handlers are wrapped when they are
+registered, not intercepted by call: requests of a peer that is not allowed are not even parsed, and whatever
+a handler raises is turned into one of our errors here, in one place.
 """
 
 import asyncio

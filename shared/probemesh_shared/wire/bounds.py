@@ -109,6 +109,7 @@ _FIELD: dict[tuple[str, str] | str, Check] = {
     ("DenyList", "serials"): length(8_192),
     ("DenyList", "names"): length(8_192),
     ("Job", "id"): length(MAX_ID, least=1),
+    ("Job", "asked_by"): length(MAX_ID),
     "job_id": length(MAX_ID, least=1),
     "run_id": length(MAX_ID),
     "instance": length(MAX_ID, least=1),
