@@ -270,6 +270,27 @@ async def test_an_operator_is_denied_by_name_until_it_joins_anew(serve, ca) -> N
         await served.status(one)
 
 
+async def test_revocation_in_the_middle_of_a_write_is_told_every_time(serve, ca) -> None:
+    """grpc sends no status beside a message; one caller in sixty was left hanging."""
+    served = await serve()
+
+    async def talk(frames: Any, context: Any) -> None:
+        while True:
+            await context.write(session_pb2.ControllerFrame(heartbeat=session_pb2.Heartbeat(seq=1)))
+
+    served.attach.behave = talk
+    for number in range(100):
+        identity = issue(ca, Role.AGENT, f"id-{number}", f"agent-{number}")
+        link = fleet_link(served.dial(identity))
+        await link.read()
+        assert served.server.revoke(identity.id) == 1
+        async with asyncio.timeout(5):
+            with pytest.raises(CertificateRefused, match="has been revoked"):
+                while await link.read():
+                    pass
+        await link.close()
+
+
 async def test_serials_denied_at_start(serve, admin) -> None:
     served = await serve(denied_serials=[admin.serial])
     with pytest.raises(CertificateRefused, match="has been revoked"):

@@ -30,6 +30,7 @@ from probemesh_shared.rpc.authz import allowed, refusal
 from probemesh_shared.rpc.errors import to_status
 from probemesh_shared.rpc.grpc_setup import grpc
 from probemesh_shared.rpc.peer import Peer, peer_of
+from probemesh_shared.rpc.writes import Writes
 from probemesh_shared.words import OPERATORS, AuditOutcome, Role
 
 _log = logging.getLogger(__name__)
@@ -170,6 +171,8 @@ class Guard:
             self._record(call, AuditOutcome.FAILED, "aborted")
             raise
         self._record(call, outcome, "" if error is None else str(error))
+        if isinstance(context, Writes):
+            await context.settle()
         return result if error is None else await _refuse(context, error)
 
     def _record(self, call: calls.Call, outcome: AuditOutcome, detail: str = "") -> None:
@@ -222,7 +225,9 @@ class Guard:
             result: bytes | None = await self._run(method, context, work)
             return result
 
-        async def stream_response(request: Any, context: Any) -> None:
+        async def stream_response(request: Any, served: Any) -> None:
+            context = Writes(served)
+
             async def work() -> None:
                 made = behaviour(_parse(handler, parse, request), context)
                 if not hasattr(made, "__aiter__"):
