@@ -209,7 +209,7 @@ class Enrolment(EnrolmentServicer):
                 store, peer, request.token_secret, key, request.name, request.replace
             )
         )
-        note(agent=made.subject.name, detail=_given(made))
+        _note(made)
         if made.revoked:
             self._revoked(made.subject.id, made.revoked)
         if made.subject.role in OPERATORS and self._readmitted is not None:
@@ -227,7 +227,7 @@ class Enrolment(EnrolmentServicer):
     async def Renew(self, request: enrol_pb2.RenewRequest, context: Any) -> enrol_pb2.RenewResponse:
         peer, key = peer_of(context), check_csr(request.csr_der)
         made = await self._store.call(lambda store: self._enroller.renew(store, peer, key))
-        note(agent=made.subject.name, detail=_given(made))
+        _note(made)
         _log.info("renewed the certificate of %s %s", made.subject.role, made.subject.name)
         return enrol_pb2.RenewResponse(
             certificate_pem=made.issued.certificate_pem,
@@ -242,7 +242,8 @@ class Enrolment(EnrolmentServicer):
         return enrol_pb2.StandingResponse(software=software(), attached=self._attached(peer.id))
 
 
-def _given(made: Enrolled) -> str:
+def _note(made: Enrolled) -> None:
     """For the record: which certificate, and whose place it took."""
     text = f"{made.subject.role} {made.subject.id}, certificate {made.issued.facts.serial}"
-    return text + (f" in the place of {', '.join(made.revoked)}" if made.revoked else "")
+    text += f" in the place of {', '.join(made.revoked)}" if made.revoked else ""
+    note(agent=made.subject.name if made.subject.role is Role.AGENT else "", detail=text)

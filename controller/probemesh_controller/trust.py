@@ -12,6 +12,7 @@ from probemesh_shared.convert import to_proto
 from probemesh_shared.errors import InvalidRequest, NotFound
 from probemesh_shared.escape import escape
 from probemesh_shared.names import did_you_mean
+from probemesh_shared.rpc.calls import note
 from probemesh_shared.rpc.peer import Peer
 from probemesh_shared.session.frames import DenyList
 from probemesh_shared.words import OPERATORS, Role
@@ -155,6 +156,7 @@ class TrustService(TrustServicer):
     async def RevokeOperator(
         self, request: trust_pb2.RevokeOperatorRequest, context: Any
     ) -> trust_pb2.RevokeOperatorResponse:
+        note(detail=f"operator {request.name}")
         return trust_pb2.RevokeOperatorResponse(
             operator=_to_proto(await self._operators.revoke(request.name))
         )

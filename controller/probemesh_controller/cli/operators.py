@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import cast
 
 from probemesh_shared.escape import escape
-from probemesh_shared.jsonout import time_text
 from probemesh_shared.jsontrust import OperatorJson, OperatorsJson
+from probemesh_shared.moments import time_text
 
 from probemesh_controller.api import OperatorInfo
 from probemesh_controller.cli import connect
