@@ -290,6 +290,9 @@ class Sim:
             packet, size=size, dont_fragment=shot.dont_fragment, pieces=-(-size // 1480) if whole else 1
         )
         silent = replace(seen, outcome=Outcome.TIMEOUT, failure=_failure(FailureKind.TIMEOUT))
+        echo = spec.transport is Transport.ICMP
+        if not echo:
+            self.hosts[step.sender].counts["Udp.OutDatagrams"] += 1
         fate, hop = self.net.passes(packet)
         if packet.ttl >= self.net.answers_at.get(packet.port, 255):
             return replace(seen, outcome=Outcome.OK, replies=(self._reply(step, packet, None),))
@@ -298,7 +301,6 @@ class Sim:
             return self._expired(seen, step, hop) if told else silent
         if fate != "there":
             return silent
-        echo = spec.transport is Transport.ICMP
         host.counts["Icmp.InEchos" if echo else "Udp.InDatagrams"] += 1
         host.counts["Icmp.OutEchoReps" if echo else "Udp.OutDatagrams"] += 1
         address = self.net.source.get(step.sender, ADDRESS[step.sender])

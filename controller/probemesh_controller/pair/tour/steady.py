@@ -13,6 +13,7 @@ from probemesh_controller.pair.signs import Notes, Reader, Sign, Signs
 from probemesh_controller.pair.tour import bundle, held, names, ports, side
 from probemesh_controller.pair.tour.basis import (
     asked_port,
+    far_listens,
     flow,
     patience_s,
     ready,
@@ -44,20 +45,36 @@ def _read(view: View, notes: Notes) -> Iterator[Sign]:
     own, beside = flow_counts(view), side_counts(view)
     if not own.sent:
         return
-    trip, seen = own.round_trip, [notes.note(_said(view, own, view.flow_name))]
+    seen = [notes.note(_said(view, own, view.flow_name))]
     if beside.sent:
         seen.append(notes.note(_said(view, beside, "datagrams to another port")))
     if full := sum(turned_away(view, probed) for probed in view.probes_here(*_OWN)):
         seen.append(notes.note(f"the queue of {view.far_name}'s service was full {full} times: no loss"))
+    trip, by_service = _on_the_way(view, own)
     values = _values(own, beside if _alike(trip, beside.round_trip) else Counts())
-    by_rate = policed(own.steps) if trip.lost else None
+    by_rate = policed(own.steps) if trip.lost and not by_service else None
     alike = _many(beside.round_trip) and _alike(trip, beside.round_trip)
-    yield Sign(names.LOSES, _loses(trip, alike, by_rate, view), tuple(seen), values=values)
+    loses = _loses(trip, alike, by_rate, view)
+    if loses and by_service is None and not alike:
+        loses = None
+    yield Sign(names.LOSES, loses, tuple(seen), values=values)
     if by_rate is not None:
         yield Sign(names.POLICED, by_rate, (notes.note(_rates(own, by_rate)),))
     elif alike:
         text = "what goes to another port is lost alike, where a limit for this one would not be felt"
         yield Sign(names.POLICED, False, (notes.note(text),))
+
+
+def _on_the_way(view: View, own: Counts) -> tuple[Share, bool | None]:
+    """What the path lost, and whether the service itself left requests unanswered: a foreign UDP service may,
+    those beyond a limit of its own, say. None: nobody counted apart, so that the share is of both."""
+    trip = own.round_trip
+    if view.transport is not Transport.UDP or far_listens(view):
+        return trip, False
+    if not own.known:
+        return trip, None
+    path = Share(own.known - own.arrived + own.replied - own.came_back, own.known)
+    return path, _many(Share(own.arrived - own.replied, own.arrived))
 
 
 def _loses(trip: Share, alike: bool, by_rate: bool | None, view: View) -> bool | None:
