@@ -4,11 +4,12 @@
 import hashlib
 from collections.abc import Iterator
 
-from probemesh_shared.model import Options, Shot, TlsDetail, TlsSpec
-from probemesh_shared.words import Transport, Verdict
+from probemesh_shared.model import Options, Place, Shot, TlsDetail, TlsSpec
+from probemesh_shared.words import PlaceKind, Transport, Verdict
 
 from probemesh_controller.pair.case import Round, Step
 from probemesh_controller.pair.causes import Cause, Told, proven_by
+from probemesh_controller.pair.flow.rungs import known_hops
 from probemesh_controller.pair.moves import Move
 from probemesh_controller.pair.signs import Notes, Reader, Sign, Signs
 from probemesh_controller.pair.tlsports import TLS_PORTS
@@ -90,7 +91,8 @@ def _read_dns(view: View, notes: Notes) -> Iterator[Sign]:
             f"a query to {view.address} port 53 with TTL {ttl} was answered; {view.far_name} is "
             f"{far} hops away"
         )
-        yield Sign(names.DNS_SHORT, True, (notes.note(text),), values={"ttl": str(ttl)})
+        place = Place(PlaceKind.HOP, known_hops(view).get(ttl), ttl)
+        yield Sign(names.DNS_SHORT, True, (notes.note(text),), place, {"ttl": str(ttl)})
     elif shots:
         text = f"no query to {view.address} port 53 that cannot reach it was answered"
         yield Sign(names.DNS_SHORT, False, (notes.note(text),))
@@ -169,6 +171,7 @@ CAUSES = (
         ),
         predicts={names.DNS_SHORT: True},
         proof=proven_by((names.DNS_SHORT,)),
+        place=lambda told: told.signs[names.DNS_SHORT].place,
         question=RESOLVER,
         when={names.READY: True},
     ),
