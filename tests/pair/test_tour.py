@@ -305,6 +305,15 @@ def test_a_reset_for_what_is_said_is_told_from_the_service() -> None:
     assert not harmless.findings
 
 
+def test_a_reset_of_whatever_says_anything_is_not_for_what_it_says() -> None:
+    def rule(packet: Packet) -> str | None:
+        return "reset" if packet.payload else None
+
+    told = diagnosed(Net((to_b(rule),)), TCP, payload=b"hello").forward
+    assert (told.verdict, told.confidence) == (Verdict.UNDETERMINED, Confidence.POSSIBLE)
+    assert set(told.alternatives) == {Verdict.PAYLOAD_RESET, Verdict.STATE_LOST}
+
+
 def test_nothing_is_said_to_a_foreign_service_unasked() -> None:
     sim = Sim(Net(), TCP)
     sim.run()

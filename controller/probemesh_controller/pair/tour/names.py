@@ -37,6 +37,7 @@ FAR_RECEIVES: Final = "far-receives"  # what is sent there reaches the far host
 THIRD_RECEIVES: Final = "third-receives"  # ... reaches another agent
 HAIRPIN: Final = "hairpin"  # the dialled address is the prober's own public one, and others get through to it
 
+RESET_BY_ANY: Final = "reset-by-any"  # ... and by harmless bytes of the same number as well
 RESET_BY_PAYLOAD: Final = "reset-by-payload"  # a connection is reset once it says something, else not
 PAYLOAD_ARRIVED: Final = "payload-arrived"  # the far host had the bytes
 
