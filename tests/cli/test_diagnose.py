@@ -11,7 +11,7 @@ import pytest
 import yaml
 from probemesh_controller.cli import diagnosing
 from probemesh_controller.pair import saved
-from probemesh_controller.pair.case import Asked, Limits
+from probemesh_controller.pair.case import INTERRUPTED, Asked, Limits, RoundDone, StepDone
 from probemesh_controller.schema import schema_of
 from probemesh_shared.errors import Unreachable
 from probemesh_shared.model import DirectionVerdict, Evidence, PathHop
@@ -373,6 +373,27 @@ def test_what_could_not_be_measured_is_shown_as_such(meshctl, concluded):
     assert "– berlin-1 → tokyo-1: agent-lost\n" in out
     assert "– tokyo-1 → berlin-1: not-addressable\n" in out
     assert "berlin-1 has no address that tokyo-1 could dial: that is no fault" in out
+
+
+def test_what_was_interrupted_is_not_said_to_have_been_impossible(meshctl, concluded, driver):
+    unknown = DirectionVerdict()
+    concluded(forward=unknown, reverse=unknown, findings=(), path=(), reverse_path=())
+    whole = pairs.case()
+    (one,) = whole.rounds
+    cut = tuple(StepDone(done.step, problem=INTERRUPTED) for done in one.steps)
+    driver.answer = replace(whole, rounds=(RoundDone(cut),))
+    out = meshctl(*ENDS).out
+    assert out.count("not measured: interrupted before anything was known of it") == 2
+    assert "interrupted: this is what was known by then" in out
+
+
+def test_what_one_family_reaches_is_reached_by_somebody(meshctl, concluded):
+    dead = DirectionVerdict(Outcome.TIMEOUT, Verdict.FORWARD_DROP, None, Verdict.FORWARD_DROP)
+    broken = replace(dead, path_verdict=Verdict.FAMILY_BROKEN, verdict=Verdict.FAMILY_BROKEN)
+    concluded(forward=broken, reverse=dead)
+    assert meshctl(*ENDS).code == 3
+    concluded(forward=dead, reverse=dead)
+    assert meshctl(*ENDS).code == 1
 
 
 # --- kept, and concluded again ----------------------------------------------------------------------------

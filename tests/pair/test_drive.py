@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from probemesh_controller.pair.case import Asked, Limits, Round
+from probemesh_controller.pair.case import INTERRUPTED, Asked, Limits, Round
 from probemesh_controller.pair.drive import Driver, diagnose
 from probemesh_shared.clock import VirtualClock
 from probemesh_shared.errors import NotFound, Unreachable
@@ -203,7 +203,7 @@ async def test_nothing_stays_armed_when_it_is_interrupted(clock, mesh, after_s):
     await asyncio.gather(task, return_exceptions=True)
     assert task.cancelled()
     assert sorted(mesh.given_back) == sorted(mesh.armed) and mesh.under_way == 0
-    assert driver.case is None or driver.case.rounds == ()
+    assert driver.case is None or not any(one.looks for one in driver.case.rounds)
 
 
 async def test_what_was_done_before_an_interrupt_is_kept(clock, mesh):
@@ -212,7 +212,20 @@ async def test_what_was_done_before_an_interrupt_is_kept(clock, mesh):
     await clock.advance(0.4)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert len(driver.case.rounds) == 1
+    whole, *cut = driver.case.rounds
+    assert whole.looks and all(one.steps and not one.looks for one in cut)
+
+
+async def test_of_a_round_that_is_interrupted_the_steps_that_were_over_are_kept(clock, mesh):
+    mesh.takes_s = lambda request: 500.0 if request.agents == ("b",) else 0.1
+    driver = Driver(mesh, ASKED, clock, plan=rounds(BOTH))
+    task = asyncio.ensure_future(driver.run())
+    await clock.advance(2.0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    (cut,) = driver.case.rounds
+    assert [(bool(done.rows), done.problem) for done in cut.steps] == [(True, None), (False, INTERRUPTED)]
+    assert driver.case.elapsed_s == 2.0 and sorted(mesh.given_back) == ["a", "b"]
 
 
 async def test_the_time_limit_holds_even_where_a_step_does_not_end(clock, mesh):

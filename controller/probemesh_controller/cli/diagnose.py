@@ -26,8 +26,8 @@ agent:NAME[:PORT], or an address that only that agent has. Without a port it is 
 while each dials the other: FROM dials TO at the port, TO dials FROM at the same one, or at --reverse-port.
 What listens there is watched and never touched; --listen is for a port where nothing listens. With a TO that
 is no agent everything is asked that one end can be asked. The exit code is 0 where both directions are
-reachable (the way back by its path alone), 3 where one is, 1 where none is, 4 where nothing could be
-measured: meshctl help exit-codes."""
+reachable (the way back by its path alone), 3 where one is, or one family or address of it, 1 where nothing
+is, 4 where nothing could be measured: meshctl help exit-codes."""
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 

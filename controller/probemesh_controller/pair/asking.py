@@ -1,7 +1,7 @@
 """One spec at one agent, through :class:`probemesh_controller.api.Mesh`: what comes of it is an answer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -14,6 +14,7 @@ from probemesh_shared.words import Outcome
 
 from probemesh_controller.api import Mesh, RunEvent, RunMeasured, RunPlanned, RunRequest, RunVantageEnded
 from probemesh_controller.merging import closing
+from probemesh_controller.pair.case import INTERRUPTED, Step, StepDone
 
 T = TypeVar("T")
 
@@ -92,3 +93,21 @@ async def within(clock: Clock, seconds: float, work: Awaitable[T]) -> T | None:
         for each in (task, timer):
             each.cancel()
         await asyncio.gather(task, timer, return_exceptions=True)
+
+
+def came_of(task: "asyncio.Task[StepDone]", step: Step, lost: frozenset[str]) -> StepDone:
+    """What came of a step; a fault of our own is raised."""
+    if not task.cancelled():
+        return task.result()
+    gone = step.sender in lost
+    return StepDone(step, problem="it was lost" if gone else "the time limit came first")
+
+
+def cut_short(tasks: "Mapping[asyncio.Task[StepDone], Step]") -> tuple[StepDone, ...]:
+    """Of a round that was interrupted: the steps that were over by then."""
+    return tuple(
+        task.result()
+        if task.done() and not task.cancelled() and task.exception() is None
+        else StepDone(step, problem=INTERRUPTED)
+        for task, step in tasks.items()
+    )

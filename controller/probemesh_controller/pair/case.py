@@ -19,6 +19,9 @@ from probemesh_shared.model import (
 )
 from probemesh_shared.words import Direction, Family, Transport
 
+#: The problem of a step that somebody cut short.
+INTERRUPTED = "interrupted"
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -16,7 +16,7 @@ from probemesh_shared.model import Options, WatchSpec
 from probemesh_shared.words import AgentState, Kind, Transport
 
 from probemesh_controller.api import Mesh
-from probemesh_controller.pair.asking import Answer, Asking, ask
+from probemesh_controller.pair.asking import Answer, Asking, ask, came_of, cut_short
 from probemesh_controller.pair.case import Asked, Case, End, EndRole, Look, Round, RoundDone, Step, StepDone
 from probemesh_controller.pair.cost import all_planned, longest_s, packets
 from probemesh_controller.pair.part import (
@@ -214,13 +214,17 @@ class Driver:
         tasks = {
             asyncio.create_task(self._step(case, step), name=f"step {step.id}"): step for step in wanted.steps
         }
-        lost = await self._all_done(case, tasks)
-        self._quiet_since = self._clock.monotonic()
-        if wanted.settle_ms:
-            await self._clock.sleep(wanted.settle_ms / 1000)
-        looks = await self._looks(lost.union(case.lost))
+        try:
+            lost = await self._all_done(case, tasks)
+            self._quiet_since = self._clock.monotonic()
+            if wanted.settle_ms:
+                await self._clock.sleep(wanted.settle_ms / 1000)
+            looks = await self._looks(lost.union(case.lost))
+        except asyncio.CancelledError:
+            self._keep_cut_short(case, tasks, began)
+            raise
         done = RoundDone(
-            tuple(_outcome(task, step, lost) for task, step in tasks.items()),
+            tuple(came_of(task, step, lost) for task, step in tasks.items()),
             looks,
             (self._clock.monotonic() - began) * 1000,
             quiet_s * 1000,
@@ -230,6 +234,11 @@ class Driver:
         case = with_lost(case, (*lost, *sorted(self._lost), *unseen))
         ends = tuple(with_seen(end, seen_from(case, done, end.name), case.asked) for end in case.ends)
         return self._keep(replace(case, ends=ends))
+
+    def _keep_cut_short(self, case: Case, tasks: "dict[asyncio.Task[StepDone], Step]", began: float) -> None:
+        """Of a round that was interrupted: the steps that were over, which nobody looked at any more."""
+        cut = RoundDone(cut_short(tasks), (), (self._clock.monotonic() - began) * 1000)
+        self._keep(replace(case, rounds=(*case.rounds, cut)))
 
     async def _quiet(self, seconds: float) -> float:
         """Nothing is sent until it has been quiet that long. For how long it was, in seconds."""
@@ -303,11 +312,3 @@ class Driver:
             for watch, account in zip(watches, accounts, strict=True)
             if account is not None
         )
-
-
-def _outcome(task: "asyncio.Task[StepDone]", step: Step, lost: frozenset[str]) -> StepDone:
-    """What came of a step; a fault of our own is raised."""
-    if not task.cancelled():
-        return task.result()
-    gone = step.sender in lost
-    return StepDone(step, problem="it was lost" if gone else "the time limit came first")

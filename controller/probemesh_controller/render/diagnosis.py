@@ -9,7 +9,7 @@ from probemesh_shared.model import Diagnosis, DirectionVerdict, Finding, PathHop
 from probemesh_shared.moments import time_text
 from probemesh_shared.words import NOT_MEASURED, Direction, Verdict
 
-from probemesh_controller.pair.case import Case, EndRole
+from probemesh_controller.pair.case import INTERRUPTED, Case, EndRole
 from probemesh_controller.pair.causes import NO_FAULT
 from probemesh_controller.render.findings import evidence_lines, hanging
 from probemesh_controller.render.paths import drawing
@@ -93,9 +93,10 @@ def render(
     case: Case, diagnosis: Diagnosis, view: View, replayed: bool = False, interrupted: bool = False
 ) -> str:
     both = sides(diagnosis)
+    interrupted = interrupted or any(done.problem == INTERRUPTED for one in case.rounds for done in one.steps)
     blocks = [
         _head(diagnosis, view, replayed, interrupted),
-        *(_answer(side, view) for side in both),
+        *(_answer(side, view, interrupted) for side in both),
         _ways(both, view),
         *_details(diagnosis, both, view),
         _excluded(diagnosis, view),
@@ -124,12 +125,12 @@ def _head(diagnosis: Diagnosis, view: View, replayed: bool, interrupted: bool) -
 # --- the answer -----------------------------------------------------------------------------------------
 
 
-def _answer(side: Side, view: View) -> list[str]:
+def _answer(side: Side, view: View, interrupted: bool) -> list[str]:
     told = side.told
     sign, style = _sign(side)
     sure = f" ({told.confidence})" if side.is_measured and told.verdict is not Verdict.UNDETERMINED else ""
     head = f"{sign} {escape(side.near, 80)} → {escape(side.far, 80)}: {told.verdict}{sure}"
-    lines = [paint(head, style, view.color), *wrap(_plain(side), view.width, "  ")]
+    lines = [paint(head, style, view.color), *wrap(_plain(side, interrupted), view.width, "  ")]
     shown = told.alternatives if view.wide else told.alternatives[:_MOST]
     for one in shown:
         lines += hanging(f"{one}: ", said(one, side.near, side.far, side.flow), view.width)
@@ -149,11 +150,13 @@ def _sign(side: Side) -> tuple[str, str]:
     return "✕", "bad"
 
 
-def _plain(side: Side) -> str:
+def _plain(side: Side, interrupted: bool) -> str:
     told, found = side.told, side.first
     if told.verdict is Verdict.UNDETERMINED and told.alternatives:
         return "one of these, and what was seen does not tell which:"
     if told.verdict is Verdict.UNDETERMINED and not side.is_measured:
+        if interrupted:
+            return "not measured: interrupted before anything was known of it"
         return f"not measured: {side.near} could not send it, or was not asked to any more"
     text = found.summary if found is not None else said(told.verdict, side.near, side.far, side.flow)
     if side.direction is Direction.REVERSE and side.is_reached and told.verdict is not Verdict.REACHABLE:
