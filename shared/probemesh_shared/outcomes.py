@@ -254,17 +254,23 @@ def exit_code(results: Sequence[TargetResult], strict: bool = False, interrupted
 
 #: Chance loss breaks nothing by itself: what is sent again arrives.
 _GETS_THERE = frozenset({Verdict.REACHABLE, Verdict.LOSS})
+#: It works by another family or address.
+_PARTLY = frozenset({Verdict.FAMILY_BROKEN, Verdict.ADDRESS_BROKEN})
 
 
 def diagnosis_exit_code(diagnosis: Diagnosis, interrupted: bool = False) -> int:
     """The same over the two directions of a pair: forward by its verdict, so that the service counts; reverse
-    by its path alone, as nothing need listen there. Undetermined is not reached; what loses some is."""
+    by its path alone, as nothing need listen there. Undetermined is not reached; what loses some is, and a
+    service that the path leads to and that may be silent by nature. What one family or address reaches is
+    reached by somebody."""
     if interrupted:
         return 130
     forward, reverse = diagnosis.forward, diagnosis.reverse
     if not any(one.path_verdict is not None or one.outcome not in NOT_MEASURED for one in (forward, reverse)):
         return 4
-    holds = (forward.verdict in _GETS_THERE, reverse.path_verdict in _GETS_THERE)
-    if not any(holds):
-        return 1
-    return 0 if all(holds) else 3
+    silent = forward.path_verdict in _GETS_THERE and Verdict.SILENT_SERVICE in forward.alternatives
+    holds = (silent or forward.verdict in _GETS_THERE, reverse.path_verdict in _GETS_THERE)
+    if all(holds):
+        return 0
+    partly = any(one.verdict in _PARTLY for one in (forward, reverse))
+    return 3 if partly or any(holds) else 1

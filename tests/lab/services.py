@@ -8,6 +8,8 @@
     echo-tcp, echo-udp   only that
     banner PORT          TCP: says a line first, then echoes
     silent PORT          TCP and UDP: takes everything, says nothing
+    limited PORT BURST   echo; of each client's datagrams a burst of so many, and then one a second
+    picky PORT           UDP: answers requests of its own protocol (PICKY…) and nothing else
     wildcard PORT        UDP echo that answers from whatever address routing picks (a common fault)
     loopback PORT        echo, bound to 127.0.0.1 and ::1 only
     at PORT ADDRESS      echo, bound to that address only
@@ -30,6 +32,7 @@ import socket
 import ssl
 import struct
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -38,6 +41,7 @@ SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h, and ip6_tables.h
 IP_PKTINFO = 8
 PR_SET_PDEATHSIG = 1
 BODY = b"it works\n"
+PICKY = b"picky?"
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -139,7 +143,39 @@ def bound(kind: int, address: str, port: int, backlog: int = 128) -> socket.sock
 # --- UDP -----------------------------------------------------------------------------------------
 
 
-def udp(port: int, *addresses: str, answer: bool = True, pinned: bool = True) -> None:
+#: Of a datagram and its sender's address: whether it is answered.
+Answers = Callable[[bytes, str], bool]
+
+
+def everything(data: bytes, client: str) -> bool:
+    return True
+
+
+def nothing(data: bytes, client: str) -> bool:
+    return False
+
+
+def picky(data: bytes, client: str) -> bool:
+    return data.startswith(PICKY)
+
+
+class Limited:
+    """Answers a client so many times at once, and then once a second."""
+
+    def __init__(self, burst: int) -> None:
+        self._burst = float(burst)
+        self._left: dict[str, tuple[float, float]] = {}
+
+    def __call__(self, data: bytes, client: str) -> bool:
+        now = time.monotonic()
+        left, last = self._left.get(client, (self._burst, now))
+        left = min(self._burst, left + now - last)
+        answers = left >= 1.0
+        self._left[client] = (left - answers, now)
+        return answers
+
+
+def udp(port: int, *addresses: str, answers: Answers = everything, pinned: bool = True) -> None:
     """``pinned``: answers leave from the address that was asked (IP_PKTINFO)."""
     for address in addresses:
         sock = bound(socket.SOCK_DGRAM, address, port)
@@ -148,14 +184,14 @@ def udp(port: int, *addresses: str, answer: bool = True, pinned: bool = True) ->
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         else:
             sock.setsockopt(socket.SOL_IP, IP_PKTINFO, 1)
-        asyncio.get_running_loop().add_reader(sock, _datagrams, sock, answer, pinned)
+        asyncio.get_running_loop().add_reader(sock, _datagrams, sock, answers, pinned)
 
 
-def _datagrams(sock: socket.socket, answer: bool, pinned: bool) -> None:
+def _datagrams(sock: socket.socket, answers: Answers, pinned: bool) -> None:
     with contextlib.suppress(OSError):  # whatever becomes of an answer
         while True:
             data, controls, _, peer = sock.recvmsg(65536, 256)
-            if answer:
+            if answers(data, peer[0]):
                 sock.sendmsg([data], [_pin(*control) for control in controls] if pinned else [], 0, peer)
 
 
@@ -218,8 +254,8 @@ async def serve(line: str) -> None:
         KEPT.append(await listen(HANDLERS[kind], port, ANY4, ANY6))
     if kind in ("echo", "echo-udp"):
         udp(port, ANY4, ANY6)
-    elif kind == "silent":
-        udp(port, ANY4, ANY6, answer=False)
+    elif kind in SPARING:
+        udp(port, ANY4, ANY6, answers=SPARING[kind](words))
     elif kind == "wildcard":
         udp(port, ANY4, ANY6, pinned=False)
     elif kind in ("loopback", "at"):
@@ -237,17 +273,26 @@ async def serve(line: str) -> None:
         full(port)
     elif kind == "stopped":
         KEPT.append(stopped(port))
-    elif kind not in HANDLERS:
+    elif kind not in (*HANDLERS, *SPARING):
         raise SystemExit(f"there is no service {kind}")
 
 
 HANDLERS: dict[str, Handler] = {
     "echo": echo,
     "echo-tcp": echo,
+    "limited": echo,
     "banner": partial(echo, greeting=b"220 lab ready\r\n"),
     "silent": silent,
     "http": http,
     "refuse": refuse,
+}
+
+
+#: By UDP they do not answer everything.
+SPARING: dict[str, Callable[[list[str]], Answers]] = {
+    "silent": lambda words: nothing,
+    "limited": lambda words: Limited(int(words[0])),
+    "picky": lambda words: picky,
 }
 
 

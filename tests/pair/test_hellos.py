@@ -28,7 +28,12 @@ def test_a_stun_server_is_asked_for_a_binding():
     assert hello(3478)[:8] == b"\x00\x01\x00\x00\x21\x12\xa4\x42"
 
 
-@pytest.mark.parametrize("port", [53, 3478, 514])
+def test_a_time_server_is_asked_for_the_time():
+    assert len(hello(123)) == 48 and hello(123)[0] == 0x23
+    assert not any(hello(123)[1:40]) and any(hello(123)[40:])
+
+
+@pytest.mark.parametrize("port", [53, 123, 161, 3478, 514])
 def test_the_flow_says_it(port: int):
     assert {shot.send for shot in flow_shots(view(Transport.UDP, port), 3, 10.0)} == {hello(port)}
     assert (hello(port) == PLAIN) == (port == 514)

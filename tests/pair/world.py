@@ -37,12 +37,13 @@ ANSWERED, SILENT, REFUSED, REJECTED = "answered", "silent", "refused", "rejected
 class Fault:
     """What happens to packets of A's flow to the port. ``there``: after how many hops it is dropped on the
     way there (3: by B's own firewall); ``back``: it is dropped on the way back; ``rejects``: told so by that
-    hop; ``closed``: nothing listens."""
+    hop; ``closed``: nothing listens; ``mute``: what listens takes datagrams and answers none."""
 
     there: int | None = None
     back: bool = False
     rejects: bool = False
     closed: bool = False
+    mute: bool = False
 
 
 @dataclass
@@ -163,6 +164,8 @@ class World:
             self._count(far, "Tcp.OutRsts")
         elif spec.transport is Transport.UDP:
             self._count(far, "Udp.NoPorts" if closed else "Udp.InDatagrams")
+            if its and self.fault.mute:
+                return self._silent(near)
             self._count(far, *(() if closed else ("Udp.OutDatagrams",)))
         else:
             self._count(far, "Icmp.InEchos")

@@ -13,6 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from probemesh_controller.pair.hellos import hello
 from probemesh_shared.model import (
     Measurement,
     Options,
@@ -177,6 +178,13 @@ def test_ready_made_datagrams_are_answered_by_real_servers(pair: tuple[Host, Hos
     engine = probed(here, UdpSpec(ONCE, request=UdpRequest.SNMP3), SNMP)[SNMP]
     assert isinstance(engine.detail, UdpDetail) and engine.detail.answer_text
     assert engine.detail.answer_text.startswith("engine 80001f88")
+
+
+def test_what_a_diagnosis_says_to_them_is_answered_too(pair: tuple[Host, Host]) -> None:
+    here, _ = pair
+    for port in (DNS, NTP, SNMP, STUN):
+        row = probed(here, UdpSpec(ONCE, payload=hello(port)), port)[port]
+        assert row.outcome is Outcome.OK, (port, row)
 
 
 def test_a_request_of_another_protocol_is_not_answered(pair: tuple[Host, Host]) -> None:

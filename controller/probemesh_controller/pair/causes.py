@@ -38,6 +38,7 @@ OF_SERVICE = frozenset(
         Verdict.PORT_CLOSED,
         Verdict.LISTENING_ELSEWHERE,
         Verdict.SERVICE_UNRESPONSIVE,
+        Verdict.SILENT_SERVICE,
         Verdict.ACCEPT_OVERLOAD,
     }
 )

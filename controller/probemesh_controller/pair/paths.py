@@ -224,7 +224,7 @@ def _on_the_way_back(place: Place | None) -> PathHop:
 
 def _somewhere(hops: Sequence[PathHop], told: DirectionVerdict, mark: str) -> list[PathHop]:
     """Nothing tells where; a service's fault is at its end all the same."""
-    if told.verdict in OF_SERVICE:
+    if told.verdict in OF_SERVICE or told.path_verdict is Verdict.REACHABLE:
         return [*hops[:-1], _broken(hops[-1], mark)]
     if told.path_verdict is None and told.outcome in NOT_MEASURED:
         return list(hops)

@@ -31,6 +31,7 @@ READERS: tuple[Reader, ...] = (
     near.READER,
     out.READER,
     listeners.LISTENERS,
+    listeners.SPOKEN,
     listeners.CONNTRACK,
     far.ARRIVAL,
     controls.READER,

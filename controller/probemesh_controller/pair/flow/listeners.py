@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 
 from probemesh_shared.model import Listener, Place, WatchDetail
-from probemesh_shared.words import PlaceKind
+from probemesh_shared.words import PlaceKind, Transport
 
 from probemesh_controller.pair.flow import names
+from probemesh_controller.pair.flow.steps import is_ours
+from probemesh_controller.pair.hellos import is_request
 from probemesh_controller.pair.signs import Notes, Reader, Sign
 from probemesh_controller.pair.view import View, own_addresses, plain_address
 
@@ -37,6 +39,13 @@ def _listening(view: View, notes: Notes) -> Iterator[Sign]:
     yield Sign(names.LISTENING, bool(fitting), seen, service_of(view))
     elsewhere = bool(found) and not fitting
     yield Sign(names.ELSEWHERE, elsewhere, seen, values={"at": _where(found)})
+
+
+def _spoken(view: View, notes: Notes) -> Iterator[Sign]:
+    """Never False: what nobody made ready for a port may be answered all the same."""
+    if view.transport is Transport.UDP and (is_ours(view) or is_request(view.port)):
+        text = f"{view.near_name} asks {view.flow_name} what services of that port answer"
+        yield Sign(names.SPOKEN, True, (notes.note(text),))
 
 
 def fits(listener: Listener, view: View) -> bool:
@@ -81,4 +90,5 @@ def _host(view: View) -> Place:
 
 
 LISTENERS = Reader(frozenset({names.LISTENING, names.ELSEWHERE}), _listening)
+SPOKEN = Reader(frozenset({names.SPOKEN}), _spoken)
 CONNTRACK = Reader(frozenset({names.CONNTRACK_FULL}), _conntrack)

@@ -34,6 +34,7 @@ REPEAT_FAILED: Final = "repeat-failed"  # its repeated SYNs were dropped before 
 # what the far end saw
 FAR_REPORTS: Final = "far-reports"  # its watch is armed
 LISTENING: Final = "listening"  # a socket stands on the port, at the address that is dialled
+SPOKEN: Final = "spoken"  # what it is told is what services of this port answer; else nobody knows
 ELSEWHERE: Final = "elsewhere"  # one stands on the port, at other addresses only
 DELIVERED: Final = "delivered"  # its transport layer had the packets
 ON_WIRE: Final = "on-wire"  # seen on the wire before the host's filter (CAP_NET_RAW)

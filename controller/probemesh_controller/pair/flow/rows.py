@@ -36,6 +36,8 @@ NEVER_CAME: Mapping[str, bool] = {
     names.RETURN_ICMP: False,
     names.RETURN_EXPIRED: False,
 }
+#: What the target's own host does to it keeps no hop before that from answering for it.
+REACHES_HOST: Mapping[str, bool] = {names.STOPS_SHORT: False}
 #: It came all the way, and the answers were lost.
 CAME: Mapping[str, bool] = {
     names.DELIVERED: True,

@@ -7,6 +7,7 @@ from probemesh_controller.pair.flow import names
 from probemesh_controller.pair.flow.rows import (
     LEFT_HOME,
     PORTS,
+    REACHES_HOST,
     TCP,
     UDP,
     behind_host,
@@ -16,6 +17,20 @@ from probemesh_controller.pair.flow.rows import (
     test,
 )
 from probemesh_controller.pair.flow.rows_return import LOST
+
+#: A datagram came to the service, which sent none back.
+_TAKEN_IN_SILENCE = {
+    **LOST,
+    **REACHES_HOST,
+    names.FAR_REPLIED: False,
+    names.LISTENING: True,
+    names.UNREACHABLE_SENT: False,
+    names.FAR_REPORTS: True,
+    names.UDP_CONTROL: True,
+    names.FAR_OUT_LOST: False,
+    names.OTHER_SOURCE: False,
+}
+_ASK_IT = test("ask the service on {far} something that it answers, from {far} itself")
 
 SERVICE: tuple[Cause, ...] = (
     row(
@@ -90,7 +105,7 @@ SERVICE: tuple[Cause, ...] = (
         Verdict.ACCEPT_OVERLOAD,
         says("it arrives at {far}, and the queue of the service is full: it takes nothing more"),
         {names.SILENT: True, names.OVERFLOWED: True, names.HOST_DROPPED: False, **LEFT_HOME},
-        {names.DELIVERED: True},
+        {names.DELIVERED: True, **REACHES_HOST},
         proof=proven_by((names.SILENT, names.OVERFLOWED)),
         place=target_service,
         transports=PORTS,
@@ -110,24 +125,31 @@ SERVICE: tuple[Cause, ...] = (
         "service-unresponsive/udp",
         Verdict.SERVICE_UNRESPONSIVE,
         says("it arrives at the service on {far}, which sends no answer; the path is fine"),
-        LOST,
-        {
-            names.FAR_REPLIED: False,
-            names.LISTENING: True,
-            names.UNREACHABLE_SENT: False,
-            names.FAR_REPORTS: True,
-        },
-        {names.UDP_CONTROL: True, names.FAR_OUT_LOST: False, names.OTHER_SOURCE: False},
-        proof=proven_by((names.SILENT, names.DELIVERED, names.UDP_CONTROL, names.LISTENING)),
+        {**_TAKEN_IN_SILENCE, names.SPOKEN: True},
+        proof=proven_by((names.SILENT, names.DELIVERED, names.UDP_CONTROL, names.LISTENING, names.SPOKEN)),
         place=target_service,
         transports=UDP,
-        next_test=test("ask the service on {far} something that it answers, from {far} itself"),
+        next_test=_ASK_IT,
+    ),
+    row(
+        # services over UDP ignore what is no request of theirs (SIP, QUIC, RADIUS, WireGuard, syslog)
+        "silent-service/delivered",
+        Verdict.SILENT_SERVICE,
+        says(
+            "it arrives at the service on {far}, which need not answer what it does not know: it was told "
+            "no request of its protocol; the path is fine"
+        ),
+        {**_TAKEN_IN_SILENCE, names.SPOKEN: False},
+        place=target_service,
+        transports=UDP,
+        next_test=_ASK_IT,
     ),
     row(
         "silent-service",
         Verdict.SILENT_SERVICE,
         says("the service on {far} may just not answer what was sent"),
         {names.SILENT: True, names.FAR_REPORTS: False, names.DELIVERED: True, names.THIRD_REACHES: False},
+        REACHES_HOST,
         place=target_service,
         transports=UDP,
     ),

@@ -9,6 +9,7 @@ from probemesh_controller.pair.flow.rows import (
     ICMP,
     LEFT_HOME,
     PORTS,
+    REACHES_HOST,
     TCP,
     UDP,
     row,
@@ -25,7 +26,7 @@ _EATEN = {
     names.DELIVERED: False,
     names.FORWARDED: False,
     names.RST_SENT: False,
-    names.STOPS_SHORT: False,
+    **REACHES_HOST,
 }
 
 CAUSES: tuple[Cause, ...] = (
@@ -100,6 +101,7 @@ CAUSES: tuple[Cause, ...] = (
         Verdict.TARGET_REVERSE_PATH_FILTER,
         says("{far} drops it because it came in by another interface than its own way back (rp_filter)"),
         {names.SILENT: True, names.RPF_DROPPED: True, names.DELIVERED: False, **LEFT_HOME},
+        REACHES_HOST,
         proof=proven_by((names.SILENT, names.RPF_DROPPED)),
         place=target_host,
         next_test=test("on {far}: ip route get the address of {near}; sysctl net.ipv4.conf.all.rp_filter"),
@@ -109,6 +111,7 @@ CAUSES: tuple[Cause, ...] = (
         Verdict.CONNTRACK_FULL,
         says("{far}'s connection tracking table is full: new flows are dropped"),
         {names.SILENT: True, names.HOST_DROPPED: True, names.CONNTRACK_FULL: True, names.DELIVERED: False},
+        REACHES_HOST,
         proof=proven_by((names.SILENT, names.HOST_DROPPED, names.CONNTRACK_FULL)),
         place=target_host,
         when={names.CONNTRACK_FULL: True},
