@@ -16,6 +16,7 @@ from probemesh_shared.words import FailureKind, Kind, Origin, Outcome, Stage
 
 from probemesh_agent import rows
 from probemesh_agent.env import ProbeEnv
+from probemesh_agent.net.literals import parse_literal
 from probemesh_agent.responder.certificate import own_certificate
 from probemesh_agent.responder.watch import Place, Watch
 
@@ -71,10 +72,10 @@ class WatchProbe:
 
     async def _certificate(self, spec: WatchSpec, target: Target, env: ProbeEnv) -> bytes | None:
         """Before anything is counted. Only at an address of this host's own that others reach as well."""
-        address, port = _address(target), _port(target)
-        if not spec.certificate or address is None or port is None or not env.network.is_own(address):
+        literal, port = parse_literal(_address(target) or ""), _port(target)
+        if not spec.certificate or literal is None or port is None or not env.network.is_own(str(literal)):
             return None
-        return await own_certificate(address, port)
+        return await own_certificate(str(literal), port)
 
     def _refusal(self, spec: WatchSpec, target: Target, env: ProbeEnv) -> Failure | None:
         """Why there is nothing to arm or to look at."""
