@@ -3,11 +3,11 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from probemesh_shared.words import OF_DIAGNOSIS, Kind
+from probemesh_shared.words import OF_DIAGNOSIS, AuditOutcome, Kind
 
 _WRONG_USE = 2
 
@@ -17,6 +17,7 @@ _TOP = """examples:
   mesh-agent run --listen 0.0.0.0:7401                         serve laptops directly as well
   mesh-agent probe db.internal:5432                            measure from here, alone
   mesh-agent doctor                                            what keeps this host from measuring well
+  mesh-agent audit                                             who had this agent do what
 
 exit codes:
   0 all well   1 measured, nobody reached it   2 wrong use   3 some failed   4 nothing could be measured
@@ -35,6 +36,13 @@ _PROBE = """examples:
   mesh-agent probe 192.0.2.7:22,80,8000-8100 -4
   mesh-agent probe https://shop.example/health --kind http --count 5 -o json
   mesh-agent probe dns:example.org/MX@9.9.9.9 icmp:192.0.2.7
+"""
+_AUDIT = """examples:
+  mesh-agent audit
+  mesh-agent audit --since 1d --who alice
+  mesh-agent audit --outcome denied -o jsonl
+
+Everything is in STATE/agent/audit.jsonl, one JSON object a line, and the older files beside it.
 """
 _DOCTOR = """examples:
   mesh-agent doctor
@@ -107,6 +115,7 @@ def _parser() -> Parser:
     doctor = _command(commands, "doctor", "What keeps this host from measuring well, with remedies.", _DOCTOR)
     doctor.add_argument("--state", type=Path, metavar="DIR", help="state directory")
     doctor.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    _audit(commands)
     _policy(commands)
     return parser
 
@@ -187,6 +196,22 @@ def _probe(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     probe.add_argument("-o", "--output", choices=("table", "json", "jsonl"), default="table")
     probe.add_argument("--frames", action="store_true", help=argparse.SUPPRESS)
+
+
+def _audit(commands: "argparse._SubParsersAction[Parser]") -> None:
+    audit = _command(commands, "audit", "Who had this agent do what, and what came of it.", _AUDIT)
+    audit.add_argument("--state", type=Path, metavar="DIR", help="state directory")
+    audit.add_argument("--since", metavar="1h", help="only what is newer: 15m, 1h, 2d, or a time (UTC)")
+    audit.add_argument("--who", metavar="NAME", help="only of this name, or of names like this glob")
+    audit.add_argument("--event", metavar="WORD", help="only events like job-*, session-*")
+    audit.add_argument("--outcome", choices=tuple(AuditOutcome), metavar="WORD", help=_one_of(AuditOutcome))
+    audit.add_argument("--run", metavar="ID", help="only of this run")
+    audit.add_argument("--limit", type=int, default=100, metavar="N", help="the newest N (default: 100)")
+    audit.add_argument("-o", "--output", choices=("table", "json", "jsonl"), default="table")
+
+
+def _one_of(words: "Iterable[str]") -> str:
+    return f"only {', '.join(words)}"
 
 
 def _policy(commands: "argparse._SubParsersAction[Parser]") -> None:

@@ -5,9 +5,17 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from probemesh_shared.audit.record import NOBODY, Caller
 from probemesh_shared.errors import MeshError
 from probemesh_shared.session.driver import FrameStream, LinkEnd, Wake, Why, drive
-from probemesh_shared.session.events import CancelArrived, ClockMeasured, Event, JobArrived, Ready
+from probemesh_shared.session.events import (
+    CancelArrived,
+    ClockMeasured,
+    Event,
+    JobArrived,
+    JobTurnedAway,
+    Ready,
+)
 from probemesh_shared.session.frames import DenyList, Frame, Hello, RenewWanted
 from probemesh_shared.session.machine import Session, Side
 
@@ -74,11 +82,12 @@ class Links:
         wake: Wake,
         *,
         alone: bool = False,
+        caller: Caller = NOBODY,
         on_ready: Callable[[], None] = lambda: None,
     ) -> LinkEnd:
-        """Runs one link to its end. ``identity`` is who the peer proved to be; ``alone``: there is one
-        process of it, so that a new instance ends what a former one asked for. Failures are in the
-        answer."""
+        """Runs one link to its end. ``identity`` is who the peer proved to be, ``caller`` the same for the
+        record; ``alone``: there is one process of it, so that a new instance ends what a former one asked
+        for. Failures are in the answer."""
         try:
             async with asyncio.timeout(HELLO_S):
                 first = await stream.read()
@@ -96,12 +105,18 @@ class Links:
             async with self._lanes.attached(owner, wake) as lane:
                 if alone:
                     self._lanes.forget_others(identity, owner)
-                return await self._drive(Peeked(stream, first), lane, wake, on_ready, alone)
+                return await self._drive(Peeked(stream, first), lane, wake, caller, on_ready, alone)
         finally:
             await stream.close()
 
     async def _drive(
-        self, stream: Peeked, lane: OutboxLane, wake: Wake, on_ready: Callable[[], None], alone: bool
+        self,
+        stream: Peeked,
+        lane: OutboxLane,
+        wake: Wake,
+        caller: Caller,
+        on_ready: Callable[[], None],
+        alone: bool,
     ) -> LinkEnd:
         hello = self._greet()
         session = Session(Side.AGENT, hello, self._clock.monotonic(), outbox=lane.outbox)
@@ -110,7 +125,9 @@ class Links:
         async def handle(event: Event) -> None:
             match event:
                 case JobArrived(job):
-                    self._runner.start(job, lane)
+                    self._runner.start(job, lane, caller)
+                case JobTurnedAway(job_id, job, reason):
+                    self._runner.turned_away(job_id, job, caller, reason)
                 case CancelArrived(job_id, reason):
                     self._runner.cancel(lane.owner, job_id, reason)
                 case Ready(peer):

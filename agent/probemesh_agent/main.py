@@ -111,6 +111,16 @@ def _doctor(args: argparse.Namespace) -> int:
     return OK if doctor.healthy(checks) else UNREACHED
 
 
+def _audit(args: argparse.Namespace) -> int:
+    from probemesh_agent import audited
+
+    text, note = audited.show(_state(args), args)
+    sys.stdout.write(text)
+    if note:
+        print(note, file=sys.stderr)
+    return OK
+
+
 def _policy(args: argparse.Namespace) -> int:
     from probemesh_agent import policycheck
 
@@ -124,5 +134,6 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "probe": _probe,
     "doctor": _doctor,
+    "audit": _audit,
     "policy": _policy,
 }

@@ -7,17 +7,20 @@ the probe's iterator, so that nothing is measured faster than it can be told.
 import asyncio
 import logging
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from probemesh_shared.audit.record import NOBODY, Audit, Caller, unrecorded
 from probemesh_shared.model import Job, Measurement, Spec, Target
 from probemesh_shared.session.frames import JOBS_OF_ONE_OWNER, JobStatus
 from probemesh_shared.specs import KINDS
 from probemesh_shared.words import Kind
 
 from probemesh_agent import rows
+from probemesh_agent.auditing import Recorder
 from probemesh_agent.batching import Batcher
 from probemesh_agent.env import Clock, Network, Probe, ProbeEnv
 
@@ -58,6 +61,8 @@ class _Running:
     task: "asyncio.Task[None]"
     rows: int
     kind: Kind
+    caller: Caller
+    counts: Counter[str] = field(default_factory=Counter)  # of measurements, by outcome
     status: JobStatus | None = None  # why it was stopped, where it was
     detail: str = ""
 
@@ -74,7 +79,9 @@ class Runner:
         capabilities: frozenset[str] = frozenset(),
         caps: Caps = Caps(),
         prepare: Prepare | None = None,
+        audit: Audit = unrecorded,
     ) -> None:
+        self._recorder = Recorder(audit, clock.wall_ns)
         self._probes = probes
         self._network = network
         self._clock = clock
@@ -89,8 +96,9 @@ class Runner:
         """Jobs that have not ended."""
         return len(self._running)
 
-    def start(self, job: Job, lane: Lane) -> None:
-        """Takes the job on or rejects it, by its lane; never raises. An id that is running runs once."""
+    def start(self, job: Job, lane: Lane, caller: Caller = NOBODY) -> None:
+        """Takes the job on or rejects it, by its lane; never raises. An id that is running runs once.
+        ``caller`` is for the record."""
         key = (lane.owner, job.id)
         if key in self._running:
             logger.warning("job %s of %s came twice; it runs once", job.id, lane.owner)
@@ -99,11 +107,17 @@ class Runner:
         refusal = self._refusal(job, lane, expected)
         if refusal is not None:
             logger.info("job %s of %s rejected: %s", job.id, lane.owner, refusal)
+            self._recorder.rejected(job.id, job, caller, refusal)
             lane.end(job.id, JobStatus.REJECTED, refusal)
             return
+        self._recorder.accepted(job, caller)
         task = asyncio.create_task(self._run(job, lane), name=f"job {job.id}")
-        self._running[key] = _Running(task, expected, KINDS[type(job.spec)])
+        self._running[key] = _Running(task, expected, KINDS[type(job.spec)], caller)
         task.add_done_callback(lambda task: self._over(task, job, lane))
+
+    def turned_away(self, job_id: str, job: Job | None, caller: Caller, reason: str) -> None:
+        """For the record: it never came here."""
+        self._recorder.rejected(job_id, job, caller, reason)
 
     def cancel(self, owner: str, job_id: str, reason: str) -> None:
         """Stops packets now; what was measured so far is told, then the end. Unknown jobs are no error."""
@@ -143,7 +157,11 @@ class Runner:
     def _over(self, task: "asyncio.Task[None]", job: Job, lane: Lane) -> None:
         running = self._running.pop((lane.owner, job.id))
         if task.cancelled():  # before its first step: nothing in it has run, so nothing has told of the end
-            lane.end(job.id, running.status or JobStatus.CANCELLED, running.detail)
+            self._end(job, lane, running, running.status or JobStatus.CANCELLED, running.detail)
+
+    def _end(self, job: Job, lane: Lane, running: _Running, status: JobStatus, detail: str) -> None:
+        self._recorder.ended(job, running.caller, status, detail, running.counts)
+        lane.end(job.id, status, detail)
 
     def _refusal(self, job: Job, lane: Lane, expected: int) -> str | None:
         of_owner = sum(1 for owner, _ in self._running if owner == lane.owner)
@@ -162,17 +180,20 @@ class Runner:
     async def _run(self, job: Job, lane: Lane) -> None:
         """One job from start to end. Whatever happens, the lane hears of the end once."""
         budget_s = min(job.budget_ms, self._caps.budget_ms) / 1000
-        batcher = Batcher(self._clock, lambda batch: lane.add(job.id, batch))
+        running = self._running[lane.owner, job.id]
+
+        def tell(batch: tuple[Measurement, ...]) -> None:
+            running.counts.update(row.outcome.value for row in batch)
+            lane.add(job.id, batch)
+
+        batcher = Batcher(self._clock, tell)
         watchdog = asyncio.create_task(self._expire(job, lane, budget_s + self._caps.overtime_s))
         status, detail = JobStatus.DONE, ""
         try:
             async with batcher:
                 await self._measure(job, lane, batcher, self._clock.monotonic() + budget_s)
         except asyncio.CancelledError:
-            running = self._running.get((lane.owner, job.id))
-            stopped = running.status if running is not None else None
-            status = stopped or JobStatus.CANCELLED
-            detail = running.detail if running is not None else ""
+            status, detail = running.status or JobStatus.CANCELLED, running.detail
         except Exception:
             fault = os.urandom(4).hex()
             logger.exception("internal fault %s in job %s", fault, job.id)
@@ -181,7 +202,7 @@ class Runner:
             watchdog.cancel()
             with suppress(asyncio.CancelledError):
                 await watchdog
-        lane.end(job.id, status, detail)
+        self._end(job, lane, running, status, detail)
 
     async def _expire(self, job: Job, lane: Lane, seconds: float) -> None:
         await self._clock.sleep(seconds)

@@ -21,7 +21,8 @@ from probemesh_shared.rpc.framestream import fleet_link
 from probemesh_shared.session.driver import LinkEnd, Wake, Why
 from probemesh_shared.session.frames import MIN_PROTOCOL, PROTOCOL, DenyList, Hello, RenewWanted
 
-from probemesh_agent import addresses, capabilities, denied, enrol, logs
+from probemesh_agent import addresses, auditlog, capabilities, denied, enrol, logs
+from probemesh_agent.auditing import Recorder
 from probemesh_agent.dial import Dialler
 from probemesh_agent.kit import agent_policy, all_probes
 from probemesh_agent.lanes import Lanes
@@ -81,6 +82,8 @@ class Service:
         addresses.candidates(options.advertise)  # wrong use is told before anything is started
         if options.proxy is not None:
             use_proxy(options.proxy)
+        self._audit = auditlog.open_log(options.state)
+        self._recorder = Recorder(self._audit, self._clock.wall_ns)
         self._network = SystemNetwork(
             self._clock, agent_policy(options.policy), source=check_source(options.source)
         )
@@ -92,6 +95,7 @@ class Service:
             self._clock,
             capabilities=self._capabilities,
             prepare=Preparation(probes),
+            audit=self._audit,
         )
         self._lanes = Lanes(self._runner, self._clock)
         self._instance = os.urandom(8).hex()
@@ -117,6 +121,7 @@ class Service:
         logger.info(
             "agent %s of mesh %s, controller %s", identity.name, identity.mesh, self._agent.controller
         )
+        self._recorder.tell("start", detail=f"{_software()} as {identity.name}")
         self._notify.ready(f"agent {identity.name}, dialling {self._agent.controller}")
 
     async def run_until(self, stop: asyncio.Event) -> None:
@@ -149,6 +154,8 @@ class Service:
             await self._server.stop(0.2)
         await self._lanes.close()
         self._network.close()
+        self._recorder.tell("stop")
+        await asyncio.to_thread(self._audit.close)
         logger.info("stopped")
 
     async def _end_dialling(self) -> None:
@@ -179,15 +186,17 @@ class Service:
         from probemesh_agent.listen import listen
 
         self._server, port = await listen(
-            self._identity, self._links, address, denied.load(self._agent.folder)
+            self._identity, self._links, address, denied.load(self._agent.folder), self._audit
         )
         host, _ = split_host_port(address)
         logger.info("listening on %s", join_host_port(host, port))
 
     async def _dial(self, wake: Wake, ready: Callable[[], None]) -> LinkEnd:
-        identity = self._identity
+        identity, controller = self._identity, self._agent.controller
+        session = auditlog.SessionRecord(self._recorder, identity.mesh, controller)
 
         def on_ready() -> None:
+            session.started()
             self._notify.status(f"agent {identity.name}, connected to {self._agent.controller}")
             ready()
 
@@ -199,10 +208,15 @@ class Service:
         except MeshError as error:
             return LinkEnd(Why.BROKEN, False, str(error), error=error)
         name = f"controller:{identity.mesh}"
-        return await self._links.serve(stream, name, wake, alone=True, on_ready=on_ready)
+        end = await self._links.serve(
+            stream, name, wake, alone=True, caller=session.caller, on_ready=on_ready
+        )
+        session.ended(end)
+        return end
 
     def _renewed(self, identity: Identity) -> None:
         self._identity = identity
+        self._recorder.tell("renewed", detail=f"certificate {identity.serial}")
         if self._server is not None:
             self._server.reload(identity)
         self._dialler.redial()
@@ -212,6 +226,7 @@ class Service:
         if isinstance(frame, RenewWanted):
             self._wanted.ask(frame.within_ms / 1000)
             return
+        self._recorder.tell("deny-list", detail=f"{len(frame.names)} operators, {len(frame.serials)} serials")
         try:
             kept = denied.save(self._agent.folder, frame)
         except OSError as error:

@@ -10,6 +10,7 @@ from probemesh_shared.session.events import (
     Ended,
     JobArrived,
     JobEnded,
+    JobTurnedAway,
     Ready,
     ResultsArrived,
 )
@@ -303,6 +304,7 @@ def test_the_agent_turns_jobs_away_beyond_its_bound() -> None:
         link.controller.session.send_job(job(name))
     agent, controller = link.settle()
     assert [e.job.id for e in agent if isinstance(e, JobArrived)] == ["a", "b"]
+    assert [e.job_id for e in agent if isinstance(e, JobTurnedAway)] == ["c"]
     assert [(e.job_id, e.status) for e in controller if isinstance(e, JobEnded)] == [
         ("c", JobStatus.REJECTED)
     ]
@@ -312,7 +314,8 @@ def test_an_unreadable_job_is_rejected_and_the_session_goes_on() -> None:
     link = ready_link()
     _, inbox = boxes(link)
     inbox.expect("j")
-    assert link.agent.session.receive(Unreadable("j", None, "Spec is of a kind not known"), link.now) == []
+    told = link.agent.session.receive(Unreadable("j", None, "Spec is of a kind not known"), link.now)
+    assert told == [JobTurnedAway("j", None, "not understood by this agent: Spec is of a kind not known")]
     _, controller = link.settle()
     (end,) = controller
     assert isinstance(end, JobEnded)
@@ -353,7 +356,7 @@ def test_a_draining_agent_takes_no_new_jobs_and_finishes_what_runs() -> None:
     link.agent.session.goodbye("SIGTERM")
     link.controller.session.send_job(job("crossing"))
     agent, controller = link.settle()
-    assert agent == []
+    assert agent == [JobTurnedAway("crossing", job("crossing"), "the agent is going away: SIGTERM")]
     assert Drained("SIGTERM") in controller
     assert [(e.job_id, e.status) for e in controller if isinstance(e, JobEnded)] == [
         ("crossing", JobStatus.REJECTED)

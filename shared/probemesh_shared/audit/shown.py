@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from probemesh_shared.audit.query import AuditFound
 from probemesh_shared.audit.record import AuditRecord
 from probemesh_shared.escape import escape
 
@@ -29,3 +30,13 @@ def _parts(record: AuditRecord) -> Iterator[str]:
         yield record.detail
     if record.times > 1:
         yield f"{record.times} times"
+
+
+def remarks(found: AuditFound) -> Iterator[str]:
+    """What whoever reads should know about the rest."""
+    if found.more:
+        yield "there are older ones: --limit shows more"
+    if found.unreadable:
+        yield f"{found.unreadable} lines were no records"
+    if found.lost:
+        yield f"{found.lost} records could not be written since the controller was started"

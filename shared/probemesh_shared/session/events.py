@@ -22,6 +22,16 @@ class JobArrived:
 
 
 @dataclass(frozen=True, slots=True)
+class JobTurnedAway:
+    """At the agent, for the record: the session has rejected it by itself. ``job`` is None where it could not
+    be read."""
+
+    job_id: str
+    job: Job | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class CancelArrived:
     """At the agent, once; the job is known and not ended. Also for jobs the controller no longer lists."""
 
@@ -76,6 +86,7 @@ class Ended:
 Event = (
     Ready
     | JobArrived
+    | JobTurnedAway
     | CancelArrived
     | ResultsArrived
     | JobEnded

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from probemesh_shared.model import Job
-from probemesh_shared.session.events import CancelArrived, Event, JobArrived
+from probemesh_shared.session.events import CancelArrived, Event, JobArrived, JobTurnedAway
 from probemesh_shared.session.frames import (
     Ack,
     Cancel,
@@ -75,7 +75,7 @@ class AgentRole:
             return [JobArrived(job)]
         detail = f"{self._max_jobs} jobs are open" if busy else f"the agent is going away: {self.draining}"
         self._outbox.end(job.id, JobStatus.REJECTED, detail)
-        return []
+        return [JobTurnedAway(job.id, job, detail)]
 
     def _ack(self, ack: Ack) -> list[Event]:
         self._outbox.acknowledge(ack.job_id, ack.seq)
@@ -86,11 +86,11 @@ class AgentRole:
         return [CancelArrived(cancel.job_id, cancel.reason)] if known else []
 
     def _unreadable(self, frame: Unreadable) -> list[Event]:
-        if self._outbox.open(frame.job_id):
-            self._outbox.end(
-                frame.job_id, JobStatus.REJECTED, f"not understood by this agent: {frame.detail}"
-            )
-        return []
+        if not self._outbox.open(frame.job_id):
+            return []
+        detail = f"not understood by this agent: {frame.detail}"
+        self._outbox.end(frame.job_id, JobStatus.REJECTED, detail)
+        return [JobTurnedAway(frame.job_id, None, detail)]
 
 
 class ControllerRole:
