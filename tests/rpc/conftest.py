@@ -5,17 +5,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from probemesh.v1 import (
-    enrol_pb2_grpc,
-    mesh_pb2,
-    mesh_pb2_grpc,
-    session_pb2,
-    session_pb2_grpc,
-    trust_pb2_grpc,
-)
+from google.protobuf.descriptor import MethodDescriptor
+from probemesh.v1 import mesh_pb2, mesh_pb2_grpc, session_pb2
 from probemesh_controller.pki.ca import CertificateAuthority, new_key, private_pem
 from probemesh_shared.errors import NotFound
 from probemesh_shared.identity.files import Identity, make_identity
@@ -25,6 +20,7 @@ from probemesh_shared.rpc.server import MeshServer
 from probemesh_shared.words import Role
 
 from tests.addresses import COMES_BACK
+from tests.rpc.methods import SERVICES, Service, short
 
 MESH = "demo"
 CONTROLLER = controller_dns(MESH)
@@ -70,25 +66,15 @@ def agent(ca: CertificateAuthority) -> Identity:
     return issue(ca, Role.AGENT)
 
 
-class Services(
-    mesh_pb2_grpc.MeshServicer,
-    enrol_pb2_grpc.EnrolmentServicer,
-    trust_pb2_grpc.TrustServicer,
-):
-    """Every unary method answers "reached"; what Status, Run and the streams do can be replaced."""
+class Services:
+    """What handlers do: raise "reached", unless set to something else here. ``reached``: who was called."""
 
     def __init__(self) -> None:
         self.status: Callable[..., Awaitable[Any]] = _reached
         self.run: Callable[..., AsyncIterator[Any]] = _reached_stream
+        self.reached: list[str] = []
         self.entered = asyncio.Event()
         self.left = asyncio.Event()
-
-    async def Status(self, request: Any, context: Any) -> mesh_pb2.StatusResponse:
-        return await self.status(request, context)
-
-    async def Run(self, request: Any, context: Any) -> AsyncIterator[mesh_pb2.RunEvent]:
-        async for event in self.run(request, context):
-            yield event
 
 
 async def _reached(request: Any, context: Any) -> Any:
@@ -100,35 +86,54 @@ async def _reached_stream(request: Any, context: Any) -> AsyncIterator[Any]:
     yield
 
 
-for name in (
-    "ListAgents",
-    "CancelRun",
-    "LabelAgent",
-    "RevokeAgent",
-    "CreateToken",
-    "Audit",
-    "Enrol",
-    "Renew",
-    "Standing",
-    "ListOperators",
-    "RevokeOperator",
-):
-    setattr(Services, name, staticmethod(_reached))
-
-
 class Attach:
-    """Echoes nothing, waits for whoever holds it; ``behave`` can be replaced."""
+    """What the streams of both directions do: each of them raises "reached"; ``behave`` can be replaced."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self.behave: Callable[..., Awaitable[None]] = _reached
 
-    async def Attach(self, frames: Any, context: Any) -> None:
+    async def serve(self, frames: Any, context: Any) -> None:
         self._services.entered.set()
         try:
             await self.behave(frames, context)
         finally:
             self._services.left.set()
+
+
+def servicer(service: Service, services: Services, attach: Attach) -> Any:
+    """With a handler for each of its methods."""
+    made = SimpleNamespace()
+    for path, method in service.methods.items():
+        setattr(made, method.name, _handler(path, method, services, attach))
+    return made
+
+
+def _handler(path: str, method: MethodDescriptor, services: Services, attach: Attach) -> Callable[..., Any]:
+    name = short(path)
+
+    async def two_way(frames: Any, context: Any) -> None:
+        services.reached.append(name)
+        await attach.serve(frames, context)
+
+    async def unary(request: Any, context: Any) -> Any:
+        services.reached.append(name)
+        return await (services.status if name == "Mesh/Status" else _reached)(request, context)
+
+    async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+        services.reached.append(name)
+        async for event in (services.run if name == "Mesh/Run" else _reached_stream)(request, context):
+            yield event
+
+    if method.client_streaming:
+        return two_way
+    return stream if method.server_streaming else unary
+
+
+def add_all(server: MeshServer, services: Services, attach: Attach) -> None:
+    """Every service of the wire."""
+    for service in SERVICES:
+        server.add(service.register, servicer(service, services, attach))
 
 
 async def hold(frames: Any, context: Any) -> None:
@@ -171,11 +176,7 @@ async def serve(controller: Identity) -> AsyncIterator[Serve]:
         server = MeshServer(identity, **options)
         services = Services()
         attach = Attach(services)
-        server.add(mesh_pb2_grpc.add_MeshServicer_to_server, services)
-        server.add(enrol_pb2_grpc.add_EnrolmentServicer_to_server, services)
-        server.add(trust_pb2_grpc.add_TrustServicer_to_server, services)
-        server.add(session_pb2_grpc.add_FleetServicer_to_server, attach)  # type: ignore[arg-type]
-        server.add(session_pb2_grpc.add_AgentServicer_to_server, attach)  # type: ignore[arg-type]
+        add_all(server, services, attach)
         served = Served(server, services, attach)
         running.append(served)
         served.address = f"{COMES_BACK}:{await server.start(f'{COMES_BACK}:0')}"

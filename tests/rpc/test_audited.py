@@ -19,7 +19,7 @@ from probemesh_shared.session.frames import Heartbeat
 from probemesh_shared.words import AuditOutcome, Role
 
 from tests.rpc.conftest import CONTROLLER, hold, issue
-from tests.rpc.test_authz import METHODS, call
+from tests.rpc.methods import METHODS, call
 
 EVENTS = {path: calls.event_of(path) for path in METHODS}
 

@@ -1,27 +1,11 @@
-"""Every method × every role, generated from the descriptors, against a real server; and a table that must be
-whole."""
-
-from typing import Any
+"""The table of who may call what: whole, written twice, and in words; ``test_matrix`` tries it out."""
 
 import pytest
-from google.protobuf import message_factory
-from google.protobuf.descriptor import MethodDescriptor
-from probemesh.v1 import enrol_pb2, mesh_pb2, session_pb2, trust_pb2
-from probemesh_shared.errors import MeshError, NotAllowed, NotFound
+from probemesh_shared.errors import MeshError, NotAllowed
 from probemesh_shared.rpc.authz import ALLOWED, allowed, check_table, refusal
-from probemesh_shared.rpc.client import Connection
 from probemesh_shared.words import Role
 
-from tests.rpc.conftest import issue
-
-SERVICES = [
-    service
-    for file in (session_pb2, enrol_pb2, mesh_pb2, trust_pb2)
-    for service in file.DESCRIPTOR.services_by_name.values()
-]
-METHODS = {
-    f"/{service.full_name}/{method.name}": method for service in SERVICES for method in service.methods
-}
+from tests.rpc.methods import METHODS
 
 #: Written a second time on purpose: a change of the table has to be made twice.
 EXPECTED = {
@@ -53,51 +37,6 @@ EXPECTED = {
     Role.CONTROLLER: {"Agent/Attach"},
     Role.RENEWAL: {"Enrolment/Renew"},
 }
-
-
-async def call(connection: Connection, path: str, method: MethodDescriptor) -> None:
-    """One call with an empty message."""
-    request = message_factory.GetMessageClass(method.input_type)
-    response = message_factory.GetMessageClass(method.output_type)
-    coders: dict[str, Any] = {
-        "request_serializer": request.SerializeToString,
-        "response_deserializer": response.FromString,
-    }
-    channel = connection.channel
-    if method.client_streaming:
-        stream = connection.open(channel.stream_stream(path, **coders))
-        try:
-            await stream.read()
-            assert await stream.code() is None, "a stream that neither refused nor reached"
-        finally:
-            stream.cancel()
-    elif method.server_streaming:
-        async for _ in connection.stream(channel.unary_stream(path, **coders), request()):
-            raise AssertionError("an event that nobody sent")
-    else:
-        await connection.call(channel.unary_unary(path, **coders), request())
-
-
-@pytest.mark.parametrize("role", list(Role))
-async def test_every_method_by_every_role(serve, ca, role: Role) -> None:
-    served = await serve()
-    connection = served.dial(issue(ca, role))
-    reached, refused = set(), set()
-    for path, method in METHODS.items():
-        short = path.removeprefix("/probemesh.v1.")
-        try:
-            await call(connection, path, method)
-        except NotFound as error:
-            assert str(error) == "reached"
-            reached.add(short)
-        except NotAllowed:
-            refused.add(short)
-        except Exception as error:  # the stream's own error: streams are read without the wrapper
-            details = getattr(error, "details", lambda: "")()
-            (reached if details == "reached" else refused).add(short)
-            assert details == "reached" or "may not" in details
-    assert reached == EXPECTED[role]
-    assert reached | refused == {path.removeprefix("/probemesh.v1.") for path in METHODS}
 
 
 def test_the_table_has_a_row_for_every_method_and_no_other() -> None:

@@ -16,7 +16,7 @@ from probemesh_shared.rpc.framestream import fleet_link
 from probemesh_shared.rpc.grpc_setup import grpc
 from probemesh_shared.rpc.server import MeshServer
 
-from tests.rpc.conftest import CONTROLLER, hold
+from tests.rpc.conftest import CONTROLLER, add_all, hold
 
 CHILD = Path(__file__).with_name("served_alone.py")
 
@@ -221,7 +221,7 @@ async def test_a_client_may_come_back_to_a_server_that_was_away(serve, agent, ad
     with pytest.raises(MeshError):
         await connection.call(stub.Status, mesh_pb2.StatusRequest())
     second = MeshServer(controller)
-    second.add(mesh_pb2_grpc.add_MeshServicer_to_server, served.services)
+    add_all(second, served.services, served.attach)
     await second.start(served.address)
     try:
         async with asyncio.timeout(3):
