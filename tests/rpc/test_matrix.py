@@ -51,11 +51,13 @@ OUTSIDERS: tuple[Maker, ...] = (expired, not_yet_valid, of_another_ca, of_its_ow
 
 
 @asynccontextmanager
-async def dialled(address: str, ca_pem: bytes, identity: Identity | None) -> AsyncIterator[grpc.aio.Channel]:
+async def dialled(
+    address: str, ca_pem: bytes, identity: Identity | None, name: str = CONTROLLER
+) -> AsyncIterator[grpc.aio.Channel]:
     """grpc's own, without what our client would look at first."""
     pair = (identity.key_pem, identity.certificate_pem) if identity is not None else (None, None)
     credentials = grpc.ssl_channel_credentials(ca_pem, *pair)
-    options = [("grpc.ssl_target_name_override", CONTROLLER), ("grpc.use_local_subchannel_pool", 1)]
+    options = [("grpc.ssl_target_name_override", name), ("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.secure_channel(address, credentials, options=options) as made:
         yield made
 
