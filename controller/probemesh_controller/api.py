@@ -137,9 +137,6 @@ class Mesh(Protocol):
 
     async def create_token(self, request: TokenRequest) -> IssuedToken: ...
 
-    async def audit(self, query: AuditQuery) -> AuditFound:
-        """What the controller recorded; for administrators."""
-
     async def aclose(self) -> None: ...
 
 
@@ -150,3 +147,6 @@ class Administration(Protocol):
     async def operators(self) -> tuple[OperatorInfo, ...]: ...
 
     async def revoke_operator(self, name: str) -> OperatorInfo: ...
+
+    async def audit(self, query: AuditQuery) -> AuditFound:
+        """What the controller recorded."""

@@ -4,7 +4,6 @@ import sys
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 
-from probemesh_shared.audit.query import AuditFound, AuditQuery
 from probemesh_shared.errors import InvalidRequest, Unreachable
 from probemesh_shared.model import AgentInfo
 from probemesh_shared.words import Outcome
@@ -55,9 +54,6 @@ class CombinedMesh:
 
     async def create_token(self, request: TokenRequest) -> IssuedToken:
         return await self._need().create_token(request)
-
-    async def audit(self, query: AuditQuery) -> AuditFound:
-        return await self._need().audit(query)
 
     async def aclose(self) -> None:
         if self._mesh is not None:

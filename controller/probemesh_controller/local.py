@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
-from probemesh_shared.audit.query import AuditFound, AuditQuery
 from probemesh_shared.errors import (
     CertificateRefused,
     InvalidRequest,
@@ -164,9 +163,6 @@ class LocalMesh:
 
     async def create_token(self, request: TokenRequest) -> IssuedToken:
         raise InvalidRequest(f"making a token {_NEEDS}", _HINT)
-
-    async def audit(self, query: AuditQuery) -> AuditFound:
-        return await self._engine.audit(query)
 
     async def aclose(self) -> None:
         """Cancels reach the agents before the links are closed."""

@@ -23,6 +23,7 @@ ROOTS: dict[str, type] = {
     "history": jsonshape.HistoryJson,
     "agents": jsonshape.AgentsJson,
     "token": jsonshape.TokenJson,
+    "audit": jsonshape.AuditJson,
     "doctor": jsonshape.DoctorJson,
     "modules": jsonshape.ModulesJson,
     "operators": jsontrust.OperatorsJson,

@@ -12,6 +12,7 @@ from probemesh_controller.api import (
     RunPlanned,
     RunVantageEnded,
 )
+from probemesh_shared.audit.query import AuditFound
 from probemesh_shared.errors import NotFound
 from probemesh_shared.model import (
     AgentInfo,
@@ -86,6 +87,8 @@ class FakeMesh:
     gone: Exception | None = None  # raised after the first agent's rows
     requests: list = field(default_factory=list)
     tokens: list = field(default_factory=list)
+    queries: list = field(default_factory=list)
+    found: AuditFound = field(default_factory=lambda: AuditFound(()))
     contexts: list = field(default_factory=list)
     end: tuple = (JobStatus.DONE, "")
     cancelled: bool = False
@@ -149,6 +152,11 @@ class FakeMesh:
         self._check()
         self.tokens.append(request)
         return IssuedToken("mesh1.c2VjcmV0", NOW_NS, "mesh.example:7400")
+
+    async def audit(self, query):
+        self._check()
+        self.queries.append(query)
+        return self.found
 
     async def aclose(self):
         self.closed = True

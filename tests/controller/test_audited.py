@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import pytest
 from probemesh_controller.api import RunRequest, TokenRequest
-from probemesh_controller.local import local_mesh
 from probemesh_controller.remote import RemoteMesh
 from probemesh_shared.audit.query import AuditQuery
 from probemesh_shared.audit.record import AuditRecord, counted
-from probemesh_shared.errors import InvalidRequest, MeshError, NotAllowed, NotFound
+from probemesh_shared.errors import InvalidRequest, NotAllowed, NotFound
 from probemesh_shared.identity.files import load_identity
 from probemesh_shared.identity.request import request_in_child
 from probemesh_shared.identity.token import decode_token
@@ -124,11 +123,9 @@ async def test_a_query_that_cannot_be_is_refused(served: Served, client: RemoteM
         await client.audit(AuditQuery(limit=-1))
 
 
-async def test_without_a_controller_there_is_none(served: Served) -> None:
-    mesh = await local_mesh(load_identity(served.state / "operator"), {})
-    with pytest.raises(MeshError, match="kept by a controller"):
-        await mesh.audit(AuditQuery())
-    await mesh.aclose()
+async def test_who_keeps_no_record_says_so(bench: Bench) -> None:
+    with pytest.raises(InvalidRequest, match="kept by a controller"):
+        await bench.engine.audit(AuditQuery())
 
 
 # --- runs, in virtual time --------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ while each dials the other: FROM dials TO at the port, TO dials FROM at the same
 What listens there is watched and never touched; --listen is for a port where nothing listens. With a TO that
 is no agent everything is asked that one end can be asked. The exit code is 0 where both directions are
 reachable (the way back by its path alone), 3 where one is, or one family or address of it, 1 where nothing
-is, 4 where nothing could be measured: meshctl help exit-codes."""
+is, 4 where nothing could be measured (meshctl help exit-codes)."""
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 

@@ -37,6 +37,7 @@ SECTIONS = {
         "token": (f"{_C}.token", "Make the one line that joins a host"),
         "agents": (f"{_C}.agents", "List, show, add, label and revoke agents"),
         "operator": (f"{_C}.operator", "Let other people and laptops in, list and revoke them"),
+        "audit": (f"{_C}.audit", "Who asked for what, and what came of it"),
         "context": (f"{_C}.context", "Which mesh is meant: list, use, show, rename and remove contexts"),
     },
     "Other": {
