@@ -50,6 +50,7 @@ _DOCTOR = """examples:
 """
 _POLICY = """examples:
   mesh-agent policy check 169.254.169.254
+  mesh-agent policy check db.internal:5432 --kind tcp
   mesh-agent policy check db.internal:5432 10.0.0.0 --policy /etc/probemesh/policy.toml
 """
 
@@ -219,4 +220,8 @@ def _policy(commands: "argparse._SubParsersAction[Parser]") -> None:
     actions = policy.add_subparsers(dest="action", metavar="ACTION", parser_class=Parser, required=True)
     check = _command(actions, "check", "Would targets be probed from here, and by which rule?", _POLICY)
     check.add_argument("targets", nargs="+", metavar="TARGET")
+    kinds = [kind.value for kind in Kind if kind is not Kind.LADDER]
+    check.add_argument(
+        "--kind", choices=kinds, metavar="K", help=f"by a probe of this kind: {', '.join(kinds)}"
+    )
     check.add_argument("--policy", type=Path, metavar="F", help="TOML file (default: as shipped)")

@@ -2,8 +2,9 @@
 
 Words: ``kind:icmp``, ``ping:ping-socket`` (or ``raw-socket``, ``ping-program``), ``ipv4``, ``ipv6``,
 ``cap:net-raw``, ``expect`` (it judges expectations), ``http-ways`` (it follows redirects and goes by
-proxies), ``advertised`` (its addresses were configured), and the kernel's signals that
-:mod:`probemesh_agent.signals` names. A capability that is missing means "not checked", never "broken".
+proxies), ``narrows`` (it keeps to what a job narrows), ``advertised`` (its addresses were configured), and
+the kernel's signals that :mod:`probemesh_agent.signals` names. A capability that is missing means
+"not checked", never "broken".
 """
 
 import os
@@ -11,7 +12,7 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
-from probemesh_shared.session.frames import ADVERTISED, EXPECT, HTTP_WAYS
+from probemesh_shared.session.frames import ADVERTISED, EXPECT, HTTP_WAYS, NARROWS
 from probemesh_shared.words import Kind
 
 from probemesh_agent import signals
@@ -23,7 +24,11 @@ _CAPABILITIES = {12: "net-admin", 13: "net-raw", 10: "net-bind-service"}
 def gather(kinds: Iterable[Kind], advertised: bool = False) -> frozenset[str]:
     """Everything at once; opens and closes a few sockets, sends nothing. ``advertised``: the addresses in
     hello are those of ``--advertise``."""
-    found = {f"kind:{kind}" for kind in kinds} | {EXPECT, HTTP_WAYS} | ({ADVERTISED} if advertised else set())
+    found = (
+        {f"kind:{kind}" for kind in kinds}
+        | {EXPECT, HTTP_WAYS, NARROWS}
+        | ({ADVERTISED} if advertised else set())
+    )
     if (method := ping_method()) is not None:
         found.add(f"ping:{method}")
     found |= {f"cap:{name}" for name in effective()}

@@ -156,6 +156,11 @@ class Climb:
             await self._rung(Kind.TCP, TcpSpec(self.spec.options), base, above)
 
     async def _once(self, base: Target, address: Address) -> None:
+        if (refused := self.env.network.refused_kind(Kind.TCP)) is not None:
+            port, now = base.ports[0].first, self.env.clock.wall_ns()
+            denied = rows.not_probed(Kind.TCP, self.index, base, address.host, port, refused, now)
+            await self._tell([denied])
+            return
         row = await greet.connect_once(self.env, self.spec.options, self.index, base, address)
         await self._tell([row])
 
@@ -165,7 +170,7 @@ class Climb:
         manner = manner_of(port)
         at = replace(base, addresses=(address.host,))
         guessing = base.kind is None
-        if guessing and manner is Manner.POSTGRES:
+        if guessing and manner is Manner.POSTGRES and self.env.network.refused_kind(Kind.TLS) is None:
             for answer in await greet.postgres(self.env, self.spec.options, at, address, row):
                 if not all(await self._tell([answer])):
                     return
@@ -203,6 +208,10 @@ class Climb:
         probe = self.probes.get(kind)
         if probe is None:
             await emit([rows.unsupported(kind, self.index, target, self.env.clock.wall_ns())])
+            return
+        if (refused := self.env.network.refused_kind(kind)) is not None:
+            row = rows.not_probed(kind, self.index, target, None, None, refused, self.env.clock.wall_ns())
+            await emit([row])
             return
         batches = probe.run(spec, (target,), self.env)
         try:

@@ -6,11 +6,11 @@ its sockets are closed.
 """
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from probemesh_shared.model import Failure, Measurement, Options, Pacing, Spec, Target
+from probemesh_shared.model import Failure, Measurement, Options, Pacing, PortRange, Spec, Target
 from probemesh_shared.words import Family, Kind
 
 from probemesh_agent.lag import waited_ns
@@ -180,6 +180,24 @@ class Network(Protocol):
     def nameservers(self, options: Options) -> Nameservers:
         """The host's own. Its owner chose them, 127.0.0.53 included, so only an owner's own denial refuses
         them."""
+
+    def refused_kind(self, kind: Kind) -> Failure | None:
+        """Why no probe of this kind may be made from here; None where it may."""
+
+    def refused_port(self, port: int) -> Failure | None:
+        """The same for a port of others, TCP or UDP alike; 0, which is none, is never refused.
+        :meth:`connect` and :meth:`datagrams` ask by themselves, sockets of one's own do not."""
+
+    def refused_ports(self, spans: Sequence[PortRange]) -> Mapping[int, Failure]:
+        """Those of many that are."""
+
+    def refused_name(self, host: str) -> Failure | None:
+        """The same for a name that others are to look up for us (a proxy, a name server); None for literals,
+        which :meth:`resolve_host` judges."""
+
+    def may_answer(self, address: str) -> bool:
+        """Whether a responder may answer who asks from there with the right token. A source address is easily
+        forged; loopback and own addresses do not leave this host."""
 
     def is_own(self, address: str) -> bool:
         """An address of this host's, loopback aside, that its owner does not deny by itself."""

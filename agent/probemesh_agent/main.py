@@ -124,7 +124,7 @@ def _audit(args: argparse.Namespace) -> int:
 def _policy(args: argparse.Namespace) -> int:
     from probemesh_agent import policycheck
 
-    allowed, text = asyncio.run(policycheck.check(args.targets, args.policy))
+    allowed, text = asyncio.run(policycheck.check(args.targets, args.policy, args.kind))
     sys.stdout.write(text)
     return OK if all(allowed) else SOME if any(allowed) else UNREACHED
 

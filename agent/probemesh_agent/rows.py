@@ -1,5 +1,7 @@
 """Measurements that no probe kind makes: what resolving came to, addresses that may not be probed. Pure."""
 
+from collections.abc import Sequence
+
 from probemesh_shared import failures
 from probemesh_shared.failures import outcome_of
 from probemesh_shared.model import DnsDetail, Failure, Measurement, Sample, Target
@@ -89,6 +91,12 @@ def refused_row(
 ) -> Measurement:
     """An address that the policy, or its being our own, keeps us from."""
     return not_probed(kind, index, target, refused.host, port, refused.failure, at_ns)
+
+
+def refused_all(kind: Kind, targets: Sequence[Target], failure: Failure, at_ns: int) -> list[Measurement]:
+    """A kind that must not be probed from here at all; a climb's first rung is its resolving."""
+    shown = Kind.DNS if kind is Kind.LADDER else kind
+    return [not_probed(shown, index, one, None, None, failure, at_ns) for index, one in enumerate(targets)]
 
 
 def unsupported(kind: Kind, index: int, target: Target, at_ns: int) -> Measurement:

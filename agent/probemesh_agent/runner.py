@@ -111,6 +111,8 @@ class Runner:
             lane.end(job.id, JobStatus.REJECTED, refusal)
             return
         self._recorder.accepted(job, caller)
+        # a policy that has changed ends other jobs, and not this one
+        self._network.refused_kind(KINDS[type(job.spec)])
         task = asyncio.create_task(self._run(job, lane), name=f"job {job.id}")
         self._running[key] = _Running(task, expected, KINDS[type(job.spec)], caller)
         task.add_done_callback(lambda task: self._over(task, job, lane))
@@ -130,6 +132,11 @@ class Runner:
         for (whose, _), running in list(self._running.items()):
             if whose == owner and kind in (None, running.kind):
                 self._stop(running, JobStatus.CANCELLED, reason)
+
+    def cancel_all(self, reason: str) -> None:
+        """Whoever asked; new ones are taken."""
+        for running in list(self._running.values()):
+            self._stop(running, JobStatus.CANCELLED, reason)
 
     def refuse_new(self) -> None:
         """From now on jobs are rejected: the agent is going away."""
@@ -219,7 +226,15 @@ class Runner:
             now = self._clock.wall_ns()
             batcher.add([rows.unsupported(kind, i, target, now) for i, target in enumerate(job.targets)])
             return
-        env = ProbeEnv(self._network, self._clock, deadline, job.pacing, self._capabilities)
+        network = self._network
+        if job.narrow:
+            from probemesh_agent.net.narrowed import narrowed  # only where something is
+
+            network = narrowed(network, job.narrow)
+        if (refused := network.refused_kind(kind)) is not None:
+            batcher.add(rows.refused_all(kind, job.targets, refused, self._clock.wall_ns()))
+            return
+        env = ProbeEnv(network, self._clock, deadline, job.pacing, self._capabilities)
         batches = _batches(probe, kind, job, env)
         try:
             async for batch in batches:

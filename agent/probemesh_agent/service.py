@@ -20,6 +20,7 @@ from probemesh_shared.rpc.client import connect
 from probemesh_shared.rpc.framestream import fleet_link
 from probemesh_shared.session.driver import LinkEnd, Wake, Why
 from probemesh_shared.session.frames import MIN_PROTOCOL, PROTOCOL, DenyList, Hello, RenewWanted
+from probemesh_shared.words import AuditOutcome
 
 from probemesh_agent import addresses, auditlog, capabilities, denied, enrol, logs
 from probemesh_agent.auditing import Recorder
@@ -27,6 +28,7 @@ from probemesh_agent.dial import Dialler
 from probemesh_agent.kit import agent_policy, all_probes
 from probemesh_agent.lanes import Lanes
 from probemesh_agent.links import Links
+from probemesh_agent.net.holder import ReloadingPolicy
 from probemesh_agent.net.network import SystemNetwork
 from probemesh_agent.net.sources import check_source
 from probemesh_agent.notify import Notifier
@@ -38,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 #: Parts of the ten seconds that a stop may take: jobs may end by themselves, then results are flushed.
 FINISH_S, FLUSH_S = 3.0, 5.0
+_LOOK_AT_POLICY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ async def serve(options: ServiceOptions) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     service = Service(options)
+    loop.add_signal_handler(signal.SIGHUP, service.reload)
     await service.start()
     try:
         await service.run_until(stop)
@@ -84,9 +88,10 @@ class Service:
             use_proxy(options.proxy)
         self._audit = auditlog.open_log(options.state)
         self._recorder = Recorder(self._audit, self._clock.wall_ns)
-        self._network = SystemNetwork(
-            self._clock, agent_policy(options.policy), source=check_source(options.source)
-        )
+        self._policy = agent_policy(options.policy)
+        if isinstance(self._policy, ReloadingPolicy):
+            self._policy.told = self._policy_read
+        self._network = SystemNetwork(self._clock, self._policy, source=check_source(options.source))
         probes = all_probes()
         self._capabilities = capabilities.gather(probes, advertised=bool(options.advertise))
         self._runner = Runner(
@@ -115,6 +120,8 @@ class Service:
             self._agent, self._renewed, self._clock, proxy=self._options.proxy, wanted=self._wanted
         )
         self._task(renewal, "renewal")
+        if self._options.policy is not None:
+            self._task(self._follow_policy(), "policy")
         if self._notify.watchdog_s is not None:
             self._task(self._watchdog(self._notify.watchdog_s), "watchdog")
         identity = self._identity
@@ -123,6 +130,23 @@ class Service:
         )
         self._recorder.tell("start", detail=f"{_software()} as {identity.name}")
         self._notify.ready(f"agent {identity.name}, dialling {self._agent.controller}")
+
+    def reload(self) -> None:
+        """Reads the policy file again; a bad one leaves the last good one in force."""
+        self._policy.reload()
+
+    def _policy_read(self, changed: bool, problem: str | None) -> None:
+        """What began under another policy is ended: it was judged by what no longer holds."""
+        outcome = AuditOutcome.OK if problem is None else AuditOutcome.REJECTED
+        self._recorder.tell("policy-read", outcome, problem or self._policy.current.source)
+        if changed and problem is None:
+            self._runner.cancel_all("this host's policy has changed")
+
+    async def _follow_policy(self) -> None:
+        """A changed file is seen also while nothing is probed, or one long job is."""
+        while True:
+            await self._clock.sleep(_LOOK_AT_POLICY_S)
+            _ = self._policy.current
 
     async def run_until(self, stop: asyncio.Event) -> None:
         """Returns when told to stop; raises what ended a standing task: a fault of ours."""

@@ -39,6 +39,7 @@ from probemesh_agent.expecting import measured
 from probemesh_agent.kit import all_probes, typed_policy
 from probemesh_agent.net.network import SystemNetwork
 from probemesh_agent.prepare import Preparation
+from probemesh_agent.rows import refused_all
 from probemesh_agent.showing import show_results
 
 NAME = "self"
@@ -136,6 +137,9 @@ async def measure(
 
     async def run(spec: Spec) -> None:
         kind = KINDS[type(spec)]
+        if (refused := env.network.refused_kind(kind)) is not None:
+            rows.extend(refused_all(kind, targets, refused, env.clock.wall_ns()))
+            return
         async for batch in measured(probes[kind], kind, spec, targets, env):
             rows.extend(batch)
 

@@ -27,6 +27,7 @@ from probemesh_shared.details import (
     TlsVersionTaken,
     UdpDetail,
 )
+from probemesh_shared.narrowing import Narrowing
 from probemesh_shared.seen import (
     Failure,
     IcmpError,
@@ -116,6 +117,7 @@ __all__ = [
     "Measurement",
     "MtuDetail",
     "MtuSpec",
+    "Narrowing",
     "Options",
     "Pacing",
     "PacketSeen",
@@ -161,7 +163,8 @@ class Pacing:
 @dataclass(frozen=True, slots=True)
 class Job:
     """One spec, many targets, for one agent. ``budget_ms`` is the time left when it was sent, not an
-    instant; ``asked_by`` is who asked the controller (``operator/alice``), as it says."""
+    instant; ``asked_by`` is who asked the controller (``operator/alice``), as it says. ``narrow`` is what the
+    mesh adds to the agent's own policy, each of them to be kept."""
 
     id: str
     run_id: str
@@ -170,6 +173,7 @@ class Job:
     budget_ms: int
     pacing: Pacing = Pacing()
     asked_by: str = ""
+    narrow: tuple[Narrowing, ...] = ()
 
 
 # --- what is seen ------------------------------------------------------------------------------------

@@ -20,12 +20,13 @@ from probemesh_agent.net.namefiles import NameFiles
 from probemesh_shared import failures
 from probemesh_shared.clock import VirtualClock
 from probemesh_shared.failures import outcome_of
-from probemesh_shared.model import Failure, Measurement, Options, Spec, Target, TcpDetail
+from probemesh_shared.model import Failure, Measurement, Options, PortRange, Spec, Target, TcpDetail
 from probemesh_shared.targets import expand_ports
 from probemesh_shared.words import FailureKind, Family, Kind, Origin, Outcome, Stage
 
 TIMED_OUT = failures.timed_out(Stage.RECEIVE, 1.0)
 REFUSED = Failure(Stage.CONNECT, FailureKind.REFUSED, Origin.TARGET, "refused")
+DENIED = Failure(Stage.RESOLVE, FailureKind.DENIED, Origin.AGENT, "not from here")
 OWN = Failure(Stage.RESOLVE, FailureKind.OWN_ADDRESS, Origin.AGENT, "our own")
 NO_NAME = Failure(Stage.RESOLVE, FailureKind.NO_SUCH_NAME, Origin.RESOLVER, "no such name")
 
@@ -71,6 +72,7 @@ class FakeNetwork:
     handshakes: list[str | None] = field(default_factory=list)
     open: int = 0
     engine: Any = None
+    denied_kinds: frozenset[Kind] = frozenset()
 
     async def resolve(self, target: Target, options: Options, deadline: float) -> Resolution:
         names_asked = target.host in self.hosts or target.host.endswith(".invalid")
@@ -84,6 +86,15 @@ class FakeNetwork:
 
     async def resolve_host(self, host: str, options: Options, deadline: float) -> Resolution:
         raise AssertionError("the ladder asks for no other host")
+
+    def refused_kind(self, kind: Kind) -> Failure | None:
+        return DENIED if kind in self.denied_kinds else None
+
+    def refused_port(self, port: int) -> Failure | None:
+        return None
+
+    def refused_ports(self, spans: Sequence[PortRange]) -> dict[int, Failure]:
+        return {}
 
     def nameservers(self, options: Options) -> Nameservers:
         six = (Refused("2001:db8::53", OWN),) if options.family is not Family.IPV4 else ()

@@ -97,6 +97,39 @@ def test_policy_check_takes_several_targets(capsys: pytest.CaptureFixture[str], 
     assert main(["policy", "check", "169.254.169.254", "169.254.169.254:80"]) == 1
 
 
+def test_policy_check_explains_each_rung(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        '[allow]\nloopback = true\nports = [80, "8000-8100"]\nkinds = ["tcp"]\n'
+        '[deny]\nports = [8050]\nnames = ["*.example"]\n'
+    )
+
+    def checked(*arguments: str) -> tuple[int, list[list[str]]]:
+        code = main(["policy", "check", *arguments, "--policy", str(policy)])
+        lines = capsys.readouterr().out.splitlines()
+        return code, [[*line.split(":")[0].split()] for line in lines]
+
+    assert checked("127.0.0.1:80", "--kind", "tcp") == (
+        0,
+        [
+            ["allowed", "kind", "tcp", "allow"],
+            ["allowed", "port", "80", "allow"],
+            ["allowed", "127.0.0.1", "loopback"],
+        ],
+    )
+    assert checked("127.0.0.1:80", "--kind", "http")[1][0] == ["denied", "kind", "http", "not-allowed"]
+    code, lines = checked("tcp://127.0.0.1:8040-8060")
+    assert code == 0 and [line[2] for line in lines if line[1] == "port"] == [
+        "8040-8049",
+        "8050",
+        "8051-8060",
+    ]
+    assert checked("127.0.0.1:8050")[0] == 1
+    code, lines = checked("tcp://x.example:80")
+    assert code == 1 and ["denied", "name", "x.example", "deny"] in lines
+    assert not any("address" in line or "nothing" in line for line in lines), "it is not looked up"
+
+
 def test_policy_check_reads_every_target_before_it_judges_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["policy", "check", "127.0.0.1", "host:0"]) == 2
     assert capsys.readouterr().out == ""

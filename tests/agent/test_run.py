@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,34 @@ async def test_policy_as_shipped_denies_loopback(mesh: Mesh, quiet_port: int) ->
             controller.send(job("j", f"127.0.0.1:{quiet_port}"))
             await controller.end_of("j")
             assert [row.outcome for row in controller.rows["j"]] == [Outcome.DENIED]
+
+
+async def test_sighup_puts_a_changed_policy_in_force_and_keeps_the_last_good_one(
+    mesh: Mesh, quiet_port: int
+) -> None:
+    controller = Controller()
+    async with mesh.serving(controller) as (_, port):
+        state = mesh.agent_state("a", f"127.0.0.1:{port}")
+        async with running(state) as agent:
+            await ready(controller)
+            long = IcmpSpec(Options(count=600, interval_s=1.0))
+            controller.send(job("long", "127.0.0.1", spec=long, budget_ms=600_000))
+            controller.send(job("before", f"127.0.0.1:{quiet_port}"))
+            await controller.end_of("before")
+            (state / "policy.toml").write_text(f"[allow]\nloopback = true\n[deny]\nports = [{quiet_port}]\n")
+            agent.process.send_signal(signal.SIGHUP)
+            ended = await controller.end_of("long")
+            assert (ended.status, ended.detail) == (JobStatus.CANCELLED, "this host's policy has changed")
+            (state / "policy.toml").write_text("[allow\n")
+            agent.process.send_signal(signal.SIGHUP)
+            controller.send(job("after", f"127.0.0.1:{quiet_port}", "127.0.0.1:1"))
+            await controller.end_of("after")
+            outcomes = {
+                name: [row.outcome for row in sorted(controller.rows[name], key=lambda row: row.target_index)]
+                for name in ("before", "after")
+            }
+            assert outcomes == {"before": [Outcome.OK], "after": [Outcome.DENIED, Outcome.REFUSED]}
+            assert await agent.stop() == 0
 
 
 async def test_cancel_ends_a_job_within_a_second(mesh: Mesh) -> None:

@@ -2,13 +2,21 @@
 
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 from probemesh_agent.net.holder import ReloadingPolicy
 from probemesh_agent.net.literals import parse_literal
+from probemesh_agent.net.network import SystemNetwork
 from probemesh_agent.net.policy import Policy
 from probemesh_agent.net.ranges import IPAddress, Way
+from probemesh_agent.net.resolver import SystemResolver
+from probemesh_shared.clock import SystemClock
 from probemesh_shared.errors import StateError
+from probemesh_shared.model import Options, Target
+from probemesh_shared.words import Kind
+
+from tests.net.names import Elsewhere, Names
 
 DENIED = {
     # loopback
@@ -250,6 +258,17 @@ def test_without_unicast_only_what_is_listed(tmp_path: Path) -> None:
         ("", "empty"),
         ("# only a comment\n", "empty"),
         ("allow = [", "not TOML"),
+        ("[allow]\nnames = []", "[allow] names is empty"),
+        ('[allow]\nnames = ["10.*"]', "reads as an address"),
+        ('[allow]\nnames = ["a b"]', "no glob of names"),
+        ('[deny]\nnames = "*.internal"', "list"),
+        ("[deny]\nports = [70000]", "70000"),
+        ('[deny]\nports = ["9-1"]', "9-1"),
+        ("[deny]\nports = [true]", "no text"),
+        ("[deny]\nports = [1.5]", "no text"),
+        ('[allow]\nkinds = ["pign"]', "pign"),
+        ('[allow]\nkinds = ["ladder"]', "rungs"),
+        ("[allow]\nports = [1]\nport = [2]", "unknown key 'port'"),
         ("\0\1\2", "not TOML"),
         ('[allow]\ncidrs = ["10.0.0.1/8"]', "host bits"),
         ('[allow]\ncidrs = ["ten"]', "ten"),
@@ -301,6 +320,122 @@ def test_running_agent_keeps_its_last_good_policy(tmp_path: Path) -> None:
 def test_no_first_policy_no_agent(tmp_path: Path) -> None:
     with pytest.raises(StateError):
         ReloadingPolicy(tmp_path / "none.toml")
+
+
+def test_told_to_a_running_agent_reads_its_file_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text("[allow]\n")
+    held, told = ReloadingPolicy(path), []
+    held.told = lambda changed, problem: told.append((changed, problem is None))
+    assert held.reload()
+    path.write_text('[deny]\nports = ["25"]\n')
+    assert held.reload() and held.current.rungs.deny_ports
+    path.write_text('[deny]\nprots = ["25"]\n')
+    assert not held.reload() and held.current.rungs.deny_ports
+    assert told == [(False, True), (True, True), (False, False)]
+    assert "prots" in caplog.text and "last good one stays in force" in caplog.text
+
+
+LIMITED = """
+[allow]
+names = ["*.Internal", "db-?.corp."]
+ports = [443, "8000-8100", "5432"]
+kinds = ["tcp", "tls"]
+cidrs = ["10.7.0.0/16"]
+[deny]
+names = ["secret.internal"]
+ports = ["8080"]
+kinds = ["tls"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "rule"),
+    [
+        ("of_name", "db.internal", "allow"),
+        ("of_name", "a.b.internal", "allow"),
+        ("of_name", "db-1.corp", "allow"),
+        ("of_name", "db-12.corp", "not-allowed"),
+        ("of_name", "internal", "not-allowed"),
+        ("of_name", "", "not-allowed"),
+        ("of_name", "secret.internal", "deny"),
+        ("of_port", 443, "allow"),
+        ("of_port", 8000, "allow"),
+        ("of_port", 8100, "allow"),
+        ("of_port", 8101, "not-allowed"),
+        ("of_port", 8080, "deny"),
+        ("of_kind", Kind.TCP, "allow"),
+        ("of_kind", Kind.TLS, "deny"),
+        ("of_kind", Kind.HTTP, "not-allowed"),
+        ("of_kind", Kind.LADDER, "unlimited"),
+    ],
+)
+def test_names_ports_and_kinds_of_the_file(tmp_path: Path, what: str, value: object, rule: str) -> None:
+    decision = getattr(load(tmp_path / "p", LIMITED).rungs, what)(value, "the owner")
+    assert (decision.rule, decision.allowed) == (rule, rule in ("allow", "unlimited"))
+    assert decision.text
+
+
+def test_a_file_that_limits_nothing_limits_nothing(tmp_path: Path) -> None:
+    rungs = load(tmp_path / "p", "[allow]\ncidrs = []\n[deny]\nports = []\n").rungs
+    judged = [rungs.of_kind(kind, "x") for kind in Kind] + [rungs.of_port(1, "x"), rungs.of_name("a", "x")]
+    assert {one.rule for one in judged} == {"unlimited"}
+
+
+async def found(policy: Policy, host: str, **more: Any) -> list[str]:
+    names = Names(
+        {"db.internal": ("10.8.0.1",), "x.example": ("10.8.0.1",), "db.deep.internal": ("10.8.0.2",)}
+    )
+    network = SystemNetwork(
+        SystemClock(), policy, resolver=SystemResolver(lookup=names), routes=Elsewhere(), **more
+    )
+    claimed = Target(host, host, addresses=("10.8.0.1",))
+    answers = [await network.resolve(one, Options(), 1e9) for one in (Target(host, host), claimed)]
+    answers.append(await network.resolve_host(host, Options(), 1e9))
+    assert all(answer.addresses or answer.failure for answer in answers)
+    return [" ".join(address.host for address in answer.addresses) for answer in answers]
+
+
+async def test_where_names_are_listed_an_address_needs_a_name_or_to_be_listed(tmp_path: Path) -> None:
+    policy = load(tmp_path / "p", LIMITED)
+    assert await found(policy, "db.internal") == ["10.8.0.1"] * 3
+    assert await found(policy, "x.example") == ["", "", ""], "nor by an address that is claimed for it"
+    assert await found(policy, "10.8.0.1") == ["", "", ""]
+    assert await found(policy, "10.7.3.4") == ["10.7.3.4", "", "10.7.3.4"]
+    assert await found(policy, "64:ff9b::10.7.3.4") == ["", "", ""], "both of what it is must be listed"
+
+
+async def test_a_denied_name_is_denied_in_every_spelling(tmp_path: Path) -> None:
+    policy = load(tmp_path / "p", '[deny]\nnames = ["*.internal"]')
+    conf = tmp_path / "resolv.conf"
+    conf.write_text("search deep.internal\n")
+    for spelling in ("db.internal", "DB.Internal", "db.internal.", "ｄb.internal", "db。internal"):
+        assert await found(policy, spelling) == ["", "", ""], spelling
+    assert await found(policy, "db", resolv_conf=conf) == ["", "", ""], (
+        "the search list makes it db.deep.internal"
+    )
+    assert await found(policy, "x.example") == ["10.8.0.1"] * 3
+
+
+async def test_changed_caps_reach_the_engine_that_runs(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text("[limits]\nconcurrent = 50\npackets_per_s = 70\n")
+    held = ReloadingPolicy(path)
+    network = SystemNetwork(SystemClock(), held)
+    assert network.engine.most_sockets == 50
+    path.write_text("[limits]\nconcurrent = 40\npackets_per_s = 7\n")
+    assert held.reload() and network.engine.most_sockets == 40
+    assert network.engine._cap._rate == 7
+    network.close()
+
+
+def test_no_address_at_all_is_loopback_too() -> None:
+    opened = Policy(allow=(ip_network("0.0.0.0/8"), ip_network("::/128")))
+    for nothing in ("0.0.0.0", "::"):
+        decision = opened.explain(nothing)
+        assert (decision.allowed, decision.rule) == (False, "loopback")
 
 
 def test_explain_takes_text() -> None:

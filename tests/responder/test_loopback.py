@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 from probemesh_agent import signals
@@ -218,6 +219,23 @@ async def test_whoever_has_no_token_is_noted_and_not_answered(bench: Bench, wron
                 await answered(prober, 0.2)
         (datagram,) = (await watch.look()).datagrams
         assert (datagram.valid, datagram.replied, datagram.size) == (False, None, len(wrong))
+
+
+async def test_an_address_that_the_policy_denies_is_answered_neither_by_udp_nor_by_tcp() -> None:
+    """A token that is right may come from a source address that is forged."""
+    bench = Bench(Policy(deny=(ip_network("127.0.0.0/8"),)))
+    async with bench.armed(None, SURROGATE) as watch:
+        with dialled(socket.AF_INET, socket.SOCK_DGRAM, watch.surrogate) as prober:
+            prober.send(pack_request(Request(TOKEN, 7, 200)))
+            with pytest.raises(TimeoutError):
+                await answered(prober, 0.3)
+        with dialled(socket.AF_INET, socket.SOCK_STREAM, watch.surrogate) as prober:
+            with contextlib.suppress(ConnectionError):
+                prober.send(pack_request(Request(TOKEN, 8, 200)))
+            with contextlib.suppress(ConnectionError):
+                assert await answered(prober, 2.0) == b""
+        (datagram,) = (await watch.look()).datagrams
+        assert (datagram.valid, datagram.replied, datagram.errno) == (True, False, "EACCES")
 
 
 async def test_a_reply_is_large_late_or_from_another_port_where_asked_so(bench: Bench) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from probemesh.v1 import model_pb2, session_pb2
-from probemesh_shared import convert, details, model, seen, specs, twoends, words
+from probemesh_shared import convert, details, model, narrowing, seen, specs, twoends, words
 from probemesh_shared.convert import BadMessage
 from probemesh_shared.session import frames
 from probemesh_shared.wire import compiler
@@ -42,7 +42,7 @@ def _classes(module: Any) -> list[type]:
     ]
 
 
-MODULES = (specs, seen, details, twoends, model, frames)
+MODULES = (specs, seen, details, twoends, model, frames, narrowing)
 TRAVELLERS = [cls for module in MODULES for cls in _classes(module) if cls not in AT_HOME]
 AGENT_FRAMES = list(convert._AGENT)
 CONTROLLER_FRAMES = list(convert._CONTROLLER)

@@ -118,6 +118,11 @@ class Engine:
         self._posts.append((flight, None, True))
         return flight
 
+    def limit(self, most_sockets: int, attempts_per_s: float) -> None:
+        """The host owner's caps have changed; runs that go on are held to them too."""
+        self.most_sockets = min(socket_budget(), most_sockets)
+        self._cap = Cap(attempts_per_s)
+
     def post(self, flight: Flight, sources: Sequence[Source] | None) -> None:
         """Sources for a run; None: there will be no more."""
         self._posts.append((flight, sources, False))

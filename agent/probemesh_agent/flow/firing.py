@@ -92,6 +92,7 @@ class _Salvo:
         port = 0 if orders.transport is Transport.ICMP else shot.port or orders.port
         record = Record(index, shot, address, port)
         wrong = found if isinstance(found, Failure) else self._impossible(shot, port)
+        wrong = wrong or self._env.network.refused_port(port)
         if index >= MOST_SHOTS:
             wrong = failures.unsupported(Stage.SEND, f"a flow has at most {MOST_SHOTS} shots")
         if wrong is not None:

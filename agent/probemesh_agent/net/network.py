@@ -14,11 +14,12 @@ from probemesh_shared.words import FailureKind, Family, Origin, Stage
 from probemesh_agent.env import Address, Clock, Nameservers, ProbeFailed, Refused, Resolution
 from probemesh_agent.net import streams
 from probemesh_agent.net.holder import FixedPolicy, PolicySource
+from probemesh_agent.net.judge import Judge, denied, refusal
 from probemesh_agent.net.literals import family_of, parse_literal, zone_missing
 from probemesh_agent.net.namefiles import NameFiles, read_name_files
 from probemesh_agent.net.nameservers import read_resolv_conf
 from probemesh_agent.net.own import Routes
-from probemesh_agent.net.policy import Decision, Limits, Policy
+from probemesh_agent.net.policy import Limits, Policy
 from probemesh_agent.net.ranges import IPAddress, Way
 from probemesh_agent.net.resolver import SystemResolver
 from probemesh_agent.net.sources import sourced
@@ -31,7 +32,7 @@ _NSSWITCH = Path("/etc/nsswitch.conf")
 EngineFactory = Callable[["SystemNetwork"], Any]
 
 
-class SystemNetwork:
+class SystemNetwork(Judge):
     """:class:`probemesh_agent.env.Network` on the host's own network.
 
     ``policy`` is a :class:`Policy`, or a source of the one that holds now. ``engine`` makes the packet
@@ -54,12 +55,12 @@ class SystemNetwork:
     ) -> None:
         self.source = source
         self._clock = clock
-        self._policy: PolicySource = FixedPolicy(policy) if isinstance(policy, Policy) else policy
+        held = FixedPolicy(policy) if isinstance(policy, Policy) else policy
+        super().__init__(held, routes or Routes(), resolv_conf)
         self._make_engine = engine or _packet_engine
         self._engine: Any = None
+        self._engine_limits: Limits | None = None
         self._resolver = resolver or SystemResolver()
-        self._routes = routes or Routes()
-        self._resolv_conf = resolv_conf
         self._hosts, self._nsswitch = hosts, nsswitch
         self._open = 0
         self._freed = asyncio.Event()
@@ -76,8 +77,12 @@ class SystemNetwork:
 
     @property
     def engine(self) -> Any:
+        limits = self.limits
         if self._engine is None:
             self._engine = self._make_engine(self)
+        elif limits != self._engine_limits:
+            self._engine.limit(limits.concurrent, limits.packets_per_s)
+        self._engine_limits = limits
         return self._engine
 
     def close(self) -> None:
@@ -96,15 +101,6 @@ class SystemNetwork:
     async def resolve_host(self, host: str, options: Options, deadline: float) -> Resolution:
         return await self._resolve(host, options, deadline, typed=False)
 
-    def is_own(self, address: str) -> bool:
-        """An address of this host's, loopback aside, that its owner does not deny by itself."""
-        decision = self.explain(address)
-        return decision.own and decision.rule != "deny"
-
-    def explain(self, address: str | IPAddress, *, typed: bool = False) -> Decision:
-        """What the policy says of one address literal on this host, now."""
-        return self._policy.current.explain(address, self._routes.way, typed)
-
     def nameservers(self, options: Options) -> Nameservers:
         conf = read_resolv_conf(self._resolv_conf)
         asked: list[Address] = []
@@ -112,7 +108,7 @@ class SystemNetwork:
         for address in conf.of_family(options.family):
             decision = self.explain(address)
             if decision.rule == "deny":
-                refused.append(Refused(str(address), _refusal(decision)))
+                refused.append(Refused(str(address), denied(decision)))
             else:
                 asked.append(Address(str(address), family_of(address)))
         return Nameservers(tuple(asked), tuple(refused), conf.search, conf.ndots)
@@ -122,6 +118,10 @@ class SystemNetwork:
 
     def _given(self, target: Target, options: Options) -> Resolution:
         found = [address for text in target.addresses if (address := parse_literal(text)) is not None]
+        if target.host and target.agent is None and parse_literal(target.host) is None:
+            decision = self.explain_name(target.host)
+            if decision.rule == "deny":
+                return Resolution(target.host, failure=denied(decision))
         return self._judged(target.host, found, options, typed=True)
 
     async def _resolve(self, host: str, options: Options, deadline: float, *, typed: bool) -> Resolution:
@@ -133,6 +133,8 @@ class SystemNetwork:
             return Resolution(
                 host, failure=Failure(Stage.RESOLVE, FailureKind.UNSUPPORTED, Origin.AGENT, detail)
             )
+        if (refused := refusal(self.explain_name(host))) is not None:
+            return Resolution(host, failure=refused)
         left = deadline - self._clock.monotonic()
         if left <= 0:
             return Resolution(host, failure=failures.past_deadline())
@@ -141,6 +143,8 @@ class SystemNetwork:
         elapsed_ms = (self._clock.perf_ns() - began) / 1e6
         if answer.failure is not None:
             return Resolution(host, failure=answer.failure, elapsed_ms=elapsed_ms, names_asked=True)
+        if self._policy.current.rungs.names:
+            self._resolved.note(host, answer.addresses)
         return self._judged(host, answer.addresses, options, typed=typed, elapsed_ms=elapsed_ms)
 
     def _judged(
@@ -155,7 +159,7 @@ class SystemNetwork:
         allowed: list[Address] = []
         refused: list[Refused] = []
         for address in _chosen(found, options.family):
-            failure = self._refused(address, options, typed)
+            failure = self._refused(host, address, options, typed)
             if failure is None:
                 allowed.append(Address(str(address), family_of(address)))
             else:
@@ -167,15 +171,18 @@ class SystemNetwork:
             host, tuple(allowed), tuple(refused), nothing, elapsed_ms, names_asked=elapsed_ms is not None
         )
 
-    def _refused(self, address: IPAddress, options: Options, typed: bool) -> Failure | None:
+    def _refused(self, host: str, address: IPAddress, options: Options, typed: bool) -> Failure | None:
+        policy = self._policy.current
         seen: dict[IPAddress, Way] = {}
 
         def way_of(asked: IPAddress) -> Way:
             return seen.setdefault(asked, self._routes.way(asked))
 
-        decision = self._policy.current.explain(address, way_of, typed)
+        decision = policy.explain(address, way_of, typed)
         if not decision.allowed:
-            return _refusal(decision)
+            return denied(decision)
+        if (unnamed := self.unnamed(host, address)) is not None:
+            return denied(unnamed)
         if options.source is None and way_of(address) is Way.NO_ROUTE:
             return failures.from_errno(Stage.CONNECT, errno.ENETUNREACH, at_once=True)
         return None
@@ -185,6 +192,8 @@ class SystemNetwork:
     async def connect(
         self, address: Address, port: int, options: Options, deadline: float
     ) -> streams.TcpStream:
+        if (refused := self.refused_port(port)) is not None:
+            raise ProbeFailed(refused)
         await self.admit(deadline)
         options = sourced(options, self.source, address.host)
         try:
@@ -193,9 +202,14 @@ class SystemNetwork:
             self.release()
             raise
         stream.when_closed(self.release)
+        if (refused := self.stranger(address, stream.peer)) is not None:
+            await stream.close()
+            raise ProbeFailed(refused)
         return stream
 
     async def datagrams(self, address: Address, port: int, options: Options) -> streams.UdpSocket:
+        if (refused := self.refused_port(port)) is not None:
+            raise ProbeFailed(refused)
         options = sourced(options, self.source, address.host)
         return streams.UdpSocket(address, port, options, self._clock)
 
@@ -258,11 +272,6 @@ def _chosen(found: Iterable[IPAddress], family: Family) -> list[IPAddress]:
             counts[own] += 1
             chosen.append(address)
     return chosen
-
-
-def _refusal(decision: Decision) -> Failure:
-    kind = FailureKind.OWN_ADDRESS if decision.own and decision.rule != "deny" else FailureKind.DENIED
-    return Failure(Stage.RESOLVE, kind, Origin.AGENT, decision.text)
 
 
 def _no_address(host: str, family: Family) -> Failure:

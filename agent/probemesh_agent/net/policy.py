@@ -1,20 +1,17 @@
 """What this host lets its agent probe. The controller can narrow it, never widen it. Pure but for
 :func:`Policy.load`.
 
-In order: this host's own addresses (loopback aside: they are the target's own end); what the owner denies;
-loopback; what the owner allows (an allowed block lifts a shipped denial only where it is at least as
-specific: ``0.0.0.0/0`` opens no metadata service); the shipped denials; else unicast, public and private,
-is allowed unless the owner switched that off.
+Kind, name, port and address are judged each by itself (:mod:`probemesh_agent.net.rungs`), and each must be
+allowed. Of an address, in order: this host's own addresses (loopback aside: they are the target's own end);
+what the owner denies; loopback; what the owner allows (an allowed block lifts a shipped denial only where it
+is at least as specific: ``0.0.0.0/0`` opens no metadata service); the shipped denials; else unicast, public
+and private, is allowed unless the owner switched that off.
 """
 
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any
-
-from probemesh_shared.errors import StateError
 
 from probemesh_agent.net.ranges import (
     DENIED,
@@ -25,10 +22,8 @@ from probemesh_agent.net.ranges import (
     embedded,
     strip_scope,
     unmapped,
-    unmapped_network,
 )
-
-_MAX_FILE = 1 << 20
+from probemesh_agent.net.rungs import Decision, Rungs
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +34,15 @@ class Limits:
     concurrent: int = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """``rule`` is a stable word; ``text`` one line for people. ``own``: an address of this host beside
-    loopback."""
-
-    allowed: bool
-    rule: str
-    text: str
-    own: bool = False
-
-
 #: Tells where this host would send a packet: :meth:`probemesh_agent.net.own.Routes.way`.
 WayOf = Callable[[IPAddress], Way]
 
 
 def _unknown(_: IPAddress) -> Way:
     return Way.UNKNOWN
+
+
+_NO_RUNGS = Rungs()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +52,7 @@ class Policy:
 
     allow: tuple[IPNetwork, ...] = ()
     deny: tuple[IPNetwork, ...] = ()
+    rungs: Rungs = _NO_RUNGS
     loopback: bool = False
     unicast: bool = True
     limits: Limits = Limits()
@@ -87,13 +75,21 @@ class Policy:
     def load(cls, path: Path) -> "Policy":
         """From TOML; raises :class:`StateError` that names the file and what is wrong with it (fail
         closed)."""
+        from probemesh_agent.net.policyfile import read_policy  # not without a file
+
         return read_policy(path)
+
+    def lists(self, address: IPAddress) -> bool:
+        """Whether the owner's own list of blocks has it. Where names are listed too, an address that was not
+        come to by one of them must be."""
+        outer = strip_scope(unmapped(address))
+        return all(_within(one, self.allow) for one in (outer, *(inner for _, inner in embedded(outer))))
 
     def explain(self, address: str | IPAddress, way_of: WayOf = _unknown, typed: bool = False) -> Decision:
         """Judges one address and every IPv4 address hidden in it; the first that is refused decides."""
         outer = unmapped(ip_address(address) if isinstance(address, str) else address)
         decision = self._judge(strip_scope(outer), way_of, typed)
-        for how, inner in embedded(outer):
+        for how, inner in (*embedded(outer), *_dialled_instead(outer)):
             if not decision.allowed:
                 break
             judged = self._judge(inner, way_of, typed)
@@ -150,6 +146,14 @@ _WORDS: Mapping[str, str] = {
 }
 
 
+def _dialled_instead(address: IPAddress) -> tuple[tuple[str, IPAddress], ...]:
+    """Who connects to no address at all reaches loopback."""
+    return (("the kernel dials it instead", ip_address(_LOCAL[address.version])),) * address.is_unspecified
+
+
+_LOCAL = {4: "127.0.0.1", 6: "::1"}
+
+
 def _within(address: IPAddress, networks: tuple[IPNetwork, ...]) -> IPNetwork | None:
     """The most specific of ``networks`` that holds ``address``."""
     holding = [network for network in networks if network.version == address.version and address in network]
@@ -161,95 +165,3 @@ def _shipped_denial(address: IPAddress) -> tuple[str, IPNetwork | None]:
         if network := _within(address, networks):
             return rule, network
     return "", None
-
-
-# --- the file ---------------------------------------------------------------------------------------------
-
-
-def read_policy(path: Path) -> Policy:
-    """``[allow] cidrs loopback unicast listen``, ``[deny] cidrs``, ``[limits] packets_per_s concurrent``; all
-    optional, anything else is an error: a misspelt denial must not read as no denial."""
-    tables = _tables(path)
-    if not tables:
-        raise _problem(path, "empty (to accept everything that is shipped, write [allow])")
-    _known(path, "the file", tables, {"allow", "deny", "limits"})
-    allow, deny, limits = (_table(path, tables, name) for name in ("allow", "deny", "limits"))
-    _known(path, "[allow]", allow, {"cidrs", "loopback", "unicast", "listen"})
-    _known(path, "[deny]", deny, {"cidrs"})
-    _known(path, "[limits]", limits, {"packets_per_s", "concurrent"})
-    shipped = Limits()
-    return Policy(
-        allow=_cidrs(path, "[allow]", allow),
-        deny=_cidrs(path, "[deny]", deny),
-        loopback=_flag(path, allow, "loopback", False),
-        unicast=_flag(path, allow, "unicast", True),
-        listen=_flag(path, allow, "listen", True),
-        limits=Limits(
-            packets_per_s=float(_positive(path, limits, "packets_per_s", shipped.packets_per_s)),
-            concurrent=int(_positive(path, limits, "concurrent", shipped.concurrent, whole=True)),
-        ),
-        source=f"policy {path}",
-    )
-
-
-def _problem(path: Path, text: str) -> StateError:
-    return StateError(
-        f"policy {path}: {text}", "Nothing is probed until the file is right; see the reference."
-    )
-
-
-def _tables(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_FILE + 1)
-    except OSError as error:
-        raise _problem(path, f"cannot be read ({error.strerror or error})") from error
-    if len(data) > _MAX_FILE:
-        raise _problem(path, "larger than 1 MiB")
-    try:
-        return tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise _problem(path, f"not TOML: {error}") from error
-
-
-def _known(path: Path, where: str, table: Mapping[str, Any], names: set[str]) -> None:
-    if unknown := sorted(set(table) - names):
-        raise _problem(path, f"{where} has an unknown key {unknown[0]!r} (known: {', '.join(sorted(names))})")
-
-
-def _table(path: Path, tables: Mapping[str, Any], name: str) -> dict[str, Any]:
-    table = tables.get(name, {})
-    if not isinstance(table, dict):
-        raise _problem(path, f"{name} must be a table, written [{name}]")
-    return table
-
-
-def _cidrs(path: Path, where: str, table: Mapping[str, Any]) -> tuple[IPNetwork, ...]:
-    listed = table.get("cidrs", [])
-    if not isinstance(listed, list) or not all(isinstance(text, str) for text in listed):
-        raise _problem(path, f"{where} cidrs must be a list of strings")
-    networks: list[IPNetwork] = []
-    for text in listed:
-        try:
-            network = unmapped_network(ip_network(text))
-        except ValueError as error:
-            raise _problem(path, f"{where} cidrs: {error}") from error
-        networks.append(network)
-    return tuple(networks)
-
-
-def _flag(path: Path, table: Mapping[str, Any], name: str, default: bool) -> bool:
-    value = table.get(name, default)
-    if not isinstance(value, bool):
-        raise _problem(path, f"{name} must be true or false")
-    return value
-
-
-def _positive(
-    path: Path, table: Mapping[str, Any], name: str, default: float, whole: bool = False
-) -> int | float:
-    value = table.get(name, default)
-    kinds = (int,) if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < 1e9:
-        raise _problem(path, f"[limits] {name} must be a {'whole ' if whole else ''}number above 0")
-    return value

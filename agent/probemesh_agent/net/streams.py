@@ -156,6 +156,14 @@ class TcpStream:
         self._tls: Session | None = None
         self._released: Release | None = None
 
+    @property
+    def peer(self) -> str:
+        """Who is at the other end by the kernel's word; empty where that has gone again."""
+        try:
+            return str(self._wire.sock.getpeername()[0])
+        except OSError:
+            return ""
+
     def when_closed(self, release: Release) -> None:
         """``release`` is called once, when the descriptor is free again."""
         self._released = release

@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from typing import Protocol
 
 from probemesh_shared import failures
-from probemesh_shared.model import Detail, Failure, Measurement, Options, Sample, Target
+from probemesh_shared.model import Detail, Failure, Measurement, Options, PortRange, Sample, Target
 from probemesh_shared.targets import expand_ports, row_text
 from probemesh_shared.words import FailureKind, Kind, Origin, Outcome, Stage, Timing
 
@@ -297,9 +297,16 @@ async def plan_by_address(
     resolution = await env.network.resolve(target, options, env.deadline)
     dns_ms = resolution.elapsed_ms if resolution.names_asked else None
     rows = _unresolved(kind, index, target, resolution, ports, started_ns)
+    refused = env.network.refused_ports([PortRange(port, port) for port in ports if port])
+    rows += tuple(
+        not_tried(kind, index, _row_text(target, ports, port), address.host, port, failure, started_ns)
+        for port, failure in refused.items()
+        for address in resolution.addresses
+    )
     units = tuple(
         Unit(index, target, _row_text(target, ports, port), address, port, dns_ms)
         for port in ports
+        if port not in refused
         for address in resolution.addresses
     )
     return Plan(rows, units)

@@ -65,11 +65,16 @@ class _Planner:
         asked = asked_of(self._spec, self._target)
         if isinstance(first := question(asked.names[0], asked.types[0], asking(self._spec)), Failure):
             return Plan((self._row(None, None, first),))
+        for name in asked.names:
+            if (denied := self._env.network.refused_name(name)) is not None:
+                return Plan((self._row(None, None, denied),))
         if (untaken := refused(self._spec)) is not None:
             return Plan((self._row(None, None, untaken),))
         if self._spec.all_servers:
             return await self._of_zone(asked)
         servers = await self._servers(self._spec.options)
+        if (denied := self._env.network.refused_port(servers.port)) is not None:
+            return Plan((self._row(None, servers.port, denied),))
         rows = [self._row(one.host, servers.port, one.failure) for one in servers.refused]
         if not rows and not servers.addresses:
             row = self._row(None, servers.port, servers.nothing)

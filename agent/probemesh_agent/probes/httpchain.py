@@ -148,9 +148,12 @@ class Chain:
     async def _address(self, place: Place, deadline: float) -> tuple[Address, float | None]:
         """The address to dial: by a proxy it is the proxy's, and only a literal can be judged here."""
         by_proxy = self._spec.proxy is not None
+        network = self._env.network
+        if by_proxy and (refused := network.refused_name(place.host) or network.refused_port(place.port)):
+            raise ProbeFailed(refused)
         if by_proxy and parse_literal(place.host) is None:
             return self._unit.address, None
-        found = await self._env.network.resolve_host(place.host, self._spec.options, deadline)
+        found = await network.resolve_host(place.host, self._spec.options, deadline)
         if found.failure is not None or not found.addresses:
             raise ProbeFailed(found.failure or _nothing(place))
         if by_proxy:

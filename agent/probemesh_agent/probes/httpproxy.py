@@ -56,6 +56,9 @@ async def plan_by_proxy(index: int, target: Target, spec: HttpSpec, env: ProbeEn
     except ValueError:
         detail = "the proxy asked for is not HOST:PORT"
         return rows(Failure(Stage.PROXY, FailureKind.UNSUPPORTED, Origin.AGENT, detail))
+    asked = [failure for port in ports if (failure := env.network.refused_port(port)) is not None]
+    if refused := env.network.refused_name(target.host) or next(iter(asked), None):
+        return rows(refused)
     if parse_literal(target.host) is not None:
         judged = await env.network.resolve(target, spec.options, env.deadline)
         if judged.failure is not None:

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import secrets
 import socket
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Iterable, Iterator, Sequence
 from operator import attrgetter
 
 from probemesh_shared import failures
@@ -125,7 +125,11 @@ class PacketRun:
             for port in self._ports(target):
                 self._tell(flight, index, target, host, port, failure)
         if resolution.addresses:
-            flight.feed(self._items(index, target, resolution.addresses))
+            refused = self._env.network.refused_ports(target.ports) if self._ported else {}
+            for port, failure in refused.items():
+                for address in resolution.addresses:
+                    self._tell(flight, index, target, address.host, port, failure)
+            flight.feed(self._items(index, target, resolution.addresses, refused))
 
     def _ports(self, target: Target) -> Iterator[int | None]:
         if not self._ported:
@@ -134,19 +138,25 @@ class PacketRun:
         for span in target.ports:
             yield from range(span.first, span.last + 1)
 
-    def _items(self, index: int, target: Target, addresses: Sequence[Address]) -> Iterable[Item]:
+    def _items(
+        self, index: int, target: Target, addresses: Sequence[Address], refused: Container[int | None]
+    ) -> Iterable[Item]:
         if len(addresses) > 1 or self._ported:
-            return self._many_items(index, target, addresses)
+            return self._many_items(index, target, addresses, refused)
         host, family = addresses[0].host, addresses[0].family
         return (Item(index, target.text, host, None, *socket_address(host, family, 0)),)
 
-    def _many_items(self, index: int, target: Target, addresses: Sequence[Address]) -> Iterator[Item]:
+    def _many_items(
+        self, index: int, target: Target, addresses: Sequence[Address], refused: Container[int | None]
+    ) -> Iterator[Item]:
         """Made in the engine's thread, one by one, as they are wanted."""
         count = count_ports(target.ports) if self._ported else 0
         is_scan = count > MOST_PORTS_KEPT
         text_of = _texts(target, count)
         places = [(address.host, *socket_address(address.host, address.family, 0)) for address in addresses]
         for port in self._ports(target):
+            if port in refused:
+                continue
             text = text_of(port)
             for host, place, is_loopback in places:
                 full = (place[0], port or 0, *place[2:])

@@ -55,7 +55,7 @@ class WatchProbe:
     async def _armed(
         self, spec: WatchSpec, target: Target, env: ProbeEnv
     ) -> AsyncGenerator[Measurement, None]:
-        place = Place(_port(target), env.network.may_listen)
+        place = Place(_port(target), env.network.may_listen, env.network.may_answer)
         leaf = await self._certificate(spec, target, env)
         try:
             watch = Watch(spec, place, env.clock)
@@ -85,6 +85,8 @@ class WatchProbe:
             return failures.unsupported(Stage.CONNECT, f"a watch's token has {TOKEN_SIZE} bytes")
         if len(target.ports) > 1 or any(span.first != span.last for span in target.ports):
             return failures.unsupported(Stage.CONNECT, "a watch has one port")
+        if (refused := env.network.refused_port(_port(target) or 0)) is not None:
+            return refused
         if spec.look:
             if spec.token in self._watches:
                 return None

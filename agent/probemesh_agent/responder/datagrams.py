@@ -34,6 +34,10 @@ RATE_PER_S: Final = 1000.0
 BURST: Final = 500.0
 
 
+#: Whether this host's policy lets an address be answered.
+MayAnswer = Callable[[str], bool]
+
+
 @dataclass(slots=True)
 class _Noted:
     at_ms: float
@@ -82,10 +86,16 @@ class _Door:
 
 class DatagramSide:
     """``now`` gives milliseconds since the watch was armed. ``sockets`` belong to their owner, who closes
-    them after :meth:`close`."""
+    them after :meth:`close`. ``may_answer``: a valid token may come from a forged address."""
 
-    def __init__(self, token: bytes, nonce: bytes, now: Callable[[], float]) -> None:
-        self._token, self._nonce, self._now = token, nonce, now
+    def __init__(
+        self,
+        token: bytes,
+        nonce: bytes,
+        now: Callable[[], float],
+        may_answer: MayAnswer = lambda address: True,
+    ) -> None:
+        self._token, self._nonce, self._now, self._may_answer = token, nonce, now, may_answer
         self._doors: list[_Door] = []
         self._others: dict[socket.AddressFamily, _Door] = {}
         self._noted: list[_Noted] = []
@@ -187,6 +197,9 @@ class DatagramSide:
     # --- what goes ---
 
     def _reply(self, door: _Door, noted: _Noted, request: Request, peer: Any) -> None:
+        if not self._may_answer(noted.address):
+            noted.replied, noted.errno = False, "EACCES"
+            return
         if not self._may_send():
             noted.replied, noted.errno = False, "EBUSY"
             return

@@ -70,8 +70,15 @@ class StreamSide:
     """``now`` gives milliseconds since the watch was armed; the listeners belong to their owner.
     ``saved_syn`` False: as on a kernel that keeps no SYN."""
 
-    def __init__(self, token: bytes, nonce: bytes, now: Callable[[], float], saved_syn: bool = True) -> None:
-        self._token, self._nonce, self._now = token, nonce, now
+    def __init__(
+        self,
+        token: bytes,
+        nonce: bytes,
+        now: Callable[[], float],
+        saved_syn: bool = True,
+        may_answer: Callable[[str], bool] = lambda address: True,
+    ) -> None:
+        self._token, self._nonce, self._now, self._may_answer = token, nonce, now, may_answer
         self._saved_syn = saved_syn
         self._listeners: list[socket.socket] = []
         self._talks: list[_Talk] = []
@@ -141,7 +148,9 @@ class StreamSide:
         except OSError:
             sock.close()
             return
-        if int(peer[1]) == 0:  # a forger's; no message has room for it
+        if int(peer[1]) == 0 or not self._may_answer(
+            _place(peer)[0]
+        ):  # a forger's: no message has room for 0
             sock.close()
             return
         syn = savedsyn.saved(sock) if self._saved_syn else None

@@ -19,7 +19,7 @@ from probemesh_agent.addresses import interface_addresses
 from probemesh_agent.env import Clock
 from probemesh_agent.responder import doors
 from probemesh_agent.responder.counters import PERIOD_MS, CounterFiles, CounterTrack, conntrack
-from probemesh_agent.responder.datagrams import DatagramSide
+from probemesh_agent.responder.datagrams import DatagramSide, MayAnswer
 from probemesh_agent.responder.doors import SHORTAGE, Doors
 from probemesh_agent.responder.fitting import fitted
 from probemesh_agent.responder.flows import Flows
@@ -33,12 +33,18 @@ _SHARE = 10.0
 _MOST_ADDRESSES = 256
 
 
+def _anybody(_: str) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What is watched. ``may_listen``: this host's policy lets its agent open listeners."""
+    """What is watched. ``may_listen``: this host's policy lets its agent open listeners; ``may_answer``: and
+    answer who asks from this address."""
 
     port: int | None
     may_listen: bool = True
+    may_answer: MayAnswer = _anybody
 
 
 class Watch:
@@ -60,9 +66,9 @@ class Watch:
         self._counters: CounterTrack | None = None
         self._sockets: SocketTrack | None = None
         self._packets: PacketSide | None = None
-        self._datagrams = DatagramSide(spec.token, self._nonce, self._now_ms)
+        self._datagrams = DatagramSide(spec.token, self._nonce, self._now_ms, place.may_answer)
         saved_syn = signals.SAVED_SYN not in self._hidden
-        self._streams = StreamSide(spec.token, self._nonce, self._now_ms, saved_syn)
+        self._streams = StreamSide(spec.token, self._nonce, self._now_ms, saved_syn, place.may_answer)
         try:
             self._arm()
         except BaseException:

@@ -1338,6 +1338,47 @@ class Pacing(_message.Message):
 Global___Pacing: _TypeAlias = Pacing  # noqa: Y015
 
 @_typing.final
+class Narrowing(_message.Message):
+    """Lists that are empty say nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NETWORKS_FIELD_NUMBER: _builtins.int
+    DENY_NETWORKS_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    PORTS_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    @_builtins.property
+    def networks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def deny_networks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def ports(self) -> _containers.RepeatedCompositeFieldContainer[Global___PortRange]: ...
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___Kind.ValueType]: ...
+    def __init__(
+        self,
+        *,
+        networks: _abc.Iterable[_builtins.str] | None = ...,
+        deny_networks: _abc.Iterable[_builtins.str] | None = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        ports: _abc.Iterable[Global___PortRange] | None = ...,
+        kinds: _abc.Iterable[Global___Kind.ValueType] | None = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deny_networks", b"deny_networks", "kinds", b"kinds", "names", b"names", "networks", b"networks", "ports", b"ports", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Narrowing: _TypeAlias = Narrowing  # noqa: Y015
+
+@_typing.final
 class Job(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1348,6 +1389,7 @@ class Job(_message.Message):
     BUDGET_MS_FIELD_NUMBER: _builtins.int
     PACING_FIELD_NUMBER: _builtins.int
     ASKED_BY_FIELD_NUMBER: _builtins.int
+    NARROW_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     run_id: _builtins.str
     budget_ms: _builtins.int
@@ -1359,6 +1401,10 @@ class Job(_message.Message):
     def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Target]: ...
     @_builtins.property
     def pacing(self) -> Global___Pacing: ...
+    @_builtins.property
+    def narrow(self) -> _containers.RepeatedCompositeFieldContainer[Global___Narrowing]:
+        """What the mesh adds to the agent's own policy; each of them is to be kept."""
+
     def __init__(
         self,
         *,
@@ -1369,10 +1415,11 @@ class Job(_message.Message):
         budget_ms: _builtins.int = ...,
         pacing: Global___Pacing | None = ...,
         asked_by: _builtins.str = ...,
+        narrow: _abc.Iterable[Global___Narrowing] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["pacing", b"pacing", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_by", b"asked_by", "budget_ms", b"budget_ms", "id", b"id", "pacing", b"pacing", "run_id", b"run_id", "spec", b"spec", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_by", b"asked_by", "budget_ms", b"budget_ms", "id", b"id", "narrow", b"narrow", "pacing", b"pacing", "run_id", b"run_id", "spec", b"spec", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

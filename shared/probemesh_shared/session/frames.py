@@ -13,6 +13,8 @@ EXPECT = "expect"
 #: That of an agent that goes the way an http spec asks for (version, body, credentials, redirects, proxy):
 #: others would go straight, and call it that.
 HTTP_WAYS = "http-ways"
+#: That of an agent that keeps to what a job narrows: others would not look at it.
+NARROWS = "narrows"
 #: That of an agent whose addresses were configured (``--advertise``): they mean it, whoever else has them.
 ADVERTISED = "advertised"
 #: Jobs an agent runs at once for one owner. More are rejected there, so a controller holds them back.
