@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from probemesh_shared.audit.record import Audit, unrecorded
@@ -27,6 +28,7 @@ from probemesh_shared.errors import (
 )
 from probemesh_shared.rpc import calls
 from probemesh_shared.rpc.authz import allowed, refusal
+from probemesh_shared.rpc.door import Door
 from probemesh_shared.rpc.errors import to_status
 from probemesh_shared.rpc.grpc_setup import grpc
 from probemesh_shared.rpc.peer import Peer, peer_of
@@ -47,6 +49,8 @@ _BY_NAME = OPERATORS | {Role.RENEWAL}
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]  # not subscriptable at run time
 Work = Callable[[], Awaitable[Any]]
+#: grpc's spelling of whose messages are read in this task, and in those that it started.
+_READING: ContextVar[str] = ContextVar("reading", default="")
 
 
 class Guard:
@@ -58,7 +62,9 @@ class Guard:
         denied: Iterable[str] = (),
         audit: Audit = unrecorded,
         wall_ns: Callable[[], int] = time.time_ns,
+        door: Door | None = None,
     ) -> None:
+        self._door = door or Door()
         self._wall_ns = wall_ns
         self._mesh = mesh
         self._audit = audit
@@ -126,6 +132,7 @@ class Guard:
     def _admit(self, call: calls.Call, context: Any) -> Peer:
         method, peer = call.method, peer_of(context)
         call.caller = calls.caller_of(peer)
+        self._door.called(peer)
         if self._closing:
             raise Unreachable("shutting down", "try again in a moment")
         if peer.mesh != self._mesh:
@@ -186,8 +193,11 @@ class Guard:
         task = asyncio.current_task()
         assert task is not None
         lapse: asyncio.TimerHandle | None = None
+        peer: Peer | None = None
         try:
             peer = self._admit(call, context)
+            self._door.recognised(peer)
+            _READING.set(peer.address)
             self._enter(task, peer)
             lapse = self._lapse(task, peer)
             if lasting:
@@ -200,6 +210,8 @@ class Guard:
             raise
         except asyncio.CancelledError:
             if task not in self._cut:
+                if peer is not None:
+                    self._door.reset(peer)
                 raise  # whom we cut off is told why, or it would hang (grpc #29248)
         except MeshError as error:
             if task not in self._cut:
@@ -215,7 +227,7 @@ class Guard:
 
     def wrap(self, method: str, handler: "Handler") -> "Handler":
         """The same handler behind this guard. Unary messages are parsed and printed inside of it."""
-        parse, show = handler.request_deserializer, handler.response_serializer
+        parse, show = self._metered(handler.request_deserializer), handler.response_serializer
         behaviour = _behaviour(handler)
 
         async def unary_response(request: Any, context: Any) -> bytes | None:
@@ -246,6 +258,15 @@ class Guard:
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(stream_response, None, show)
         return grpc.unary_unary_rpc_method_handler(unary_response, None, None)
+
+    def _metered(self, parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
+        """The door is told of every message that is read: what it cannot tell apart else is noise."""
+
+        def read(data: bytes) -> Any:
+            self._door.read(_READING.get(), len(data))
+            return data if parse is None else parse(data)
+
+        return read
 
 
 def _behaviour(handler: "Handler") -> Callable[..., Any]:

@@ -10,12 +10,15 @@ from probemesh_shared.errors import StateError
 from probemesh_shared.identity.files import Identity
 from probemesh_shared.names import join_host_port, split_host_port
 from probemesh_shared.rpc.authz import check_table
+from probemesh_shared.rpc.door import Door
 from probemesh_shared.rpc.grpc_setup import SERVER_OPTIONS, grpc
 from probemesh_shared.rpc.guard import Guard
 from probemesh_shared.rpc.peer import Peer
 
 S = TypeVar("S")
 MAX_CONNECTIONS = 8_192
+#: Of which one address may hold so many that nobody is recognised on.
+_STRANGERS_SHARE, _FEWEST_STRANGERS = 16, 32
 
 
 class MeshServer:
@@ -31,7 +34,8 @@ class MeshServer:
     ) -> None:
         self._identity = identity
         self._served: Identity | None = None
-        self._guard = Guard(identity.mesh, denied_serials, audit)
+        self.door = Door(strangers=max(_FEWEST_STRANGERS, max_connections // _STRANGERS_SHARE))
+        self._guard = Guard(identity.mesh, denied_serials, audit, door=self.door)
         self._methods: list[str] = []
         options = (*SERVER_OPTIONS, ("grpc.max_allowed_incoming_connections", max_connections))
         self._server = grpc.aio.server(options=options, compression=grpc.Compression.NoCompression)
@@ -66,6 +70,7 @@ class MeshServer:
         except RuntimeError as error:
             raise StateError(f"cannot listen on {listen}: {_why_not(listen)}") from error
         await self._server.start()
+        self.door.open(port)
         return port
 
     def _fetch(self) -> Any:
@@ -108,6 +113,7 @@ class MeshServer:
         """Ends every call with "shutting down". Sessions say goodbye before this is called: with a stream
         open grpc would wait all of its grace."""
         self._guard.close()
+        self.door.close()
         await self._server.stop(grace_s)
 
 
