@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from probemesh_shared.errors import Busy
+from probemesh_shared.names import join_host_port
 from probemesh_shared.rpc.conduct import Conduct, Leave, Limits
 from probemesh_shared.rpc.connections import Connections, Key, Seen, key_of_peer
 from probemesh_shared.rpc.peer import Peer
@@ -35,7 +36,8 @@ _YOUNG_S = 1.0
 #: A message's frames, and its part of TLS records; a call's headers.
 _MESSAGE_OVERHEAD, _CALL_OVERHEAD = 128, 1024
 _CUT_AFTER_S = 0.2  # so that the words of a refusal arrive
-_LOGGED_EVERY_S = 10.0
+#: How often it is told that strangers were cut off: there may be thousands.
+_TOLD_EVERY_S = 10.0
 _TOO_MANY = "too many calls with this certificate"
 
 
@@ -53,8 +55,9 @@ class _Connection:
 
 
 class Door:
-    """Of one server; used from its event loop only. ``on_cut(where, who, why)`` hears of everybody who is
-    cut off; ``who`` is ``role name``, or empty where nobody was recognised."""
+    """Of one server; used from its event loop only. ``on_cut(address, peer, why, times)`` hears of everybody
+    who is cut off; ``peer`` is None where nobody was recognised, and ``times`` is how many such went since it
+    last heard."""
 
     def __init__(
         self,
@@ -63,7 +66,7 @@ class Door:
         strangers: int = 512,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.on_cut: Callable[[str, str, str], None] = lambda where, who, why: None
+        self.on_cut: Callable[[str, Peer | None, str, int], None] = lambda *_: None
         self.cuts: Counter[str] = Counter()  # by why
         self._strangers = strangers
         self._now = now
@@ -71,8 +74,8 @@ class Door:
         self._known: dict[Key, _Connection] = {}
         self._connections: Connections | None = None
         self._task: asyncio.Task[None] | None = None
-        self._logged_at = float("-inf")
-        self._unlogged = 0
+        self._told_at = float("-inf")
+        self._untold = 0
 
     # --- calls ------------------------------------------------------------------------------------------
 
@@ -231,10 +234,13 @@ class Door:
         if self._connections is None or not self._connections.shut(seen):
             return
         self.cuts[why] += 1
-        who = f"{peer.role} {peer.name}" if peer is not None else ""
-        self.on_cut(seen.key.where, who, why)
-        self._unlogged += 1
-        if self._now() - self._logged_at >= _LOGGED_EVERY_S:
-            more = f", and {self._unlogged - 1} others before it" if self._unlogged > 1 else ""
-            _log.warning("cut off %s (%s): %s%s", seen.key.address, who or "nobody we know", why, more)
-            self._logged_at, self._unlogged = self._now(), 0
+        address, times = str(seen.key.address), 1
+        if peer is None:
+            self._untold += 1
+            if self._now() - self._told_at < _TOLD_EVERY_S:
+                return
+            self._told_at, times, self._untold = self._now(), self._untold, 0
+        who = f"{peer.role} {peer.name}" if peer is not None else "nobody we know"
+        more = f", the last of {times}" if times > 1 else ""
+        _log.warning("cut off %s (%s): %s%s", address, who, why, more)
+        self.on_cut(join_host_port(address, seen.key.port), peer, why, times)

@@ -2,18 +2,21 @@
 
 import contextlib
 import socket
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from probemesh_shared.audit.record import Audit, unrecorded
+from probemesh_shared.audit.record import Audit, AuditRecord, Caller, unrecorded
 from probemesh_shared.errors import StateError
 from probemesh_shared.identity.files import Identity
 from probemesh_shared.names import join_host_port, split_host_port
+from probemesh_shared.rpc import calls
 from probemesh_shared.rpc.authz import check_table
 from probemesh_shared.rpc.door import Door
 from probemesh_shared.rpc.grpc_setup import SERVER_OPTIONS, grpc
 from probemesh_shared.rpc.guard import Guard
 from probemesh_shared.rpc.peer import Peer
+from probemesh_shared.words import AuditOutcome
 
 S = TypeVar("S")
 MAX_CONNECTIONS = 8_192
@@ -35,6 +38,8 @@ class MeshServer:
         self._identity = identity
         self._served: Identity | None = None
         self.door = Door(strangers=max(_FEWEST_STRANGERS, max_connections // _STRANGERS_SHARE))
+        self.door.on_cut = self._cut_off
+        self._audit = audit
         self._guard = Guard(identity.mesh, denied_serials, audit, door=self.door)
         self._methods: list[str] = []
         options = (*SERVER_OPTIONS, ("grpc.max_allowed_incoming_connections", max_connections))
@@ -108,6 +113,22 @@ class MeshServer:
     def peers(self) -> tuple[Peer, ...]:
         """Who is being served, one entry a call."""
         return self._guard.live()
+
+    def _cut_off(self, address: str, peer: Peer | None, why: str, times: int) -> None:
+        who = calls.caller_of(peer) if peer is not None else Caller(address=address)
+        self._audit(
+            AuditRecord(
+                time.time_ns(),
+                "cut-off",
+                AuditOutcome.CUT,
+                who=who.who,
+                who_id=who.who_id,
+                certificate=who.certificate,
+                address=who.address,
+                detail=why,
+                times=times,
+            )
+        )
 
     async def stop(self, grace_s: float = 0.5) -> None:
         """Ends every call with "shutting down". Sessions say goodbye before this is called: with a stream
