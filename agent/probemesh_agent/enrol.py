@@ -11,6 +11,7 @@ import logging
 import random
 import socket
 import tomllib
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +29,14 @@ _log = logging.getLogger(__name__)
 FOLDER, CONFIG = "agent", "agent.toml"
 #: How often the date is looked at, and the shortest wait after a renewal that failed.
 LOOK_S, RETRY_S = 3600.0, 300.0
-#: Rest after a renewal: a controller that wants another at once is asked no sooner.
-SETTLE_S = 30.0
+#: A controller that wants renewals without end gets this many in that time.
+MOST, SPAN_S = 8, 300.0
 
 
 class Clock(Protocol):
     def wall_ns(self) -> int: ...
+
+    def monotonic(self) -> float: ...
 
     async def sleep(self, seconds: float) -> None: ...
 
@@ -162,12 +165,13 @@ async def keep_renewed(
     """
     identity = agent.identity
     wanted = wanted or Wanted()
+    done: deque[float] = deque(maxlen=MOST)
     while True:
         if not renewal_due(identity, clock.wall_ns()):
             within_s = await wanted.within(LOOK_S, clock)
             if within_s is None:
                 continue
-            await clock.sleep(within_s * jitter())
+            await clock.sleep(max(within_s * jitter(), _rest_s(done, clock.monotonic())))
         try:
             identity = await renew(agent.folder, agent.controller, identity, proxy)
         except (MeshError, OSError) as error:
@@ -176,4 +180,9 @@ async def keep_renewed(
         else:
             _log.info("the certificate was renewed")
             renewed(identity)
-            await clock.sleep(SETTLE_S)
+        done.append(clock.monotonic())
+
+
+def _rest_s(done: deque[float], now: float) -> float:
+    """How long renewals that nobody needs have to wait; ``done`` are the instants of the last MOST."""
+    return done[0] + SPAN_S - now if len(done) == MOST else 0.0

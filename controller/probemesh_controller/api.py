@@ -7,7 +7,7 @@ run`` or inside ``meshctl`` with listening agents only) and by a client of a rem
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from probemesh_shared.audit.query import AuditFound, AuditQuery
 from probemesh_shared.model import AgentInfo, Measurement, Spec, Target
@@ -117,6 +117,37 @@ class OperatorInfo:
     connected: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class CaInfo:
+    """One CA of a mesh. ``fingerprint`` is SHA-256, hexadecimal; ``has_key``: on the controller, now."""
+
+    fingerprint: str
+    issues: bool
+    trusted: bool
+    has_key: bool
+    ends_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class BehindInfo:
+    """Somebody whom a step would cut off. ``role`` of a laptop that is shut is ``renewal``."""
+
+    name: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaStatus:
+    """How far the change from one CA to the next has come (:mod:`probemesh_controller.castate`)."""
+
+    phase: str
+    cas: tuple[CaInfo, ...]
+    behind: tuple[BehindInfo, ...]  # whom the next step would cut off
+    behind_back: tuple[BehindInfo, ...]  # whom the step back would
+    away: tuple[BehindInfo, ...]  # shut laptops that will have to join again after the next step
+    total: int
+
+
 class Mesh(Protocol):
     """Closing (``aclose``) frees every socket and task. All methods raise
     :class:`probemesh_shared.errors.MeshError`."""
@@ -140,7 +171,6 @@ class Mesh(Protocol):
     async def aclose(self) -> None: ...
 
 
-@runtime_checkable
 class Administration(Protocol):
     """What only a controller can do. All methods raise :class:`probemesh_shared.errors.MeshError`."""
 
@@ -150,3 +180,8 @@ class Administration(Protocol):
 
     async def audit(self, query: AuditQuery) -> AuditFound:
         """What the controller recorded."""
+
+    async def ca_status(self) -> CaStatus: ...
+
+    async def rotate_ca(self, step: str, anyway: bool) -> CaStatus:
+        """``forward``, ``back`` or ``finish``."""

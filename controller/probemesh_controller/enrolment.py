@@ -23,7 +23,7 @@ from probemesh_shared.rpc.peer import Peer, peer_of
 from probemesh_shared.words import OPERATORS, Role
 
 from probemesh_controller.engine import software
-from probemesh_controller.pki.ca import CertificateAuthority, Issued, check_csr
+from probemesh_controller.pki.ca import Issued, Issuer, check_csr
 from probemesh_controller.store.port import (
     AgentRecord,
     CertificateRecord,
@@ -60,7 +60,7 @@ class Enrolled:
 class Enroller:
     """The decisions, over a store that the caller has to itself."""
 
-    def __init__(self, ca: CertificateAuthority, wall_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, ca: Issuer, wall_ns: Callable[[], int] = time.time_ns) -> None:
         self._ca = ca
         self._wall_ns = wall_ns
 
@@ -139,6 +139,8 @@ class Enroller:
                 subject.id,
                 subject.name,
                 facts.not_after_ns,
+                issuer=self._ca.issuer,
+                trust=self._ca.trust,
                 issued_ns=self._wall_ns(),
             )
         )
@@ -186,7 +188,7 @@ class Enrolment(EnrolmentServicer):
 
     def __init__(
         self,
-        ca: CertificateAuthority,
+        ca: Issuer,
         store: AsyncStore,
         revoked: Revoked,
         attached: Callable[[str], bool] = lambda agent_id: False,
@@ -220,7 +222,7 @@ class Enrolment(EnrolmentServicer):
             mesh=made.subject.mesh,
             role=made.subject.role,
             certificate_pem=made.issued.certificate_pem,
-            ca_pem=self._ca.certificate_pem,
+            ca_pem=self._ca.bundle_pem,
             renewal_pem=made.renewal_pem,
         )
 
@@ -231,7 +233,7 @@ class Enrolment(EnrolmentServicer):
         _log.info("renewed the certificate of %s %s", made.subject.role, made.subject.name)
         return enrol_pb2.RenewResponse(
             certificate_pem=made.issued.certificate_pem,
-            ca_pem=self._ca.certificate_pem,
+            ca_pem=self._ca.bundle_pem,
             renewal_pem=made.renewal_pem,
         )
 

@@ -23,6 +23,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from probemesh_controller import wire
 from probemesh_controller.api import (
+    CaStatus,
     IssuedToken,
     MeshStatus,
     OperatorInfo,
@@ -112,6 +113,16 @@ class RemoteMesh:
                     raise BadMessage("the controller sends more records than it was asked for")
                 more, unreadable, lost = part.more, part.unreadable, part.lost
         return AuditFound(tuple(records), more, unreadable, lost)
+
+    async def ca_status(self) -> CaStatus:
+        call = TrustStub(self._connection.channel).GetCa
+        answer = await self._connection.call(call, trust_pb2.GetCaRequest())
+        return from_proto(CaStatus, answer.status)
+
+    async def rotate_ca(self, step: str, anyway: bool) -> CaStatus:
+        call = TrustStub(self._connection.channel).RotateCa
+        request = trust_pb2.RotateCaRequest(step=step, anyway=anyway)
+        return from_proto(CaStatus, (await self._connection.call(call, request)).status)
 
     async def run(self, request: RunRequest) -> AsyncIterator[RunEvent]:
         """Raises Unreachable at once where the run never began, and after the resume time where its link

@@ -20,6 +20,8 @@ from probemesh_shared.identity.files import Identity, load_identity, renewing_id
 from probemesh_shared.rpc.explain import when
 from probemesh_shared.words import OPERATORS
 
+from probemesh_controller.castate import issuing_key
+
 log = logging.getLogger(__name__)
 
 _S = 1_000_000_000
@@ -71,11 +73,13 @@ async def usable(folder: Path, controller: str | None) -> Identity:
         return identity
 
 
-async def renew(folder: Path, controller: str | None) -> Identity:
-    """The identity in ``folder`` with a new key and certificate, or as another process just renewed it."""
+async def renew(folder: Path, controller: str | None, *, force: bool = False) -> Identity:
+    """The identity in ``folder`` with a new key and certificate, or as another process just renewed it.
+
+    ``force``: also where it is not due. Raises :class:`MeshError`."""
     async with _alone(folder):
         identity = load_identity(folder)
-        if due(identity, time.time_ns()) is Due.NO:
+        if due(identity, time.time_ns()) is Due.NO and not force:
             return identity
         if _ca_beside(folder):
             from probemesh_controller.pki.mesh import refresh_beside
@@ -85,7 +89,8 @@ async def renew(folder: Path, controller: str | None) -> Identity:
 
 
 def _ca_beside(folder: Path) -> bool:
-    return os.access(folder.parent / "controller" / "ca.key", os.R_OK)
+    beside = folder.parent / "controller"
+    return beside.is_dir() and os.access(issuing_key(beside), os.R_OK)
 
 
 async def _ask(folder: Path, controller: str | None, identity: Identity) -> Identity:

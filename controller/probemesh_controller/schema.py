@@ -27,6 +27,7 @@ ROOTS: dict[str, type] = {
     "doctor": jsonshape.DoctorJson,
     "modules": jsonshape.ModulesJson,
     "operators": jsontrust.OperatorsJson,
+    "ca": jsontrust.CaJson,
 }
 #: Printed as an array where there are several.
 _SEVERAL = frozenset({"probe"})

@@ -23,9 +23,11 @@ from probemesh_controller.api import IssuedToken, TokenRequest
 from probemesh_controller.auditing import Trail
 from probemesh_controller.engine import Engine, software
 from probemesh_controller.enrolment import Enrolment
-from probemesh_controller.pki.ca import CertificateAuthority
-from probemesh_controller.pki.mesh import FIRST_OPERATOR, load_controller
+from probemesh_controller.pki.authority import Authority
+from probemesh_controller.pki.ca import Issuer
+from probemesh_controller.pki.mesh import FIRST_OPERATOR, load_controller, refresh_all
 from probemesh_controller.pki.tokens import issue_token
+from probemesh_controller.rotation import Rotation
 from probemesh_controller.servicers import FleetService, MeshService
 from probemesh_controller.store.lock import StateLock
 from probemesh_controller.store.sqlite import SqliteStore
@@ -76,15 +78,17 @@ async def _controller(state: Path, listen: str, public: str | None) -> AsyncIter
             operators = Operators(
                 store, server, lambda owner: engine.runs.cancel_owner(owner, "revoked"), engine.fleet.tell
             )
-            engine.fleet.greet = lambda certificate: (operators.denied,)
+            rotation = Rotation(ca, state, store, server, engine.fleet.tell)
+            engine.fleet.greet = lambda certificate: (operators.denied, *rotation.wanted(certificate))
             enrolment = Enrolment(
                 ca, store, server.revoke, engine.fleet.connected, readmitted=operators.readmit
             )
             server.add(add_EnrolmentServicer_to_server, enrolment)
-            server.add(add_TrustServicer_to_server, TrustService(operators))
+            server.add(add_TrustServicer_to_server, TrustService(operators, rotation))
             await operators.start(FIRST_OPERATOR)
+            await rotation.start()
             port = await server.start(listen)
-            renewing = asyncio.create_task(_renew(state, server, identity, trail), name="certificate")
+            renewing = asyncio.create_task(_renew(state, ca, server, identity, trail), name="certificate")
             try:
                 tokens.address = public or reached_by(listen, port)
                 await asyncio.to_thread(_write_context, state, identity.mesh, tokens.address)
@@ -106,7 +110,7 @@ async def _controller(state: Path, listen: str, public: str | None) -> AsyncIter
 class _Tokens:
     """Makes tokens that carry the address by which we are reached, once that is known."""
 
-    def __init__(self, ca: CertificateAuthority, store: AsyncStore) -> None:
+    def __init__(self, ca: Issuer, store: AsyncStore) -> None:
         self._ca = ca
         self._store = store
         self.address = ""
@@ -117,12 +121,12 @@ class _Tokens:
         )
 
 
-async def _renew(state: Path, server: MeshServer, identity: Identity, trail: Trail) -> None:
+async def _renew(state: Path, ca: Authority, server: MeshServer, identity: Identity, trail: Trail) -> None:
     """Our own certificate, long before it ends; live connections stay."""
     while True:
         await asyncio.sleep(RENEW_EVERY_S)
         try:
-            _, fresh = await asyncio.to_thread(load_controller, state)
+            fresh = await asyncio.to_thread(refresh_all, ca, state)
         except MeshError as error:
             log.error("the controller's certificate could not be renewed: %s", error)
             continue

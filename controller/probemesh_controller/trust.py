@@ -17,7 +17,8 @@ from probemesh_shared.rpc.peer import Peer
 from probemesh_shared.session.frames import DenyList
 from probemesh_shared.words import OPERATORS, Role
 
-from probemesh_controller.api import OperatorInfo
+from probemesh_controller.api import CaStatus, OperatorInfo
+from probemesh_controller.rotation import Rotation
 from probemesh_controller.store.port import CertificateRecord, OperatorRecord, Store
 from probemesh_controller.store.worker import AsyncStore
 
@@ -145,8 +146,9 @@ def _info(record: OperatorRecord, certificates: Iterable[CertificateRecord], con
 class TrustService(TrustServicer):
     """The servicer. Who may call what is judged before it is reached."""
 
-    def __init__(self, operators: Operators) -> None:
+    def __init__(self, operators: Operators, rotation: Rotation) -> None:
         self._operators = operators
+        self._rotation = rotation
 
     async def ListOperators(
         self, request: trust_pb2.ListOperatorsRequest, context: Any
@@ -160,6 +162,17 @@ class TrustService(TrustServicer):
         return trust_pb2.RevokeOperatorResponse(
             operator=_to_proto(await self._operators.revoke(request.name))
         )
+
+    async def GetCa(self, request: trust_pb2.GetCaRequest, context: Any) -> trust_pb2.GetCaResponse:
+        return trust_pb2.GetCaResponse(status=_ca_to_proto(await self._rotation.status()))
+
+    async def RotateCa(self, request: trust_pb2.RotateCaRequest, context: Any) -> trust_pb2.RotateCaResponse:
+        status = await self._rotation.step(request.step, request.anyway)
+        return trust_pb2.RotateCaResponse(status=_ca_to_proto(status))
+
+
+def _ca_to_proto(status: CaStatus) -> trust_pb2.CaStatus:
+    return cast(trust_pb2.CaStatus, to_proto(status))
 
 
 def _to_proto(info: OperatorInfo) -> trust_pb2.OperatorInfo:

@@ -7,7 +7,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from probemesh_controller.pki import CertificateAuthority, init_mesh, load_controller
+from probemesh_controller.pki import init_mesh, load_controller
 from probemesh_controller.pki import mesh as mesh_module
 from probemesh_controller.pki.ca import check_csr
 from probemesh_shared.errors import InvalidRequest, StateError
@@ -129,7 +129,7 @@ def test_a_ca_of_another_mesh_in_its_place(tmp_path: Path) -> None:
     init_mesh(tmp_path / "b")
     (tmp_path / "a/controller/ca.key").write_bytes((tmp_path / "b/controller/ca.key").read_bytes())
     with pytest.raises(StateError, match="do not belong together"):
-        CertificateAuthority.load(tmp_path / "a/controller")
+        load_controller(tmp_path / "a")
 
 
 async def test_a_request_made_in_a_child_passes() -> None:

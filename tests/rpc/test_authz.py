@@ -31,6 +31,8 @@ EXPECTED = {
         "Enrolment/Renew",
         "Trust/ListOperators",
         "Trust/RevokeOperator",
+        "Trust/GetCa",
+        "Trust/RotateCa",
     },
     Role.AGENT: {"Fleet/Attach", "Enrolment/Standing", "Enrolment/Renew"},
     Role.JOIN: {"Enrolment/Enrol"},

@@ -13,7 +13,8 @@ from probemesh_agent import denied
 from probemesh_controller.api import RunEnded, RunMeasured, RunVantageEnded
 from probemesh_controller.config import ListeningAgent
 from probemesh_controller.local import LocalMesh, local_mesh
-from probemesh_controller.pki.ca import CertificateAuthority, new_key, private_pem
+from probemesh_controller.pki.authority import Authority
+from probemesh_controller.pki.ca import new_key, private_pem
 from probemesh_controller.remote import RemoteMesh
 from probemesh_controller.store.sqlite import SqliteStore
 from probemesh_shared.errors import CertificateRefused
@@ -32,7 +33,7 @@ POLICY = "[allow]\nloopback = true\n"
 
 def aged(served: Served, folder: Path, age: timedelta) -> Identity:
     """The agent in STATE as if it had joined ``age`` ago: known to the store, by the same CA."""
-    ca = CertificateAuthority.load(served.state / "controller")
+    ca = Authority(served.state / "controller").signing()
     before, key = load_identity(folder / "agent"), new_key()
     issued = ca.issue(Subject(ca.mesh, Role.AGENT, before.id, before.name), key.public_key(), now=NOW - age)
     store = SqliteStore(served.state / "controller" / "store.sqlite")

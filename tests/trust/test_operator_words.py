@@ -70,5 +70,6 @@ def test_revoke(meshctl, config_file, administered) -> None:
 
 
 def test_without_a_controller(meshctl, config_file, mesh) -> None:
+    config_file.write_text('[contexts.demo]\nmesh = "demo"\n')
     ran = meshctl("operator", "list")
     assert ran.code == 2 and "has no controller, which this needs" in ran.err

@@ -13,6 +13,7 @@ import pytest
 from probemesh_controller import renewing
 from probemesh_controller.api import RunPlanned, TokenRequest
 from probemesh_controller.join import join_operator
+from probemesh_controller.pki.authority import Authority
 from probemesh_controller.pki.ca import LIFE, CertificateAuthority, new_key, private_pem
 from probemesh_controller.remote import RemoteMesh
 from probemesh_controller.renewing import Due, due, renew, usable
@@ -55,7 +56,7 @@ async def as_(served: Served, folder: Path) -> AsyncIterator[RemoteMesh]:
 
 def aged(served: Served, folder: Path, age: timedelta, renewal_age: timedelta | None = None) -> Identity:
     """The identity in ``folder`` as if it had been issued ``age`` ago, by the same CA, and not used since."""
-    ca = CertificateAuthority.load(served.state / "controller")
+    ca = Authority(served.state / "controller").signing()
     before = load_identity(folder)
     key = new_key()
 

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from probemesh_shared.errors import InvalidRequest, MeshError, Unreachable
 from probemesh_shared.escape import escape
@@ -93,13 +93,13 @@ async def _away(mesh: "RemoteMesh", address: str) -> Unreachable | None:
 @contextlib.asynccontextmanager
 async def administration(context: config.MeshContext) -> "AsyncIterator[Administration]":
     """The controller of a context, for what only it can do. Raises :class:`InvalidRequest` without one."""
+    if context.controller is None:
+        raise InvalidRequest(
+            f"the context {context.name} has no controller, which this needs",
+            "run one: meshctl controller run",
+        )
     async with opened(controlled(context)) as mesh:
-        if not isinstance(mesh, Administration):
-            raise InvalidRequest(
-                f"the context {context.name} has no controller, which this needs",
-                "run one: meshctl controller run",
-            )
-        yield mesh
+        yield cast("Administration", mesh)  # what is opened by itself for a controller: RemoteMesh
 
 
 @contextlib.asynccontextmanager

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from probemesh_controller.cli import ca
 from probemesh_controller.cli.lazy import MeshCommand, MeshGroup, help_text
 
 EXAMPLES = [
@@ -20,6 +21,9 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
 )
+
+
+app.add_typer(ca.app, name="ca")
 
 
 @app.callback()

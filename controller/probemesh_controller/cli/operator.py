@@ -98,3 +98,18 @@ def revoke(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     from probemesh_controller.cli import operators as shown
 
     asyncio.run(shown.revoke(check_name(name, "operator name")))
+
+
+@app.command(
+    cls=MeshCommand,
+    help=help_text(
+        "Renew this laptop's own certificate now; it does so by itself when it is due.",
+        [("meshctl operator renew", "after a change of the CA, say")],
+    ),
+)
+def renew() -> None:
+    import asyncio
+
+    from probemesh_controller.cli import operators as shown
+
+    asyncio.run(shown.renew_own())

@@ -30,6 +30,16 @@ async def revoke(name: str) -> None:
     note("agents that are dialled directly learn of it while they are connected to the controller")
 
 
+async def renew_own() -> None:
+    from probemesh_controller.renewing import renew
+
+    connect.forget_proxies()
+    context = required_context()
+    identity = await renew(context.identity, context.controller, force=True)
+    until = _minute(identity.not_after_ns)
+    print(f"{identity.role} {identity.name} has a new key and certificate, until {until}")
+
+
 def state_of(operator: OperatorInfo, now_ns: int) -> str:
     """``away``: nothing valid in hand, but it can come back without a token."""
     if operator.revoked:

@@ -6,7 +6,7 @@ certificate.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import Protocol
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from probemesh_shared.errors import InvalidRequest, StateError
 from probemesh_shared.identity.der import CertificateFacts, read_der
-from probemesh_shared.identity.files import read_private
 from probemesh_shared.identity.names import Subject, agent_dns, controller_dns, subject_uri
 from probemesh_shared.words import OPERATORS, Role
 
@@ -39,6 +38,35 @@ class Issued:
 
     certificate_pem: bytes
     facts: CertificateFacts
+
+
+class Issuer(Protocol):
+    """What makes certificates: one CA, or those of a mesh as they stand (:mod:`.authority`). ``trust`` are
+    the fingerprints of what is in ``bundle_pem``, ``issuer`` of the one that issues."""
+
+    @property
+    def mesh(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> bytes: ...
+
+    @property
+    def issuer(self) -> str: ...
+
+    @property
+    def trust(self) -> tuple[str, ...]: ...
+
+    @property
+    def bundle_pem(self) -> bytes: ...
+
+    def issue(
+        self,
+        subject: Subject,
+        public_key: ec.EllipticCurvePublicKey,
+        life: timedelta | None = None,
+        now: datetime | None = None,
+    ) -> Issued:
+        """Raises :class:`StateError` where there is no key to sign with."""
 
 
 class CertificateAuthority:
@@ -71,21 +99,17 @@ class CertificateAuthority:
         )
         return cls(builder.sign(key, hashes.SHA256()), key, mesh)
 
-    @classmethod
-    def load(cls, folder: Path) -> "CertificateAuthority":
-        """From ``ca.pem`` and ``ca.key``. Raises :class:`StateError`."""
-        key_pem = read_private(folder / "ca.key")
-        try:
-            certificate = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
-            key = serialization.load_pem_private_key(key_pem, None)
-        except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise StateError(f"the mesh's CA in {folder} cannot be read: {error}") from error
-        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
-            raise StateError(f"ca.pem and ca.key in {folder} do not belong together")
-        names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        if len(names) != 1:
-            raise StateError(f"ca.pem in {folder} does not name a mesh")
-        return cls(certificate, key, str(names[0].value))
+    @property
+    def issuer(self) -> str:
+        return self.fingerprint.hex()
+
+    @property
+    def trust(self) -> tuple[str, ...]:
+        return (self.issuer,)
+
+    @property
+    def bundle_pem(self) -> bytes:
+        return self.certificate_pem
 
     def key_pem(self) -> bytes:
         """The CA's key, for writing it down once."""
@@ -163,6 +187,25 @@ def _usage(certifies: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def mesh_of(certificate: x509.Certificate) -> str:
+    """The mesh that a CA's certificate names. Raises :class:`StateError`."""
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if len(names) != 1:
+        raise StateError("the CA's certificate does not name a mesh")
+    return str(names[0].value)
+
+
+def load_key(key_pem: bytes, certificate: x509.Certificate) -> ec.EllipticCurvePrivateKey:
+    """A CA's key from PEM. Raises :class:`StateError`."""
+    try:
+        key = serialization.load_pem_private_key(key_pem, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise StateError(f"the CA's key cannot be read: {error}") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        raise StateError("the CA's certificate and its key do not belong together")
+    return key
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:

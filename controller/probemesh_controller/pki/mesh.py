@@ -2,8 +2,11 @@
 
 STATE/controller/{ca.pem,ca.key,cert.pem,key.pem}      STATE/operator/{ca.pem,cert.pem,key.pem}   (role
 admin)
+
+Once the mesh has changed its CA the CAs stand where :mod:`probemesh_controller.castate` says.
 """
 
+import logging
 import secrets
 import shutil
 from dataclasses import dataclass
@@ -22,7 +25,10 @@ from probemesh_shared.identity.names import Subject
 from probemesh_shared.names import check_name
 from probemesh_shared.words import Role
 
-from probemesh_controller.pki.ca import CertificateAuthority, new_key, private_pem
+from probemesh_controller.pki.authority import Authority
+from probemesh_controller.pki.ca import CertificateAuthority, Issuer, new_key, private_pem
+
+log = logging.getLogger(__name__)
 
 CONTROLLER, OPERATOR = "controller", "operator"
 #: Operator name of whoever ran ``init``.
@@ -67,19 +73,23 @@ def init_mesh(state: Path, mesh: str | None = None, now: datetime | None = None)
     return MeshMade(name, ca.fingerprint, controller, operator)
 
 
-def issue_own(ca: CertificateAuthority, role: Role, subject_id: str, now: datetime | None = None) -> Identity:
+def issue_own(ca: Issuer, role: Role, subject_id: str, now: datetime | None = None) -> Identity:
     """A new key and certificate for a role on this very host."""
     key = new_key()
     issued = ca.issue(Subject(ca.mesh, role, subject_id, subject_id), key.public_key(), now=now)
-    return make_identity(issued.certificate_pem, private_pem(key), ca.certificate_pem)
+    return make_identity(issued.certificate_pem, private_pem(key), ca.bundle_pem)
 
 
-def refresh(ca: CertificateAuthority, folder: Path, now: datetime | None = None) -> Identity:
-    """The identity in ``folder`` with a new key and certificate, where a third of its life is over; else as
-    it is."""
+def refresh(ca: Authority, folder: Path, now: datetime | None = None) -> Identity:
+    """The identity in ``folder`` with a new key and certificate, where a third of its life is over, or
+    another CA issues or is trusted now; else as it is, also where the CA's key is away."""
     identity = load_identity(folder)
-    instant = now or datetime.now(UTC)
-    if identity.not_before_ns <= int(instant.timestamp() * 1e9) < identity.renew_at_ns:
+    now_ns = int((now or datetime.now(UTC)).timestamp() * 1e9)
+    fresh = identity.not_before_ns <= now_ns < identity.renew_at_ns
+    if fresh and identity.ca_pem == ca.bundle_pem and ca.is_issuer_of(identity.certificate_pem):
+        return identity
+    if not ca.has_key(ca.issuer) and now_ns < identity.not_after_ns:
+        log.warning("the certificate in %s is not renewed: the CA's key is not here", folder)
         return identity
     renewed = issue_own(ca, identity.role, identity.id, now)
     save_identity(folder, renewed)
@@ -88,10 +98,21 @@ def refresh(ca: CertificateAuthority, folder: Path, now: datetime | None = None)
 
 def refresh_beside(folder: Path) -> Identity:
     """As :func:`refresh`, by the CA in the folder beside."""
-    return refresh(CertificateAuthority.load(folder.parent / CONTROLLER), folder)
+    return refresh(Authority(folder.parent / CONTROLLER), folder)
 
 
-def load_controller(state: Path, now: datetime | None = None) -> tuple[CertificateAuthority, Identity]:
+def refresh_all(ca: Authority, state: Path, now: datetime | None = None) -> Identity:
+    """The controller's identity, and the operator's beside it; both fresh. Raises :class:`StateError`."""
+    identity = refresh(ca, state / CONTROLLER, now)
+    if (state / OPERATOR).is_dir():
+        try:
+            refresh(ca, state / OPERATOR, now)
+        except StateError as error:  # its trouble is no reason for the mesh to stand still
+            log.warning("the operator's certificate in %s: %s", state / OPERATOR, error)
+    return identity
+
+
+def load_controller(state: Path, now: datetime | None = None) -> tuple[Authority, Identity]:
     """CA and a fresh controller identity of ``state``; the operator beside it is refreshed too.
 
     Raises :class:`StateError`.
@@ -99,8 +120,7 @@ def load_controller(state: Path, now: datetime | None = None) -> tuple[Certifica
     folder = state / CONTROLLER
     if not folder.is_dir():
         raise StateError(f"there is no mesh in {state}", "run meshctl init first, or give another --state")
-    ca = CertificateAuthority.load(folder)
-    identity = refresh(ca, folder, now)
-    if (state / OPERATOR).is_dir():
-        refresh(ca, state / OPERATOR, now)
-    return ca, identity
+    ca = Authority(folder)
+    if ca.has_key(ca.issuer):
+        ca.signing()  # a key that others may read, or of another CA, is told now
+    return ca, refresh_all(ca, state, now)

@@ -13,7 +13,7 @@ from probemesh_shared.names import check_name, dial_address, parse_label
 from probemesh_shared.words import Role
 
 from probemesh_controller.api import IssuedToken, TokenRequest
-from probemesh_controller.pki.ca import CertificateAuthority, new_key
+from probemesh_controller.pki.ca import Issuer, new_key
 from probemesh_controller.store.port import Store, TokenRecord
 
 #: A token for one host is pasted at once; one for many (daemon sets) may be kept for a day.
@@ -52,7 +52,7 @@ def check_request(request: TokenRequest) -> None:
 
 
 def issue_token(
-    ca: CertificateAuthority, store: Store, request: TokenRequest, controller_address: str, created_by: str
+    ca: Issuer, store: Store, request: TokenRequest, controller_address: str, created_by: str
 ) -> IssuedToken:
     """Stores the token's hash and returns its text. Raises :class:`InvalidRequest`.
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18probemesh/v1/trust.proto\x12\x0cprobemesh.v1\"\xae\x02\n\x0cOperatorInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0f\n\x07revoked\x18\x03 \x01(\x08\x12\x17\n\ncreated_ns\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x17\n\ncreated_by\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x17\n\nrenewed_ns\x18\x06 \x01(\x03H\x02\x88\x01\x01\x12\x1b\n\x0evalid_until_ns\x18\x07 \x01(\x03H\x03\x88\x01\x01\x12\x1f\n\x12renewable_until_ns\x18\x08 \x01(\x03H\x04\x88\x01\x01\x12\x11\n\tconnected\x18\t \x01(\x08\x42\r\n\x0b_created_nsB\r\n\x0b_created_byB\r\n\x0b_renewed_nsB\x11\n\x0f_valid_until_nsB\x15\n\x13_renewable_until_ns\"\x16\n\x14ListOperatorsRequest\"F\n\x15ListOperatorsResponse\x12-\n\toperators\x18\x01 \x03(\x0b\x32\x1a.probemesh.v1.OperatorInfo\"%\n\x15RevokeOperatorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"F\n\x16RevokeOperatorResponse\x12,\n\x08operator\x18\x01 \x01(\x0b\x32\x1a.probemesh.v1.OperatorInfo2\xbe\x01\n\x05Trust\x12X\n\rListOperators\x12\".probemesh.v1.ListOperatorsRequest\x1a#.probemesh.v1.ListOperatorsResponse\x12[\n\x0eRevokeOperator\x12#.probemesh.v1.RevokeOperatorRequest\x1a$.probemesh.v1.RevokeOperatorResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18probemesh/v1/trust.proto\x12\x0cprobemesh.v1\"\xae\x02\n\x0cOperatorInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0f\n\x07revoked\x18\x03 \x01(\x08\x12\x17\n\ncreated_ns\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x17\n\ncreated_by\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x17\n\nrenewed_ns\x18\x06 \x01(\x03H\x02\x88\x01\x01\x12\x1b\n\x0evalid_until_ns\x18\x07 \x01(\x03H\x03\x88\x01\x01\x12\x1f\n\x12renewable_until_ns\x18\x08 \x01(\x03H\x04\x88\x01\x01\x12\x11\n\tconnected\x18\t \x01(\x08\x42\r\n\x0b_created_nsB\r\n\x0b_created_byB\r\n\x0b_renewed_nsB\x11\n\x0f_valid_until_nsB\x15\n\x13_renewable_until_ns\"\x16\n\x14ListOperatorsRequest\"F\n\x15ListOperatorsResponse\x12-\n\toperators\x18\x01 \x03(\x0b\x32\x1a.probemesh.v1.OperatorInfo\"%\n\x15RevokeOperatorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"F\n\x16RevokeOperatorResponse\x12,\n\x08operator\x18\x01 \x01(\x0b\x32\x1a.probemesh.v1.OperatorInfo\"`\n\x06\x43\x61Info\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x0e\n\x06issues\x18\x02 \x01(\x08\x12\x0f\n\x07trusted\x18\x03 \x01(\x08\x12\x0f\n\x07has_key\x18\x04 \x01(\x08\x12\x0f\n\x07\x65nds_ns\x18\x05 \x01(\x03\"(\n\nBehindInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\"\xcc\x01\n\x08\x43\x61Status\x12\r\n\x05phase\x18\x01 \x01(\t\x12!\n\x03\x63\x61s\x18\x02 \x03(\x0b\x32\x14.probemesh.v1.CaInfo\x12(\n\x06\x62\x65hind\x18\x03 \x03(\x0b\x32\x18.probemesh.v1.BehindInfo\x12-\n\x0b\x62\x65hind_back\x18\x04 \x03(\x0b\x32\x18.probemesh.v1.BehindInfo\x12&\n\x04\x61way\x18\x05 \x03(\x0b\x32\x18.probemesh.v1.BehindInfo\x12\r\n\x05total\x18\x06 \x01(\x03\"\x0e\n\x0cGetCaRequest\"7\n\rGetCaResponse\x12&\n\x06status\x18\x01 \x01(\x0b\x32\x16.probemesh.v1.CaStatus\"/\n\x0fRotateCaRequest\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x0e\n\x06\x61nyway\x18\x02 \x01(\x08\":\n\x10RotateCaResponse\x12&\n\x06status\x18\x01 \x01(\x0b\x32\x16.probemesh.v1.CaStatus2\xcb\x02\n\x05Trust\x12X\n\rListOperators\x12\".probemesh.v1.ListOperatorsRequest\x1a#.probemesh.v1.ListOperatorsResponse\x12[\n\x0eRevokeOperator\x12#.probemesh.v1.RevokeOperatorRequest\x1a$.probemesh.v1.RevokeOperatorResponse\x12@\n\x05GetCa\x12\x1a.probemesh.v1.GetCaRequest\x1a\x1b.probemesh.v1.GetCaResponse\x12I\n\x08RotateCa\x12\x1d.probemesh.v1.RotateCaRequest\x1a\x1e.probemesh.v1.RotateCaResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REVOKEOPERATORREQUEST']._serialized_end=480
   _globals['_REVOKEOPERATORRESPONSE']._serialized_start=482
   _globals['_REVOKEOPERATORRESPONSE']._serialized_end=552
-  _globals['_TRUST']._serialized_start=555
-  _globals['_TRUST']._serialized_end=745
+  _globals['_CAINFO']._serialized_start=554
+  _globals['_CAINFO']._serialized_end=650
+  _globals['_BEHINDINFO']._serialized_start=652
+  _globals['_BEHINDINFO']._serialized_end=692
+  _globals['_CASTATUS']._serialized_start=695
+  _globals['_CASTATUS']._serialized_end=899
+  _globals['_GETCAREQUEST']._serialized_start=901
+  _globals['_GETCAREQUEST']._serialized_end=915
+  _globals['_GETCARESPONSE']._serialized_start=917
+  _globals['_GETCARESPONSE']._serialized_end=972
+  _globals['_ROTATECAREQUEST']._serialized_start=974
+  _globals['_ROTATECAREQUEST']._serialized_end=1021
+  _globals['_ROTATECARESPONSE']._serialized_start=1023
+  _globals['_ROTATECARESPONSE']._serialized_end=1081
+  _globals['_TRUST']._serialized_start=1084
+  _globals['_TRUST']._serialized_end=1415
 # @@protoc_insertion_point(module_scope)

@@ -157,3 +157,175 @@ class RevokeOperatorResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RevokeOperatorResponse: _TypeAlias = RevokeOperatorResponse  # noqa: Y015
+
+@_typing.final
+class CaInfo(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
+    ISSUES_FIELD_NUMBER: _builtins.int
+    TRUSTED_FIELD_NUMBER: _builtins.int
+    HAS_KEY_FIELD_NUMBER: _builtins.int
+    ENDS_NS_FIELD_NUMBER: _builtins.int
+    fingerprint: _builtins.str
+    """SHA-256, hexadecimal"""
+    issues: _builtins.bool
+    trusted: _builtins.bool
+    has_key: _builtins.bool
+    ends_ns: _builtins.int
+    def __init__(
+        self,
+        *,
+        fingerprint: _builtins.str = ...,
+        issues: _builtins.bool = ...,
+        trusted: _builtins.bool = ...,
+        has_key: _builtins.bool = ...,
+        ends_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ends_ns", b"ends_ns", "fingerprint", b"fingerprint", "has_key", b"has_key", "issues", b"issues", "trusted", b"trusted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaInfo: _TypeAlias = CaInfo  # noqa: Y015
+
+@_typing.final
+class BehindInfo(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    role: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        role: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BehindInfo: _TypeAlias = BehindInfo  # noqa: Y015
+
+@_typing.final
+class CaStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHASE_FIELD_NUMBER: _builtins.int
+    CAS_FIELD_NUMBER: _builtins.int
+    BEHIND_FIELD_NUMBER: _builtins.int
+    BEHIND_BACK_FIELD_NUMBER: _builtins.int
+    AWAY_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    phase: _builtins.str
+    """"steady", "trusted", "issuing" or "dropped" """
+    total: _builtins.int
+    @_builtins.property
+    def cas(self) -> _containers.RepeatedCompositeFieldContainer[Global___CaInfo]: ...
+    @_builtins.property
+    def behind(self) -> _containers.RepeatedCompositeFieldContainer[Global___BehindInfo]: ...
+    @_builtins.property
+    def behind_back(self) -> _containers.RepeatedCompositeFieldContainer[Global___BehindInfo]: ...
+    @_builtins.property
+    def away(self) -> _containers.RepeatedCompositeFieldContainer[Global___BehindInfo]: ...
+    def __init__(
+        self,
+        *,
+        phase: _builtins.str = ...,
+        cas: _abc.Iterable[Global___CaInfo] | None = ...,
+        behind: _abc.Iterable[Global___BehindInfo] | None = ...,
+        behind_back: _abc.Iterable[Global___BehindInfo] | None = ...,
+        away: _abc.Iterable[Global___BehindInfo] | None = ...,
+        total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "behind", b"behind", "behind_back", b"behind_back", "cas", b"cas", "phase", b"phase", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaStatus: _TypeAlias = CaStatus  # noqa: Y015
+
+@_typing.final
+class GetCaRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCaRequest: _TypeAlias = GetCaRequest  # noqa: Y015
+
+@_typing.final
+class GetCaResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def status(self) -> Global___CaStatus: ...
+    def __init__(
+        self,
+        *,
+        status: Global___CaStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCaResponse: _TypeAlias = GetCaResponse  # noqa: Y015
+
+@_typing.final
+class RotateCaRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    ANYWAY_FIELD_NUMBER: _builtins.int
+    step: _builtins.str
+    """"forward", "back" or "finish" """
+    anyway: _builtins.bool
+    """Although somebody is cut off by it."""
+    def __init__(
+        self,
+        *,
+        step: _builtins.str = ...,
+        anyway: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anyway", b"anyway", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateCaRequest: _TypeAlias = RotateCaRequest  # noqa: Y015
+
+@_typing.final
+class RotateCaResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def status(self) -> Global___CaStatus: ...
+    def __init__(
+        self,
+        *,
+        status: Global___CaStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateCaResponse: _TypeAlias = RotateCaResponse  # noqa: Y015

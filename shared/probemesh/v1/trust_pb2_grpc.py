@@ -44,6 +44,16 @@ class TrustStub:
                 request_serializer=probemesh_dot_v1_dot_trust__pb2.RevokeOperatorRequest.SerializeToString,
                 response_deserializer=probemesh_dot_v1_dot_trust__pb2.RevokeOperatorResponse.FromString,
                 _registered_method=True)
+        self.GetCa = channel.unary_unary(
+                '/probemesh.v1.Trust/GetCa',
+                request_serializer=probemesh_dot_v1_dot_trust__pb2.GetCaRequest.SerializeToString,
+                response_deserializer=probemesh_dot_v1_dot_trust__pb2.GetCaResponse.FromString,
+                _registered_method=True)
+        self.RotateCa = channel.unary_unary(
+                '/probemesh.v1.Trust/RotateCa',
+                request_serializer=probemesh_dot_v1_dot_trust__pb2.RotateCaRequest.SerializeToString,
+                response_deserializer=probemesh_dot_v1_dot_trust__pb2.RotateCaResponse.FromString,
+                _registered_method=True)
 
 
 class TrustServicer:
@@ -62,6 +72,19 @@ class TrustServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCa(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateCa(self, request, context):
+        """One step of the change from one CA to the next.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TrustServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -74,6 +97,16 @@ def add_TrustServicer_to_server(servicer, server):
                     servicer.RevokeOperator,
                     request_deserializer=probemesh_dot_v1_dot_trust__pb2.RevokeOperatorRequest.FromString,
                     response_serializer=probemesh_dot_v1_dot_trust__pb2.RevokeOperatorResponse.SerializeToString,
+            ),
+            'GetCa': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCa,
+                    request_deserializer=probemesh_dot_v1_dot_trust__pb2.GetCaRequest.FromString,
+                    response_serializer=probemesh_dot_v1_dot_trust__pb2.GetCaResponse.SerializeToString,
+            ),
+            'RotateCa': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateCa,
+                    request_deserializer=probemesh_dot_v1_dot_trust__pb2.RotateCaRequest.FromString,
+                    response_serializer=probemesh_dot_v1_dot_trust__pb2.RotateCaResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -130,6 +163,60 @@ class Trust:
             '/probemesh.v1.Trust/RevokeOperator',
             probemesh_dot_v1_dot_trust__pb2.RevokeOperatorRequest.SerializeToString,
             probemesh_dot_v1_dot_trust__pb2.RevokeOperatorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCa(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/probemesh.v1.Trust/GetCa',
+            probemesh_dot_v1_dot_trust__pb2.GetCaRequest.SerializeToString,
+            probemesh_dot_v1_dot_trust__pb2.GetCaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateCa(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/probemesh.v1.Trust/RotateCa',
+            probemesh_dot_v1_dot_trust__pb2.RotateCaRequest.SerializeToString,
+            probemesh_dot_v1_dot_trust__pb2.RotateCaResponse.FromString,
             options,
             channel_credentials,
             insecure,

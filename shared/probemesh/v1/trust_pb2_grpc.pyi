@@ -34,6 +34,9 @@ class TrustStub:
     ListOperators: _grpc.UnaryUnaryMultiCallable[_trust_pb2.ListOperatorsRequest, _trust_pb2.ListOperatorsResponse]
     RevokeOperator: _grpc.UnaryUnaryMultiCallable[_trust_pb2.RevokeOperatorRequest, _trust_pb2.RevokeOperatorResponse]
     """Its certificates are void, its calls and runs end, here and at agents that it dialled."""
+    GetCa: _grpc.UnaryUnaryMultiCallable[_trust_pb2.GetCaRequest, _trust_pb2.GetCaResponse]
+    RotateCa: _grpc.UnaryUnaryMultiCallable[_trust_pb2.RotateCaRequest, _trust_pb2.RotateCaResponse]
+    """One step of the change from one CA to the next."""
 
 @_typing.type_check_only
 class TrustAsyncStub(TrustStub):
@@ -41,6 +44,9 @@ class TrustAsyncStub(TrustStub):
     ListOperators: _aio.UnaryUnaryMultiCallable[_trust_pb2.ListOperatorsRequest, _trust_pb2.ListOperatorsResponse]  # type: ignore[assignment]
     RevokeOperator: _aio.UnaryUnaryMultiCallable[_trust_pb2.RevokeOperatorRequest, _trust_pb2.RevokeOperatorResponse]  # type: ignore[assignment]
     """Its certificates are void, its calls and runs end, here and at agents that it dialled."""
+    GetCa: _aio.UnaryUnaryMultiCallable[_trust_pb2.GetCaRequest, _trust_pb2.GetCaResponse]  # type: ignore[assignment]
+    RotateCa: _aio.UnaryUnaryMultiCallable[_trust_pb2.RotateCaRequest, _trust_pb2.RotateCaResponse]  # type: ignore[assignment]
+    """One step of the change from one CA to the next."""
 
 class TrustServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -57,5 +63,20 @@ class TrustServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_trust_pb2.RevokeOperatorResponse, _abc.Awaitable[_trust_pb2.RevokeOperatorResponse]]:
         """Its certificates are void, its calls and runs end, here and at agents that it dialled."""
+
+    @_abc_1.abstractmethod
+    def GetCa(
+        self,
+        request: _trust_pb2.GetCaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_trust_pb2.GetCaResponse, _abc.Awaitable[_trust_pb2.GetCaResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def RotateCa(
+        self,
+        request: _trust_pb2.RotateCaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_trust_pb2.RotateCaResponse, _abc.Awaitable[_trust_pb2.RotateCaResponse]]:
+        """One step of the change from one CA to the next."""
 
 def add_TrustServicer_to_server(servicer: TrustServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -35,6 +35,8 @@ ALLOWED: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/probemesh.v1.Trust/ListOperators": _ADMIN,
         "/probemesh.v1.Trust/RevokeOperator": _ADMIN,
         "/probemesh.v1.Mesh/Audit": _ADMIN,
+        "/probemesh.v1.Trust/GetCa": _ADMIN,
+        "/probemesh.v1.Trust/RotateCa": _ADMIN,
     }
 )
 
@@ -56,6 +58,8 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "/probemesh.v1.Trust/ListOperators": "list operators",
         "/probemesh.v1.Trust/RevokeOperator": "revoke operators",
         "/probemesh.v1.Mesh/Audit": "read the audit",
+        "/probemesh.v1.Trust/GetCa": "look at the CA",
+        "/probemesh.v1.Trust/RotateCa": "change the CA",
     }
 )
 _UPWARDS = (Role.VIEWER, Role.OPERATOR, Role.ADMIN)

@@ -1,8 +1,8 @@
 """The joiner's side of enrolment, the same for a host and for a laptop.
 
 The controller's chain is taken unverified and compared with the hash in the token; from then on everything
-is mutual TLS with that CA pinned. What the answer says about the CA is not believed: it is the token's that
-is kept.
+is mutual TLS with that CA pinned. The answers, which come over such a connection, say which CAs are trusted
+from then on: a mesh that changes its CA has two for a while.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from probemesh_shared.rpc.client import Connection, connect
 
 FETCH_S = 5.0
 _MAX_PEM = 16 << 10
+Granted = enrol_pb2.EnrolResponse | enrol_pb2.RenewResponse
 
 
 async def enrol(
@@ -42,7 +43,7 @@ async def enrol(
             token_secret=token.secret_text, csr_der=request.csr_der, name=name, replace=replace
         )
         granted = await connection.call(EnrolmentStub(connection.channel).Enrol, message)
-    return _granted(granted.certificate_pem, request, ca_pem, token.mesh, granted.renewal_pem)
+    return _granted(granted, request, ca_pem, token.mesh)
 
 
 def pinned_ca(address: str, chain: tuple[bytes, ...], token: JoinToken) -> bytes:
@@ -61,16 +62,18 @@ async def renew(connection: Connection, request: KeyRequest, present: Identity) 
     """A certificate for a new key in place of ``present``. Raises :class:`MeshError`."""
     message = enrol_pb2.RenewRequest(csr_der=request.csr_der)
     granted = await connection.call(EnrolmentStub(connection.channel).Renew, message)
-    renewed = _granted(granted.certificate_pem, request, present.ca_pem, present.mesh, granted.renewal_pem)
+    renewed = _granted(granted, request, present.ca_pem, present.mesh)
     if (renewed.role, renewed.id) != (present.role, present.id):
         raise CertificateRefused("the controller answered a renewal with somebody else's certificate")
     return renewed
 
 
-def _granted(
-    certificate_pem: bytes, request: KeyRequest, ca_pem: bytes, mesh: str, renewal_pem: bytes
-) -> Identity:
-    identity = make_identity(certificate_pem[:_MAX_PEM], request.key_pem, ca_pem, renewal_pem[:_MAX_PEM])
+def _granted(granted: Granted, request: KeyRequest, ca_pem: bytes, mesh: str) -> Identity:
+    """``ca_pem`` is kept where the answer names no CA."""
+    bundle = granted.ca_pem if 0 < len(granted.ca_pem) <= _MAX_PEM else ca_pem
+    identity = make_identity(
+        granted.certificate_pem[:_MAX_PEM], request.key_pem, bundle, granted.renewal_pem[:_MAX_PEM]
+    )
     if identity.mesh != mesh:
         raise CertificateRefused(f"the controller answered with a certificate of mesh {identity.mesh}")
     return identity

@@ -33,6 +33,10 @@ async def explain(address: str, identity: Identity, server_name: str) -> MeshErr
         probed = Probed(Problem.SILENT, "the name was not resolved in time")
     if probed.problem is Problem.OURS and identity.role is Role.JOIN:
         return CertificateRefused(f"{address} refuses this token: {probed.detail}", _ASK_ANEW)
+    if probed.problem is Problem.THEIRS_OTHER_CA and identity.role is Role.JOIN:
+        return CertificateRefused(
+            f"{address} presents a certificate of a newer CA of its mesh than this token knows", _ASK_ANEW
+        )
     return _as_error(address, server_name, probed)
 
 

@@ -41,6 +41,7 @@ _log = logging.getLogger(__name__)
 MAX_CALLS = 64
 _REVOKED = "this certificate has been revoked"
 _ASK = "ask an administrator for a new token"
+_DISTRUSTED = "the CA of this certificate is not trusted any more"
 _ENDED = "this certificate has expired since the connection was made"
 _RENEW = "renew it, or join again with a new token"
 #: Roles whose id is a person's name.
@@ -70,6 +71,7 @@ class Guard:
         self._audit = audit
         self._denied = set(denied)
         self._denied_operators: set[str] = set()
+        self._distrusted: frozenset[str] = frozenset()
         self._live: dict[asyncio.Task[Any], Peer] = {}
         self._calls: Counter[str] = Counter()  # of a serial
         self._cut: dict[asyncio.Task[Any], MeshError] = {}
@@ -114,6 +116,13 @@ class Guard:
         by_name = peer.role in _BY_NAME and peer.id in self._denied_operators
         return by_name or peer.serial in self._denied
 
+    def distrust(self, serials: Iterable[str]) -> int:
+        """Certificates of a CA that is not trusted any more, in place of those before: TLS refuses them with
+        the next connection, this what is there already."""
+        self._distrusted = frozenset(serials)
+        cut = [task for task, peer in self._live.items() if peer.serial in self._distrusted]
+        return self._end(cut, CertificateRefused(_DISTRUSTED, _ASK))
+
     def close(self) -> int:
         """Ends every live call, and refuses new ones."""
         self._closing = True
@@ -139,6 +148,8 @@ class Guard:
             raise CertificateRefused("this certificate belongs to another mesh")
         if self._is_denied(peer):
             raise CertificateRefused(_REVOKED, _ASK)
+        if peer.serial in self._distrusted:
+            raise CertificateRefused(_DISTRUSTED, _ASK)
         if peer.ends_ns is not None and peer.ends_ns <= self._wall_ns():
             raise CertificateRefused(_ENDED, _RENEW)
         if not allowed(method, peer.role):

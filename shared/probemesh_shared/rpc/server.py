@@ -110,6 +110,10 @@ class MeshServer:
     def readmit_operator(self, name: str) -> None:
         self._guard.readmit_operator(name)
 
+    def distrust(self, serials: Iterable[str]) -> int:
+        """Refuses them over connections that are there already; TLS refuses new ones."""
+        return self._guard.distrust(serials)
+
     def peers(self) -> tuple[Peer, ...]:
         """Who is being served, one entry a call."""
         return self._guard.live()
