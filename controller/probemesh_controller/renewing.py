@@ -84,7 +84,7 @@ async def renew(folder: Path, controller: str | None, *, force: bool = False) ->
         if _ca_beside(folder):
             from probemesh_controller.pki.mesh import refresh_beside
 
-            return await asyncio.to_thread(refresh_beside, folder)
+            return await asyncio.to_thread(refresh_beside, folder, force)
         return await _ask(folder, controller, identity)
 
 

@@ -78,16 +78,8 @@ def test_export_and_restore(meshctl, home, tmp_path: Path) -> None:
     secret, file = tmp_path / "p.txt", tmp_path / "ca.backup"
     secret.write_text("correct horse battery\n")
     secret.chmod(0o644)
-    export = (
-        "controller",
-        "ca",
-        "export",
-        str(file),
-        "--passphrase-file",
-        str(secret),
-        "--state",
-        str(state),
-    )
+    more = (str(file), "--passphrase-file", str(secret), "--state", str(state))
+    export = ("controller", "ca", "export", *more)
     refused = meshctl(*export)
     assert refused.code == 4 and "may be read by others" in refused.err and not file.exists()
     secret.chmod(0o600)
@@ -95,8 +87,7 @@ def test_export_and_restore(meshctl, home, tmp_path: Path) -> None:
     assert ran.code == 0 and "is sealed in" in ran.out and "nothing is issued" in ran.out
     assert "correct horse" not in ran.out + ran.err + file.read_text()
     assert not (state / "controller" / "ca.key").exists()
-    back = ("controller", "ca", "restore", str(file), "--passphrase-file", str(secret), "--state", str(state))
-    assert meshctl(*back).code == 0
+    assert meshctl("controller", "ca", "restore", *more).code == 0
     assert (state / "controller" / "ca.key").exists()
 
 

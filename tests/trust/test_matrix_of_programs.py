@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
+from probemesh_controller.pki.authority import Authority
 from probemesh_controller.pki.ca import CertificateAuthority, new_key, private_pem
 from probemesh_controller.remote import RemoteMesh
 from probemesh_shared.errors import CertificateRefused, MeshError, NotAllowed
@@ -44,7 +45,7 @@ class Listener:
 
 @pytest.fixture
 def ca(served: Served) -> CertificateAuthority:
-    return CertificateAuthority.load(served.state / "controller")
+    return Authority(served.state / "controller").signing()
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 from probemesh_shared.errors import InvalidRequest, MeshError
 from probemesh_shared.escape import escape
 from probemesh_shared.identity.files import read_private
-from probemesh_shared.jsonout import time_text
 from probemesh_shared.jsontrust import CaJson
+from probemesh_shared.moments import time_text
 
 from probemesh_controller import config
 from probemesh_controller.api import BehindInfo, CaStatus

@@ -80,12 +80,12 @@ def issue_own(ca: Issuer, role: Role, subject_id: str, now: datetime | None = No
     return make_identity(issued.certificate_pem, private_pem(key), ca.bundle_pem)
 
 
-def refresh(ca: Authority, folder: Path, now: datetime | None = None) -> Identity:
+def refresh(ca: Authority, folder: Path, now: datetime | None = None, *, force: bool = False) -> Identity:
     """The identity in ``folder`` with a new key and certificate, where a third of its life is over, or
     another CA issues or is trusted now; else as it is, also where the CA's key is away."""
     identity = load_identity(folder)
     now_ns = int((now or datetime.now(UTC)).timestamp() * 1e9)
-    fresh = identity.not_before_ns <= now_ns < identity.renew_at_ns
+    fresh = not force and identity.not_before_ns <= now_ns < identity.renew_at_ns
     if fresh and identity.ca_pem == ca.bundle_pem and ca.is_issuer_of(identity.certificate_pem):
         return identity
     if not ca.has_key(ca.issuer) and now_ns < identity.not_after_ns:
@@ -96,9 +96,9 @@ def refresh(ca: Authority, folder: Path, now: datetime | None = None) -> Identit
     return renewed
 
 
-def refresh_beside(folder: Path) -> Identity:
+def refresh_beside(folder: Path, force: bool = False) -> Identity:
     """As :func:`refresh`, by the CA in the folder beside."""
-    return refresh(Authority(folder.parent / CONTROLLER), folder)
+    return refresh(Authority(folder.parent / CONTROLLER), folder, force=force)
 
 
 def refresh_all(ca: Authority, state: Path, now: datetime | None = None) -> Identity:
