@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from probemesh_controller.api import RunMeasured, RunPlanned, RunRequest
+from probemesh_controller.pki.authority import Authority
 from probemesh_controller.pki.ca import CertificateAuthority, new_key, private_pem
 from probemesh_controller.pki.mesh import init_mesh
 from probemesh_controller.remote import RemoteMesh
@@ -110,7 +111,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 async def flood(state: Path, address: str) -> tuple[int, float]:
     """(measurements that reached the client, seconds)."""
-    ca = CertificateAuthority.load(state / "controller")
+    ca = Authority(state / "controller").signing()
     agents = [SimulatedAgent(f"a{n}", agent_identity(ca, f"a{n}"), address) for n in range(AGENTS)]
     links = [asyncio.create_task(agent.run()) for agent in agents]
     client = RemoteMesh(address, load_identity(state / "operator"))
