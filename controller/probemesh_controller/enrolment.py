@@ -37,6 +37,7 @@ _log = logging.getLogger(__name__)
 _SECRET = re.compile(r"[0-9a-f]{64}\Z")
 _NEW_TOKEN = "ask an administrator for a new token"  # noqa: S105
 _REPLACE = "choose another name, join with --replace to take its place, or revoke it first"
+_LIVING = "stop it first, revoke it, or use a token that was made for that name"
 
 #: Told the subject's id and the serials that are refused from now on: ``MeshServer.revoke``.
 Revoked = Callable[[str, tuple[str, ...]], object]
@@ -60,9 +61,15 @@ class Enrolled:
 class Enroller:
     """The decisions, over a store that the caller has to itself."""
 
-    def __init__(self, ca: Issuer, wall_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        ca: Issuer,
+        wall_ns: Callable[[], int] = time.time_ns,
+        attached: Callable[[str], bool] = lambda agent_id: False,
+    ) -> None:
         self._ca = ca
         self._wall_ns = wall_ns
+        self._attached = attached
 
     def enrol(
         self, store: Store, peer: Peer, secret: str, key: ec.EllipticCurvePublicKey, wanted: str, again: bool
@@ -83,6 +90,9 @@ class Enroller:
         returns = holder is not None and holder.ephemeral and token.ephemeral
         if taken and not (again or returns):
             raise InvalidRequest(f"there is an agent named {name} already", _REPLACE)
+        # a token for any name is in many hands: it takes the place of hosts that are gone, not of living ones
+        if taken and holder is not None and token.name is None and self._attached(holder.id):
+            raise InvalidRequest(f"the agent named {name} is connected now", _LIVING)
         self._spend(store, token)
         if holder is None or not (taken or again):
             holder = AgentRecord(id=secrets.token_hex(10), name=name, created_ns=self._wall_ns())
@@ -200,7 +210,7 @@ class Enrolment(EnrolmentServicer):
         self._store = store
         self._revoked = revoked
         self._attached = attached
-        self._enroller = Enroller(ca, wall_ns)
+        self._enroller = Enroller(ca, wall_ns, attached)
 
     async def Enrol(self, request: enrol_pb2.EnrolRequest, context: Any) -> enrol_pb2.EnrolResponse:
         peer = peer_of(context)

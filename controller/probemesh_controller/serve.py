@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -40,6 +41,8 @@ FOLDER = "controller"
 #: How often our own certificates are looked at: that of the operator on this host lives twelve hours.
 RENEW_EVERY_S = 3600.0
 DRAIN_S = 5.0
+#: For how long a certificate that has ended is remembered.
+KEPT_NS = 90 * 86_400 * 1_000_000_000
 
 
 async def serve(
@@ -88,7 +91,9 @@ async def _controller(state: Path, listen: str, public: str | None) -> AsyncIter
             await operators.start(FIRST_OPERATOR)
             await rotation.start()
             port = await server.start(listen)
-            renewing = asyncio.create_task(_renew(state, ca, server, identity, trail), name="certificate")
+            renewing = asyncio.create_task(
+                _renew(state, ca, store, server, identity, trail), name="certificate"
+            )
             try:
                 tokens.address = public or reached_by(listen, port)
                 await asyncio.to_thread(_write_context, state, identity.mesh, tokens.address)
@@ -121,10 +126,22 @@ class _Tokens:
         )
 
 
-async def _renew(state: Path, ca: Authority, server: MeshServer, identity: Identity, trail: Trail) -> None:
+async def _prune(store: AsyncStore) -> None:
+    """Certificates that ended long ago: operators alone leave a dozen a day."""
+    before_ns = time.time_ns() - KEPT_NS
+    try:
+        await store.call(lambda s: s.prune_certificates(before_ns))
+    except MeshError as error:
+        log.warning("old certificates are not forgotten: %s", error)
+
+
+async def _renew(
+    state: Path, ca: Authority, store: AsyncStore, server: MeshServer, identity: Identity, trail: Trail
+) -> None:
     """Our own certificate, long before it ends; live connections stay."""
     while True:
         await asyncio.sleep(RENEW_EVERY_S)
+        await _prune(store)
         try:
             fresh = await asyncio.to_thread(refresh_all, ca, state)
         except MeshError as error:

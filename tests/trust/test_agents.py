@@ -3,6 +3,8 @@
 import asyncio
 import dataclasses
 import re
+import shutil
+import sys
 import time
 from contextlib import aclosing
 from datetime import timedelta
@@ -10,14 +12,15 @@ from pathlib import Path
 
 import pytest
 from probemesh_agent import denied
-from probemesh_controller.api import RunEnded, RunMeasured, RunVantageEnded
+from probemesh_agent import enrol as agent_enrol
+from probemesh_controller.api import RunEnded, RunMeasured, RunVantageEnded, TokenRequest
 from probemesh_controller.config import ListeningAgent
 from probemesh_controller.local import LocalMesh, local_mesh
 from probemesh_controller.pki.authority import Authority
 from probemesh_controller.pki.ca import new_key, private_pem
 from probemesh_controller.remote import RemoteMesh
 from probemesh_controller.store.sqlite import SqliteStore
-from probemesh_shared.errors import CertificateRefused
+from probemesh_shared.errors import CertificateRefused, InvalidRequest
 from probemesh_shared.identity.files import Identity, load_identity, make_identity, save_identity
 from probemesh_shared.identity.names import Subject
 from probemesh_shared.session.frames import DenyList, JobStatus
@@ -179,3 +182,91 @@ def test_rubbish_denies_nobody_and_harms_nothing(tmp_path: Path, content: bytes 
     if content is not None:
         (tmp_path / denied.FILE).write_bytes(content)
     assert denied.load(tmp_path) == DenyList()
+
+
+# --- coming back ------------------------------------------------------------------------------------------
+
+
+async def test_a_reimaged_host_keeps_its_id(served: Served, client: RemoteMesh) -> None:
+    folder = await served.join(client, "phoenix")
+    await served.run_agent("phoenix", folder)
+    await connected(client, "phoenix")
+    (before,) = await client.agents()
+    served.programs["phoenix"].kill()
+    await served.programs["phoenix"].wait()
+    shutil.rmtree(folder)
+
+    token = await client.create_token(TokenRequest(name="phoenix"))
+    await agent_enrol.join(folder, served.address, token.token, replace=True)
+    await served.run_agent("phoenix", folder)
+    await connected(client, "phoenix")
+    (after,) = await client.agents()
+    assert (after.id, after.name, after.site) == (before.id, "phoenix", "lab")
+
+
+async def test_a_token_for_any_name_takes_no_living_agents_place(
+    served: Served, client: RemoteMesh, tmp_path: Path
+) -> None:
+    folder = await served.join(client, "victim")
+    await served.run_agent("victim", folder)
+    await connected(client, "victim")
+    mine = load_identity(folder / "agent")
+    many = (await client.create_token(TokenRequest(uses=9, ttl_s=3600))).token
+    with pytest.raises(InvalidRequest, match="the agent named victim is connected now"):
+        await agent_enrol.join(tmp_path / "thief", served.address, many, "victim", replace=True)
+    assert load_identity(folder / "agent") == mine
+    served.programs["victim"].kill()
+    await served.programs["victim"].wait()
+
+    async def gone() -> bool:
+        return [agent.state for agent in await client.agents()] == [AgentState.LOST]
+
+    await until(gone)
+    joined = await agent_enrol.join(tmp_path / "new", served.address, many, "victim", replace=True)
+    assert joined.identity.id == mine.id
+
+
+async def test_pods_of_a_daemon_set_come_and_go(served: Served, client: RemoteMesh, tmp_path: Path) -> None:
+    """One token, ephemeral, many uses: each node's pod takes its own place again, without a state to keep."""
+    many = (await client.create_token(TokenRequest(uses=20, ttl_s=7200, ephemeral=True))).token
+    ids: dict[str, set[str]] = {"node-1": set(), "node-2": set()}
+    for life in range(2):
+        for node, found in ids.items():
+            folder = tmp_path / f"{node}-{life}"
+            found.add((await agent_enrol.join(folder, served.address, many, node)).identity.id)
+            await served.run_agent(node, folder)
+        await connected(client, *ids)
+        for node in ids:
+            served.programs[node].kill()
+            await served.programs[node].wait()
+
+        async def all_gone() -> bool:
+            return {agent.state for agent in await client.agents()} == {AgentState.LOST}
+
+        await until(all_gone)
+    assert [len(found) for found in ids.values()] == [1, 1]
+    assert {agent.name for agent in await client.agents()} == set(ids)
+
+
+async def test_an_agent_that_was_off_for_too_long_says_how_to_come_back(
+    served: Served, client: RemoteMesh
+) -> None:
+    folder = await served.join(client, "sleeper")
+    old = aged(served, folder, timedelta(days=31))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "probemesh_agent", "run", "--state", str(folder)),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    served.programs["sleeper"] = process
+    assert process.stderr is not None
+    async with asyncio.timeout(20):
+        while b"expired" not in (line := await process.stderr.readline()):
+            assert line
+    said = line.decode()
+    assert "certificate refused: our own certificate (agent sleeper) expired" in said
+    assert "meshctl token create --name sleeper" in said and "--replace" in said
+    process.kill()
+
+    token = await client.create_token(TokenRequest(name="sleeper"))
+    joined = await agent_enrol.join(folder, served.address, token.token, replace=True)
+    assert joined.identity.id == old.id

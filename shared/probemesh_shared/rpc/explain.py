@@ -20,6 +20,16 @@ HANDSHAKE_S = 5.0
 _ASK_ANEW = "ask an administrator for a new token; if it is new, check this host's clock"
 
 
+_JOIN_AGAIN = "join again with a new token, or check this host's clock"
+_COME_BACK = {
+    Role.AGENT: (
+        "if this host's clock is right, join again and keep the history: meshctl token create --name {name},"
+        " then here mesh-agent join HOST:PORT --token-file F --replace"
+    ),
+    Role.CONTROLLER: "start the controller again: it renews its own certificate, if the CA's key is there",
+}
+
+
 async def explain(address: str, identity: Identity, server_name: str) -> MeshError:
     """:class:`CertificateRefused` (which side, and why), :class:`NotAllowed` (a token that is over) or
     :class:`Unreachable`. Takes at most about 6 s."""
@@ -46,7 +56,7 @@ def _own_dates(identity: Identity, now_ns: int) -> MeshError | None:
     if now_ns >= identity.not_after_ns:
         return CertificateRefused(
             f"our own certificate ({identity.role} {identity.name}) expired {when(identity.not_after_ns)}",
-            "join again with a new token, or check this host's clock",
+            _COME_BACK.get(identity.role, _JOIN_AGAIN).format(name=identity.name),
         )
     if now_ns < identity.not_before_ns:
         what = "this token" if identity.role is Role.JOIN else "our own certificate"
