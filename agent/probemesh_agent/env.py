@@ -72,13 +72,15 @@ class ProbeFailed(Exception):
 @dataclass(slots=True)
 class TlsSeen:
     """What the peer's messages said besides, also where the handshake failed. ``requested``: it asked for a
-    client certificate. ``group`` and ``cipher`` are registry numbers. ``tickets``: it was content with us."""
+    client certificate. ``group`` and ``cipher`` are registry numbers. ``tickets``: it was content with us.
+    ``too_large``: bytes of a certificate that was left out, with those behind it; 0: there was none."""
 
     requested: bool = False
     authorities: tuple[str, ...] = ()
     cipher: int = 0
     group: int | None = None
     tickets: int = 0
+    too_large: int = 0
 
 
 class CertificateInvalid(ProbeFailed):

@@ -3,15 +3,21 @@ was."""
 
 import asyncio
 import contextlib
+import socket
+import ssl
+import tempfile
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from probemesh_shared.model import TlsDetail, TlsSpec
-from probemesh_shared.words import Outcome
+import trustme
+from probemesh_shared.convert import from_proto, to_proto
+from probemesh_shared.model import Measurement, TlsDetail, TlsSpec
+from probemesh_shared.words import FailureKind, Outcome
 
 from tests.probes_rich.rich_bench import QUICK, Bench, at, serving
+from tests.servers.tls_pki import make
 
 OPTIONS = replace(QUICK, timeout_s=0.4)
 SPEC = TlsSpec(OPTIONS, server_name="web.example", ocsp=True, enumerate=True)
@@ -113,3 +119,44 @@ async def test_the_deadline_and_the_memory_hold(bench: Bench, said) -> None:
     assert detail.ocsp_staple is None and any("stapled OCSP" in line for line in row.log)
     assert sum(len(one) for one in detail.chain) < _MIB
     assert all(len(one.ciphers) <= 190 for one in detail.enumeration.versions)
+
+
+@pytest.mark.parametrize("tickets", [0, 2])
+async def test_a_server_that_asks_for_a_certificate_and_leaves_at_once(
+    bench: Bench, trusted: trustme.CA, tickets: int
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trusted.issue_cert("web.example").configure_cert(context)
+    trusted.configure_trust(context)
+    context.verify_mode, context.num_tickets = ssl.CERT_OPTIONAL, tickets
+
+    async def leaving(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+    async with serving(leaving, context) as port:
+        row = await bench.one(TlsSpec(OPTIONS, server_name="web.example"), at(port))
+    detail = row.detail
+    assert isinstance(detail, TlsDetail) and detail.client_certificate_requested
+    if tickets:
+        assert row.outcome is Outcome.OK
+    else:
+        assert row.failure is not None and row.failure.kind is FailureKind.CLOSED
+
+
+async def test_a_certificate_that_no_message_has_room_for_is_left_out_and_told(bench: Bench) -> None:
+    bloated = make("web.example", *(f"n{number}.{'x' * 40}.example" for number in range(1_450)))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(bloated.pem + bloated.key_pem)
+        file.flush()
+        context.load_cert_chain(file.name)
+
+    async def leaving(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with serving(leaving, context) as port:
+        row = await bench.one(TlsSpec(OPTIONS, server_name="web.example"), at(port))
+    assert isinstance(row.detail, TlsDetail) and row.detail.version == "TLSv1.3"
+    assert row.detail.chain == () and row.detail.verified is False
+    assert any("left out" in line for line in row.log), row.log
+    assert from_proto(Measurement, to_proto(row)) == row

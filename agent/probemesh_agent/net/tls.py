@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from probemesh_shared import failures
 from probemesh_shared.model import Failure
+from probemesh_shared.wire.bounds import MAX_BYTES
 from probemesh_shared.words import FailureKind, Origin, Stage
 
 from probemesh_agent.env import CertificateInvalid, ProbeFailed, TlsFacts, TlsSeen
@@ -113,7 +114,7 @@ class Session:
             version=self._object.version(),
             cipher=cipher[0] if cipher else None,
             alpn=self._object.selected_alpn_protocol(),
-            chain=_chain(self._object),
+            chain=_tellable(_chain(self._object), self.seen),
             handshake_ms=handshake_ms,
             seen=self.seen,
         )
@@ -130,9 +131,10 @@ class Session:
                 raise ProbeFailed(_closed(Stage.TLS, "the peer closed right after the handshake")) from None
             except ssl.SSLError as error:
                 raise ProbeFailed(_failure(error)) from None
-            if (data := await self._receive(_CHUNK, Stage.TLS, deadline)) == b"":
+            if data := await self._receive(_CHUNK, Stage.TLS, deadline):
+                self._incoming.write(data)
+            else:
                 self._incoming.write_eof()
-            self._incoming.write(data)
 
     async def read(self, limit: int, deadline: float) -> bytes:
         """``b""`` at close_notify, and at a FIN without one: whether something is missing is for the
@@ -192,6 +194,16 @@ def _chain(session: ssl.SSLObject) -> tuple[bytes, ...]:
     inner = cast(Any, session)._sslobj
     certificates = inner.get_unverified_chain() or ()
     return tuple(bytes(one.public_bytes(_ENCODING_DER)) for one in certificates[:_CHAIN_MOST])
+
+
+def _tellable(chain: tuple[bytes, ...], seen: TlsSeen) -> tuple[bytes, ...]:
+    """Up to the first certificate that no message has room for: half of one would be none, and what stands
+    behind it would be taken for it."""
+    for place, certificate in enumerate(chain):
+        if len(certificate) > MAX_BYTES:
+            seen.too_large = len(certificate)
+            return chain[:place]
+    return chain
 
 
 _ENCODING_DER = 2  # X509_FILETYPE_ASN1, which _ssl.Certificate.public_bytes takes

@@ -165,6 +165,8 @@ class Handshaker:
             alert=None,
         )
         self._look(facts.seen, complete=True)
+        if facts.seen.too_large:
+            self.log.add(f"a certificate of {facts.seen.too_large} bytes is left out, and those behind it")
         return stream, facts
 
     def _look(self, seen: TlsSeen | None, *, complete: bool) -> None:
