@@ -95,7 +95,7 @@ def world() -> Iterator[Host]:
 
 def asked(agent: Host, way: str) -> dict[str, dict[str, object]]:
     """What :mod:`tests.hostile_targets.prober` saw, by the names of its asks."""
-    command = agent.command("nice", sys.executable, "-m", "tests.hostile_targets.prober", way)
+    command = agent.command(sys.executable, "-m", "tests.hostile_targets.prober", way)
     done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     found: dict[str, dict[str, object]] = json.loads(done.stdout)
