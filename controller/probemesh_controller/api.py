@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from probemesh_shared.audit.query import AuditFound, AuditQuery
-from probemesh_shared.model import AgentInfo, Measurement, Spec, Target
+from probemesh_shared.model import AgentInfo, Measurement, Narrowing, Spec, Target
 from probemesh_shared.session.frames import JobStatus
 from probemesh_shared.words import Outcome, Role
 
@@ -91,6 +91,7 @@ class TokenRequest:
     uses: int = 1
     ttl_s: int = 3600
     ephemeral: bool = False
+    narrow: Narrowing | None = None
 
 
 @dataclass(frozen=True, slots=True)

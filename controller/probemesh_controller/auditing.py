@@ -14,7 +14,8 @@ from probemesh_shared.audit.log import AuditLog
 from probemesh_shared.audit.query import AuditFound, AuditQuery
 from probemesh_shared.audit.record import Audit, AuditRecord, Caller, counted, outcome_by, without_queries
 from probemesh_shared.audit.search import search
-from probemesh_shared.model import Measurement
+from probemesh_shared.model import Measurement, Narrowing
+from probemesh_shared.narrowing import in_words
 from probemesh_shared.specs import KINDS
 from probemesh_shared.words import AuditOutcome
 
@@ -99,6 +100,8 @@ def what_token(request: TokenRequest) -> str:
 
 
 def _word(value: Any) -> str:
+    if isinstance(value, Narrowing):
+        return f"({in_words(value)})"
     if isinstance(value, Mapping):
         return ",".join(f"{key}={each}" for key, each in sorted(value.items()))
     return str(value)

@@ -104,6 +104,7 @@ class Enroller:
                 labels={**holder.labels, **token.labels},
                 ephemeral=token.ephemeral,
                 revoked=False,
+                narrow=token.narrow or holder.narrow,
             )
         )
         made = self._record(store, Subject(self._ca.mesh, Role.AGENT, holder.id, name), key)

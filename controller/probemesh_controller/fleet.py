@@ -97,6 +97,8 @@ class Fleet:
         self._ephemeral_s = ephemeral_s
         self._seen_s = seen_s
         self.greet = greet
+        #: What the mesh narrows beside what tokens do.
+        self.narrow: Callable[[tuple[AgentInfo, ...]], tuple[AgentInfo, ...]] = lambda agents: agents
         self._members: dict[str, Member] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._links: set[Link] = set()
@@ -302,7 +304,7 @@ class Fleet:
         newest: dict[str, AgentRecord] = {}
         for record in sorted(records, key=lambda r: (not r.revoked, r.created_ns)):
             newest[record.name] = record
-        return tuple(self._info(newest[name]) for name in sorted(newest))
+        return self.narrow(tuple(self._info(newest[name]) for name in sorted(newest)))
 
     def _info(self, record: AgentRecord) -> AgentInfo:
         member = self._members.get(record.id)
@@ -322,6 +324,7 @@ class Fleet:
             id=record.id,
             ephemeral=record.ephemeral,
             reason=None if member is None else self._odd(member, connected),
+            narrow=() if record.narrow is None else (record.narrow,),
         )
 
     def _odd(self, member: Member, connected: bool) -> str | None:
@@ -333,7 +336,8 @@ class Fleet:
         record = await self._store.call(lambda store: store.agent_by_name(name))
         if record is None:
             raise NotFound(f"there is no agent {escape(name, 80)}", "see: meshctl agents")
-        return self._info(record)
+        (narrowed,) = self.narrow((self._info(record),))
+        return narrowed
 
     # --- housekeeping -----------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.escape import escape
-from probemesh_shared.model import AgentInfo, HttpSpec, Measurement, Spec, Target
-from probemesh_shared.session.frames import EXPECT, HTTP_WAYS
+from probemesh_shared.model import AgentInfo, HttpSpec, Measurement, Narrowing, Spec, Target
+from probemesh_shared.session.frames import EXPECT, HTTP_WAYS, NARROWS
 from probemesh_shared.words import AgentState, Outcome
 
 from probemesh_controller.api import PlannedVantage, RunRequest
@@ -32,6 +32,7 @@ class Part:
     targets: tuple[Target, ...]
     indices: tuple[int, ...]
     refused: tuple[Measurement, ...] = ()
+    narrow: tuple[Narrowing, ...] = ()
 
     @property
     def unchanged(self) -> bool:
@@ -119,13 +120,18 @@ def _parts(request: RunRequest, agent: AgentInfo, fleet: tuple[AgentInfo, ...], 
             parts.append(Part(agent.id, agent.name, spec_index, (), (), refused))
             continue
         ready = address(spec, request.targets, agent, fleet, now_ns)
-        parts.append(Part(agent.id, agent.name, spec_index, ready.targets, ready.indices, ready.refused))
+        parts.append(
+            Part(agent.id, agent.name, spec_index, ready.targets, ready.indices, ready.refused, agent.narrow)
+        )
     return parts
 
 
 def _too_old(spec: Spec, agent: AgentInfo) -> str | None:
-    """It would measure, and never look at what is expected; or go straight where another way was asked."""
+    """It would measure, and never look at what is narrowed or expected; or go straight where another way was
+    asked."""
     version = escape(agent.version or "an older version", 40)
+    if agent.narrow and NARROWS not in agent.capabilities:
+        return f"{agent.name} runs {version}, which does not keep to what the mesh narrows: upgrade it"
     if spec.options.expect and EXPECT not in agent.capabilities:
         return (
             f"{agent.name} runs {version}, which knows no expectations: upgrade it, or ask without --expect"

@@ -109,7 +109,9 @@ class Run:
             return JobStatus.CANCELLED, self.cancelled
         left_ms = max(1, round((self._deadline - self._clock.monotonic()) * 1000))
         spec = self._request.specs[part.spec_index]
-        job = Job(job_id, self.id, spec, part.targets, left_ms, self._pace.pacing, self._asked_by())
+        job = Job(
+            job_id, self.id, spec, part.targets, left_ms, self._pace.pacing, self._asked_by(), part.narrow
+        )
         feed = self._fleet.open(part.agent_id, job)
         self._open[job_id] = part, feed
         try:

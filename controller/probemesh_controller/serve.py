@@ -18,12 +18,15 @@ from probemesh_shared.errors import MeshError
 from probemesh_shared.identity.files import Identity
 from probemesh_shared.names import dial_address, join_host_port, split_host_port
 from probemesh_shared.rpc.server import MeshServer
+from probemesh_shared.words import AuditOutcome
 
 from probemesh_controller import config
 from probemesh_controller.api import IssuedToken, TokenRequest
 from probemesh_controller.auditing import Trail
 from probemesh_controller.engine import Engine, software
 from probemesh_controller.enrolment import Enrolment
+from probemesh_controller.limits import FILE as LIMITS_FILE
+from probemesh_controller.limits import Limits
 from probemesh_controller.pki.authority import Authority
 from probemesh_controller.pki.ca import Issuer
 from probemesh_controller.pki.mesh import FIRST_OPERATOR, load_controller, refresh_all
@@ -38,6 +41,8 @@ from probemesh_controller.trust import Operators, TrustService
 log = logging.getLogger(__name__)
 
 FOLDER = "controller"
+#: Takes what is to be done on SIGHUP.
+OnHangup = Callable[[Callable[[], None]], object]
 #: How often our own certificates are looked at: that of the operator on this host lives twelve hours.
 RENEW_EVERY_S = 3600.0
 DRAIN_S = 5.0
@@ -46,28 +51,38 @@ KEPT_NS = 90 * 86_400 * 1_000_000_000
 
 
 async def serve(
-    state: Path, listen: str, public: str | None, *, on_ready: Callable[[str], None], stop: asyncio.Event
+    state: Path,
+    listen: str,
+    public: str | None,
+    *,
+    on_ready: Callable[[str], None],
+    stop: asyncio.Event,
+    on_hangup: OnHangup = lambda act: None,
 ) -> None:
-    """Runs until ``stop``; then drains, within 10 s. ``on_ready`` is told HOST:PORT by which it is reached.
+    """Runs until ``stop``; then drains, within 10 s. ``on_ready`` is told HOST:PORT by which it is reached,
+    ``on_hangup`` what to do on SIGHUP.
 
-    Raises StateError: no mesh here, another controller runs on it, a store that cannot be used, an address
-    that cannot be had; InvalidRequest for addresses that cannot be read.
+    Raises StateError: no mesh here, another controller runs on it, a store that cannot be used, limits that
+    cannot be read, an address that cannot be had; InvalidRequest for addresses that cannot be read.
     """
     split_host_port(listen, "address to listen on")
     if public is not None:
         public = dial_address(public, "public address")
-    async with _controller(state, listen, public) as reached:
+    async with _controller(state, listen, public, on_hangup) as reached:
         on_ready(reached)
         await stop.wait()
 
 
 @asynccontextmanager
-async def _controller(state: Path, listen: str, public: str | None) -> AsyncIterator[str]:
+async def _controller(
+    state: Path, listen: str, public: str | None, on_hangup: OnHangup
+) -> AsyncIterator[str]:
     folder = state / FOLDER
     with contextlib.ExitStack() as held:
         if folder.is_dir():
             held.enter_context(StateLock(folder))
         ca, identity = await asyncio.to_thread(load_controller, state)
+        limits = Limits(state / LIMITS_FILE)
         store = StoreWorker(await asyncio.to_thread(SqliteStore, folder / "store.sqlite"))
         tokens = _Tokens(ca, store)
         trail = Trail(folder)
@@ -76,6 +91,8 @@ async def _controller(state: Path, listen: str, public: str | None) -> AsyncIter
             denied = await store.call(lambda s: s.revoked_serials())
             server = MeshServer(identity, denied_serials=denied, audit=trail)
             engine.on_revoked = server.revoke
+            engine.fleet.narrow = limits.applied
+            on_hangup(lambda: _read_again(limits, trail))
             server.add(add_FleetServicer_to_server, FleetService(engine))
             server.add(add_MeshServicer_to_server, MeshService(engine))
             operators = Operators(
@@ -110,6 +127,12 @@ async def _controller(state: Path, listen: str, public: str | None) -> AsyncIter
                 await engine.aclose()
             finally:
                 await trail.aclose()
+
+
+def _read_again(limits: Limits, trail: Trail) -> None:
+    problem = limits.reload()
+    outcome = AuditOutcome.OK if problem is None else AuditOutcome.REJECTED
+    trail.tell("limits-read", problem or f"{len(limits.entries)} limits", outcome)
 
 
 class _Tokens:

@@ -6,7 +6,7 @@ from typing import cast
 from probemesh.v1 import mesh_pb2, model_pb2
 from probemesh_shared.audit.query import AuditFound, AuditQuery
 from probemesh_shared.convert import BadMessage, from_proto, spec_from_proto, spec_to_proto, to_proto
-from probemesh_shared.model import AgentInfo, Target
+from probemesh_shared.model import AgentInfo, Narrowing, Target
 from probemesh_shared.words import Role
 
 from probemesh_controller.api import (
@@ -92,6 +92,7 @@ def token_to_proto(request: TokenRequest) -> mesh_pb2.CreateTokenRequest:
         uses=request.uses,
         ttl_s=request.ttl_s,
         ephemeral=request.ephemeral,
+        narrow=None if request.narrow is None else cast(model_pb2.Narrowing, to_proto(request.narrow)),
     )
 
 
@@ -107,6 +108,7 @@ def token_from_proto(message: mesh_pb2.CreateTokenRequest) -> TokenRequest:
         message.uses,
         message.ttl_s,
         message.ephemeral,
+        from_proto(Narrowing, message.narrow) if message.HasField("narrow") else None,
     )
 
 

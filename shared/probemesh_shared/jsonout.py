@@ -27,6 +27,7 @@ from probemesh_shared.jsonshape import (
     HttpHopJson,
     HttpPhasesJson,
     MeasurementJson,
+    NarrowingJson,
     ResultJson,
     SampleJson,
     SystemLookupJson,
@@ -52,6 +53,7 @@ from probemesh_shared.model import (
     IcmpDetail,
     Measurement,
     MtuDetail,
+    Narrowing,
     Sample,
     SystemLookup,
     TargetResult,
@@ -65,6 +67,7 @@ from probemesh_shared.model import (
     WatchDetail,
 )
 from probemesh_shared.moments import time_text
+from probemesh_shared.narrowing import ports_text
 from probemesh_shared.outcomes import summarise
 
 ParseCertificate = Callable[[bytes], CertificateJson]
@@ -171,6 +174,18 @@ def _agent(agent: AgentInfo) -> AgentJson:
         "capabilities": list(agent.capabilities),
         "last_seen": None if agent.last_seen_ns is None else time_text(agent.last_seen_ns),
         "reason": agent.reason,
+        "narrowed": [_narrowing(one) for one in agent.narrow],
+    }
+
+
+def _narrowing(narrowing: Narrowing) -> NarrowingJson:
+    return {
+        "by": narrowing.source,
+        "networks": list(narrowing.networks),
+        "deny_networks": list(narrowing.deny_networks),
+        "names": list(narrowing.names),
+        "ports": [ports_text(span) for span in narrowing.ports],
+        "kinds": list(narrowing.kinds),
     }
 
 

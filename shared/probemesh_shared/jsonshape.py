@@ -667,6 +667,17 @@ class HistoryJson(TypedDict):
     runs: list[RunJson]
 
 
+class NarrowingJson(TypedDict):
+    """``by`` says in words who narrows. A list that is empty says nothing."""
+
+    by: str
+    networks: list[str]
+    deny_networks: list[str]
+    names: list[str]
+    ports: list[str]
+    kinds: list[Kind]
+
+
 class AgentJson(TypedDict):
     name: str
     site: str | None
@@ -677,6 +688,7 @@ class AgentJson(TypedDict):
     capabilities: list[str]
     last_seen: Time | None
     reason: str | None
+    narrowed: list[NarrowingJson]
 
 
 class AgentsJson(TypedDict):

@@ -336,6 +336,7 @@ class Diagnosis:
 @dataclass(frozen=True, slots=True)
 class AgentInfo:
     """A vantage point as the fleet knows it. ``addresses`` are the candidates by which others probe it,
+    ``narrow`` is what every job of the mesh's adds to its own policy,
     ``reason`` is why it is not connected, where whoever dials it knows, or what else is wrong with it."""
 
     name: str
@@ -349,3 +350,4 @@ class AgentInfo:
     id: str = ""
     ephemeral: bool = False
     reason: str | None = None
+    narrow: tuple[Narrowing, ...] = ()

@@ -14,8 +14,10 @@ from probemesh_shared.escape import escape
 from probemesh_shared.specs import PortRange
 from probemesh_shared.words import Kind
 
-#: Entries of one list, and of all narrowings of one job.
-MOST_ENTRIES, MOST_NARROWINGS = 1024, 16
+#: Entries of one list, and narrowings of one job.
+MOST_ENTRIES, MOST_NARROWINGS = 1024, 64
+#: Entries of one narrowing in all: with the targets a job has to fit into one message.
+MOST_IN_ONE = 256
 _MOST_PATTERN = 253
 _PATTERN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.*?")
 #: A climb is made of the others.
@@ -156,7 +158,21 @@ def read_narrowing(table: Mapping[str, Any], source: str) -> Narrowing:
     }
     if not found:
         raise InvalidRequest("nothing is narrowed", f"give some of {', '.join(_KEYS)}")
+    if sum(map(len, found.values())) > MOST_IN_ONE:
+        raise InvalidRequest(f"more than {MOST_IN_ONE} entries in all")
     return Narrowing(**found, source=source)
+
+
+def as_table(narrowing: Narrowing) -> dict[str, list[str]]:
+    """What :func:`read_narrowing` reads."""
+    texts = {
+        "networks": list(narrowing.networks),
+        "deny-networks": list(narrowing.deny_networks),
+        "names": list(narrowing.names),
+        "ports": [ports_text(span) for span in narrowing.ports],
+        "kinds": [kind.value for kind in narrowing.kinds],
+    }
+    return {key: values for key, values in texts.items() if values}
 
 
 def in_words(narrowing: Narrowing) -> str:

@@ -98,6 +98,26 @@ def check_selection(selector: str | None, exclude: str | None, limit: int | None
         raise InvalidRequest(f"--limit {limit} leaves nobody", "give 1 or more")
 
 
+def check_standing(selector: str) -> None:
+    """One that is kept, and means whoever it fits from then on. Raises :class:`InvalidRequest`."""
+    check_selection(selector, None, None)
+    if odd := next((term for term in _terms(selector) if term in (SELF, LAST, FAILED)), None):
+        raise InvalidRequest(f"'{odd}' means nothing that lasts", "names, globs, site=NAME, LABEL=VALUE, all")
+
+
+def fits(selector: str, agent: AgentInfo) -> bool:
+    """Of a selector that :func:`check_standing` passed; a name that nobody bears fits nobody."""
+    clauses = (clause.split("+") for clause in selector.split(","))
+    return any(all(_fits(term.strip(), agent) for term in clause) for clause in clauses)
+
+
+def _fits(term: str, agent: AgentInfo) -> bool:
+    key, equals, pattern = term.partition("=")
+    if equals:
+        return _has(agent, key, pattern)
+    return term == "all" or fnmatchcase(agent.name, term)
+
+
 def needs_last_run(*selectors: str | None) -> bool:
     """Whether any of them speaks of the run before."""
     return any(term in (LAST, FAILED) for text in selectors if text for term in _terms(text))

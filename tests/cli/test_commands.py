@@ -1,6 +1,7 @@
 """Commands that change something say what changed, and where."""
 
 import io
+import json
 import stat
 import tomllib
 from dataclasses import replace
@@ -11,7 +12,9 @@ from probemesh_controller.api import TokenRequest
 from probemesh_controller.cli.serving import point_at
 from probemesh_controller.cli.tokens import parse_duration
 from probemesh_shared.errors import InvalidRequest
-from probemesh_shared.words import AgentState, Role
+from probemesh_shared.model import Narrowing
+from probemesh_shared.narrowing import in_words
+from probemesh_shared.words import AgentState, Kind, Role
 
 from tests.cli.fakes import agent, tcp_row
 
@@ -49,6 +52,57 @@ def test_token_create_prints_one_line_that_keeps_the_secret_out_of_argv(meshctl,
     assert ran.out == "printf %s mesh1.c2VjcmV0 | mesh-agent join mesh.example:7400 --token-file -\n"
     assert mesh.tokens == [TokenRequest(Role.AGENT, "a-1", "fra", {"k": "V"}, 3, 7200, False)]
     assert "expires 2026-11-22T18:22:03Z" in ran.err
+
+
+def test_token_create_takes_what_jobs_are_narrowed_to(meshctl, config_file, mesh):
+    options = "--only-network 10.1.0.0/16 --only-network fd00::/8 --not-network 10.1.9.0/24"
+    options += " --only-name *.Internal --only-port 443 --only-port 8000-8100 --only-kind tcp"
+    assert meshctl("token", "create", *options.split()).code == 0
+    (asked,) = mesh.tokens
+    assert in_words(asked.narrow) == (
+        "networks 10.1.0.0/16, fd00::/8; not networks 10.1.9.0/24; names *.internal;"
+        " ports 443, 8000-8100; kinds tcp"
+    )
+    for option, value in (
+        ("--only-port", "0"),
+        ("--only-network", "ten"),
+        ("--only-kind", "x"),
+        ("--only-name", "1.2.3.*"),
+    ):
+        ran = meshctl("token", "create", option, value)
+        assert ran.code == 2 and option in ran.err and len(mesh.tokens) == 1
+
+
+def test_agents_show_says_what_narrows_an_agent(meshctl, config_file, mesh):
+    narrow = (
+        Narrowing(networks=("10.0.0.0/8",), source="the token that it joined with"),
+        Narrowing(kinds=(Kind.TCP,), source="limits.toml (all)"),
+    )
+    mesh.fleet = [replace(agent("berlin-1"), narrow=narrow)]
+    shown = meshctl("agents", "show", "berlin-1").out
+    assert "narrowed    by the token that it joined with: networks 10.0.0.0/8" in shown
+    assert "by limits.toml (all): kinds tcp" in shown
+    told = json.loads(meshctl("agents", "show", "berlin-1", "-o", "json").out)["narrowed"]
+    assert told[1] == {
+        "by": "limits.toml (all)",
+        "networks": [],
+        "deny_networks": [],
+        "names": [],
+        "ports": [],
+        "kinds": ["tcp"],
+    }
+
+
+def test_controller_limits_checks_the_file(meshctl, home):
+    state = home / "state"
+    state.mkdir()
+    ran = meshctl("controller", "limits", "--state", str(state))
+    assert ran.code == 0 and "there is no" in ran.err
+    (state / "limits.toml").write_text('[[limit]]\nfor = "site=x"\nports = [1]\n')
+    assert meshctl("controller", "limits", "--state", str(state)).out == "site=x  ports 1\n"
+    (state / "limits.toml").write_text('[[limit]]\nfor = "site=x"\nports = [0]\n')
+    ran = meshctl("controller", "limits", "--state", str(state))
+    assert ran.code == 4 and "limit 1" in ran.err
 
 
 def test_an_agents_many_counters_are_counted_for_people_and_told_to_programs(meshctl, config_file, mesh):

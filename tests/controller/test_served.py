@@ -29,10 +29,11 @@ from probemesh_controller.local import local_mesh
 from probemesh_controller.pki.mesh import init_mesh
 from probemesh_controller.remote import RemoteMesh
 from probemesh_controller.serve import reached_by, serve
+from probemesh_shared.audit.query import AuditQuery
 from probemesh_shared.errors import CertificateRefused, InvalidRequest, NotFound, StateError, Unreachable
 from probemesh_shared.identity.files import load_identity
 from probemesh_shared.identity.names import controller_dns
-from probemesh_shared.model import IcmpSpec, Options, Target, TcpSpec
+from probemesh_shared.model import IcmpSpec, Narrowing, Options, PortRange, Target, TcpSpec
 from probemesh_shared.rpc.client import connect
 from probemesh_shared.session.frames import JobStatus
 from probemesh_shared.targets import parse_target
@@ -52,12 +53,20 @@ class Served:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     programs: dict[str, Process] = field(default_factory=dict)
+    hangups: list[Callable[[], None]] = field(default_factory=list)
 
     async def start(self, listen: str = f"{COMES_BACK}:0") -> None:
         self.stop = asyncio.Event()
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.task = asyncio.create_task(
-            serve(self.state, listen, None, on_ready=ready.set_result, stop=self.stop)
+            serve(
+                self.state,
+                listen,
+                None,
+                on_ready=ready.set_result,
+                stop=self.stop,
+                on_hangup=self.hangups.append,
+            )
         )
         await asyncio.wait({self.task, ready}, return_when=asyncio.FIRST_COMPLETED)
         if self.task.done():
@@ -73,10 +82,10 @@ class Served:
     def client(self) -> RemoteMesh:
         return RemoteMesh(self.address, load_identity(self.state / "operator"))
 
-    async def join(self, client: RemoteMesh, name: str) -> Path:
+    async def join(self, client: RemoteMesh, name: str, narrow: Narrowing | None = None) -> Path:
         """A host with a certificate of its own; returns its state."""
         folder = self.state / "agents" / name
-        token = await client.create_token(TokenRequest(name=name, site="lab"))
+        token = await client.create_token(TokenRequest(name=name, site="lab", narrow=narrow))
         token_file = self.state / f"{name}.token"
         token_file.touch(0o600)
         token_file.write_text(token.token)
@@ -182,6 +191,53 @@ async def test_a_second_controller_on_the_same_state_is_refused(served: Served) 
 async def test_a_folder_without_a_mesh_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="no mesh"):
         await serve(tmp_path, "127.0.0.1:0", None, on_ready=lambda a: None, stop=asyncio.Event())
+
+
+async def test_token_and_limits_narrow_what_an_agent_may_be_asked(
+    served: Served, client: RemoteMesh, echo: int
+) -> None:
+    """Behind the agent's own policy, which here allows everything on loopback."""
+    narrow = Narrowing(ports=(PortRange(1, echo),))
+    folder = await served.join(client, "berlin", narrow)
+    policy = folder / "policy.toml"
+    policy.write_text("[allow]\nloopback = true\n")
+    await served.run_agent("berlin", folder, "--policy", str(policy))
+    await connected(client, "berlin")
+
+    async def outcomes(run_id: str, *ports: int) -> list[Outcome]:
+        asked = request(("berlin",), parse_target(f"127.0.0.1:{','.join(map(str, ports))}"), run_id)
+        events = await collect(client, asked)
+        rows = [row for e in events if isinstance(e, RunMeasured) for row in e.measurements]
+        return [row.outcome for row in sorted(rows, key=lambda row: row.port or 0)]
+
+    assert await outcomes("r1", echo, echo + 1) == [Outcome.OK, Outcome.DENIED]
+    (agent,) = await client.agents()
+    assert [one.ports for one in agent.narrow] == [narrow.ports]
+
+    limits = served.state / "limits.toml"
+    limits.write_text('[[limit]]\nfor = "site=lab"\nnetworks = ["10.0.0.0/8"]\n')
+    (hangup,) = served.hangups
+    hangup()
+    assert await outcomes("r2", echo) == [Outcome.DENIED]
+    (agent,) = await client.agents()
+    assert [one.source for one in agent.narrow] == [
+        "the token that it joined with",
+        "limits.toml (site=lab)",
+    ]
+    limits.write_text('[[limit]]\nfor = "site=lab"\nnetwork = ["0.0.0.0/0"]\n')
+    hangup()
+    assert await outcomes("r3", echo) == [Outcome.DENIED], "what it said before stays in force"
+    limits.write_text("")
+    assert await outcomes("r4", echo) == [Outcome.OK], "a file that changed is read without being told"
+    read = [record for record in (await client.audit(AuditQuery())).records if record.event == "limits-read"]
+    assert sorted(record.outcome for record in read) == ["ok", "rejected"]
+
+
+async def test_a_controller_does_not_start_with_limits_that_cannot_be_read(tmp_path: Path) -> None:
+    await asyncio.to_thread(init_mesh, tmp_path / "state", "lab")
+    (tmp_path / "state" / "limits.toml").write_text("[[limit]]\nports = [1]\n")
+    with pytest.raises(StateError, match="does not say for whom"):
+        await serve(tmp_path / "state", "127.0.0.1:0", None, on_ready=lambda a: None, stop=asyncio.Event())
 
 
 async def test_an_agent_joins_runs_and_probes(served: Served, client: RemoteMesh, echo: int) -> None:

@@ -38,10 +38,11 @@ from probemesh_shared.identity.names import controller_dns
 from probemesh_shared.identity.request import KeyRequest, split_request
 from probemesh_shared.identity.tlsprobe import fetch_chain
 from probemesh_shared.identity.token import decode_token
+from probemesh_shared.model import Narrowing, PortRange
 from probemesh_shared.rpc.client import connect
 from probemesh_shared.rpc.enrolling import enrol, renew
 from probemesh_shared.rpc.server import MeshServer
-from probemesh_shared.words import Role
+from probemesh_shared.words import Kind, Role
 
 from tests.rpc.conftest import issue
 
@@ -154,6 +155,33 @@ async def test_replacing_keeps_the_id_and_revokes_the_old_certificate(
             await renew(connection, request_, first)
     async with connect(mesh.address, second, controller_dns("demo")) as connection:
         assert (await renew(connection, request_, second)).id == first.id
+
+
+async def test_what_a_token_narrows_stays_with_the_agent(mesh: Joinable, request_: KeyRequest) -> None:
+    first = await mesh.join(request_, mesh.token(narrow=Narrowing(ports=(PortRange(443, 443),), source="me")))
+    for token in (mesh.token(), mesh.token(narrow=Narrowing(kinds=(Kind.TCP,)))):
+        record = mesh.store.agent_by_id(first.id)
+        assert record is not None
+        assert record.narrow == Narrowing(
+            ports=(PortRange(443, 443),), source="the token that it joined with"
+        )
+        await mesh.join(request_, token, again=True)
+    record = mesh.store.agent_by_id(first.id)
+    assert record is not None and record.narrow is not None and record.narrow.kinds == (Kind.TCP,)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [Narrowing(), Narrowing(networks=("ten",)), Narrowing(names=("10.*",)), Narrowing(names=("x" * 300,))],
+)
+def test_a_token_narrows_to_what_can_be_read(mesh: Joinable, wrong: Narrowing) -> None:
+    with pytest.raises(InvalidRequest):
+        mesh.token(narrow=wrong)
+
+
+def test_operators_are_not_narrowed(mesh: Joinable) -> None:
+    with pytest.raises(InvalidRequest, match="for agents"):
+        mesh.token(role=Role.ADMIN, name="ann", narrow=Narrowing(kinds=(Kind.TCP,)))
 
 
 async def test_an_ephemeral_token_replaces_by_itself(mesh: Joinable, request_: KeyRequest) -> None:

@@ -16,7 +16,7 @@ from probemesh_controller.store.port import (
 )
 from probemesh_controller.store.sqlite import SqliteStore
 from probemesh_shared.errors import InvalidRequest, StateError
-from probemesh_shared.model import Failure, Measurement, Sample, TcpDetail
+from probemesh_shared.model import Failure, Measurement, Narrowing, PortRange, Sample, TcpDetail
 from probemesh_shared.words import FailureKind, Kind, Origin, Outcome, Role, Stage
 
 
@@ -25,6 +25,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     made: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "store.sqlite")
     yield made
     made.close()
+
+
+NARROW = Narrowing(("10.0.0.0/8",), (), ("*.internal",), (PortRange(1, 2),), (Kind.TCP,), "a token")
 
 
 def agent(agent_id: str = "id-1", name: str = "berlin-1", **more: object) -> AgentRecord:
@@ -60,6 +63,7 @@ def test_an_agent_comes_back_as_it_was_put(store: Store) -> None:
         version="0.1.0",
         addresses=("10.0.0.1", "fd00::1"),
         capabilities=("raw-socket",),
+        narrow=NARROW,
     )
     store.put_agent(record)
     assert store.agent_by_id("id-1") == record
@@ -96,7 +100,9 @@ def test_the_latest_revoked_answers_for_a_name_nobody_holds(store: Store) -> Non
 
 
 def test_a_token_is_redeemed_as_often_as_it_says(store: Store) -> None:
-    token = TokenRecord("t1", "ab" * 32, Role.AGENT, expires_ns=100, uses_left=2, labels={"k": "v"})
+    token = TokenRecord(
+        "t1", "ab" * 32, Role.AGENT, expires_ns=100, uses_left=2, labels={"k": "v"}, narrow=NARROW
+    )
     store.add_token(token)
     assert store.token("ab" * 32) == token
     assert store.redeem_token("ab" * 32, 50) == token

@@ -12,6 +12,7 @@ EXAMPLES = [
     ("meshctl controller run", "listens on 0.0.0.0:7400"),
     ("meshctl controller run --listen 10.0.0.5:7400 --public mesh.example:7400", "behind a name"),
 ]
+LIMITS = [("meshctl controller limits --state DIR", "what agents' jobs are narrowed to")]
 FORGET = [("meshctl controller forget", "its listening agents are dialled from here")]
 
 app = typer.Typer(
@@ -52,6 +53,23 @@ def run(
 
     forget_proxies()
     return asyncio.run(run_controller(config.state_dir(state, os.environ), listen, public))
+
+
+@app.command(
+    cls=MeshCommand,
+    help=help_text("Check limits.toml of a controller on this host, and show what it says.", LIMITS),
+)
+def limits(
+    state: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="State directory  [MESHCTL_STATE]")
+    ] = None,
+) -> None:
+    import os
+
+    from probemesh_controller import config
+    from probemesh_controller.cli.limiting import show_limits
+
+    show_limits(config.state_dir(state, os.environ))
 
 
 @app.command(

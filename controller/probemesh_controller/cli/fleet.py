@@ -7,9 +7,10 @@ from dataclasses import replace
 from probemesh_shared.errors import InvalidRequest, MeshError, NotFound, Unreachable
 from probemesh_shared.escape import escape
 from probemesh_shared.jsonout import agents_to_json, bare_version, plain
-from probemesh_shared.model import AgentInfo
+from probemesh_shared.model import AgentInfo, Narrowing
 from probemesh_shared.moments import time_text
 from probemesh_shared.names import check_name, did_you_mean, parse_label
+from probemesh_shared.narrowing import in_words
 from probemesh_shared.words import AgentState
 
 from probemesh_controller import config
@@ -112,9 +113,14 @@ def print_one(agent: AgentInfo, wanted: Format) -> None:
         "labels": " ".join(f"{key}={value}" for key, value in sorted(agent.labels.items())) or "–",
         "addresses": " ".join(agent.addresses) or "–",
         "can do": _can_do(agent),
+        **{f"narrowed{'' if n == 0 else n + 1}": _narrowed(one) for n, one in enumerate(agent.narrow)},
         "id": agent.id,
     }
     write("".join(f"{key.ljust(10)}  {escape(value)}\n" for key, value in lines.items()))
+
+
+def _narrowed(narrowing: Narrowing) -> str:
+    return f"by {narrowing.source}: {in_words(narrowing)}"
 
 
 def _can_do(agent: AgentInfo) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +30,10 @@ async def run_controller(state: Path, listen: str, public: str | None) -> int:
         point_at(state, address)
         note("next: meshctl token create --name NAME --site SITE      # prints the line that joins a host")
 
-    await serve(state, listen, public, on_ready=ready, stop=stop)
+    def on_hangup(act: Callable[[], None]) -> None:
+        loop.add_signal_handler(signal.SIGHUP, act)
+
+    await serve(state, listen, public, on_ready=ready, stop=stop, on_hangup=on_hangup)
     print("controller stopped", flush=True)
     return 0
 

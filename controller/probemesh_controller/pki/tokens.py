@@ -9,7 +9,9 @@ from cryptography.hazmat.primitives import serialization
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.identity.names import Subject
 from probemesh_shared.identity.token import JoinToken, encode_token, hash_secret
+from probemesh_shared.model import Narrowing
 from probemesh_shared.names import check_name, dial_address, parse_label
+from probemesh_shared.narrowing import as_table, read_narrowing
 from probemesh_shared.words import Role
 
 from probemesh_controller.api import IssuedToken, TokenRequest
@@ -41,6 +43,8 @@ def check_request(request: TokenRequest) -> None:
         parse_label(f"{key}={value}")
     if request.role in _OPERATORS and (request.ephemeral or request.site or request.labels):
         raise InvalidRequest("site, labels and --ephemeral are for agents")
+    if request.role in _OPERATORS and request.narrow is not None:
+        raise InvalidRequest("what may be probed is narrowed for agents")
     if not 1 <= request.uses <= MAX_USES:
         raise InvalidRequest(f"uses must be 1 to {MAX_USES}")
     longest = MAX_TTL_ONE_S if request.uses == 1 else MAX_TTL_MANY_S
@@ -49,6 +53,11 @@ def check_request(request: TokenRequest) -> None:
             f"a token for {request.uses} use(s) may live 1 s to {longest // 3600} h",
             "only tokens with --uses greater than 1 may live for up to 24 h",
         )
+
+
+def _checked(narrow: Narrowing | None) -> Narrowing | None:
+    """As the readers of what people write would have it. Raises :class:`InvalidRequest`."""
+    return None if narrow is None else read_narrowing(as_table(narrow), "the token that it joined with")
 
 
 def issue_token(
@@ -81,6 +90,7 @@ def issue_token(
             labels=dict(request.labels),
             ephemeral=request.ephemeral,
             created_by=created_by,
+            narrow=_checked(request.narrow),
         )
     )
     return IssuedToken(encode_token(token), expires_ns, controller_address, token_id)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from probemesh_shared.convert import from_proto, parse, to_proto
-from probemesh_shared.model import Measurement
+from probemesh_shared.model import Measurement, Narrowing
+from probemesh_shared.narrowing import as_table, read_narrowing
 from probemesh_shared.session.frames import ResultBatch
 from probemesh_shared.wire.compiler import message_class
 from probemesh_shared.words import Role
@@ -42,6 +43,20 @@ def unpack(body: bytes) -> tuple[Measurement, ...]:
     return from_proto(ResultBatch, parse(message_class(ResultBatch), body)).measurements
 
 
+def _narrow_text(narrow: Narrowing | None) -> str | None:
+    if narrow is None:
+        return None
+    return json.dumps({"source": narrow.source, **as_table(narrow)}, separators=(",", ":"))
+
+
+def _narrow_of(text: str | None) -> Narrowing | None:
+    """Raises InvalidRequest for what :func:`_narrow_text` did not write: damage widens nothing."""
+    if text is None:
+        return None
+    table = dict(json.loads(text))
+    return read_narrowing(table, table.pop("source"))
+
+
 def agent_row(record: AgentRecord) -> dict[str, Any]:
     return {
         "id": record.id,
@@ -55,6 +70,7 @@ def agent_row(record: AgentRecord) -> dict[str, Any]:
         "version": record.version,
         "addresses": dumps(record.addresses),
         "capabilities": dumps(record.capabilities),
+        "narrow": _narrow_text(record.narrow),
     }
 
 
@@ -71,6 +87,7 @@ def agent_of(row: sqlite3.Row) -> AgentRecord:
         version=row["version"],
         addresses=_strings(row["addresses"]),
         capabilities=_strings(row["capabilities"]),
+        narrow=_narrow_of(row["narrow"]),
     )
 
 
@@ -86,6 +103,7 @@ def token_row(record: TokenRecord) -> dict[str, Any]:
         "labels": dumps(record.labels),
         "ephemeral": record.ephemeral,
         "created_by": record.created_by,
+        "narrow": _narrow_text(record.narrow),
     }
 
 
@@ -101,6 +119,7 @@ def token_of(row: sqlite3.Row) -> TokenRecord:
         labels=json.loads(row["labels"]),
         ephemeral=bool(row["ephemeral"]),
         created_by=row["created_by"],
+        narrow=_narrow_of(row["narrow"]),
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from probemesh_shared.model import Measurement
+from probemesh_shared.model import Measurement, Narrowing
 from probemesh_shared.words import Role
 
 
@@ -29,6 +29,7 @@ class AgentRecord:
     version: str | None = None
     addresses: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
+    narrow: Narrowing | None = None  # by the token it joined with
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class TokenRecord:
     labels: Mapping[str, str] = field(default_factory=dict)
     ephemeral: bool = False
     created_by: str = ""
+    narrow: Narrowing | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -528,6 +528,7 @@ class CreateTokenRequest(_message.Message):
     USES_FIELD_NUMBER: _builtins.int
     TTL_S_FIELD_NUMBER: _builtins.int
     EPHEMERAL_FIELD_NUMBER: _builtins.int
+    NARROW_FIELD_NUMBER: _builtins.int
     role: _builtins.str
     """"agent", "viewer", "operator" or "admin" """
     name: _builtins.str
@@ -537,6 +538,10 @@ class CreateTokenRequest(_message.Message):
     ephemeral: _builtins.bool
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def narrow(self) -> _model_pb2.Narrowing:
+        """Of agents alone: what their jobs are narrowed to."""
+
     def __init__(
         self,
         *,
@@ -547,17 +552,22 @@ class CreateTokenRequest(_message.Message):
         uses: _builtins.int = ...,
         ttl_s: _builtins.int = ...,
         ephemeral: _builtins.bool = ...,
+        narrow: _model_pb2.Narrowing | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "_site", b"_site", "name", b"name", "site", b"site"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "_narrow", b"_narrow", "_site", b"_site", "name", b"name", "narrow", b"narrow", "site", b"site"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "_site", b"_site", "ephemeral", b"ephemeral", "labels", b"labels", "name", b"name", "role", b"role", "site", b"site", "ttl_s", b"ttl_s", "uses", b"uses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "_narrow", b"_narrow", "_site", b"_site", "ephemeral", b"ephemeral", "labels", b"labels", "name", b"name", "narrow", b"narrow", "role", b"role", "site", b"site", "ttl_s", b"ttl_s", "uses", b"uses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__narrow: _TypeAlias = _typing.Literal["narrow"]  # noqa: Y015
+    _WhichOneofArgType__narrow: _TypeAlias = _typing.Literal["_narrow", b"_narrow"]  # noqa: Y015
     _WhichOneofReturnType__site: _TypeAlias = _typing.Literal["site"]  # noqa: Y015
     _WhichOneofArgType__site: _TypeAlias = _typing.Literal["_site", b"_site"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__narrow) -> _WhichOneofReturnType__narrow | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__site) -> _WhichOneofReturnType__site | None: ...
 

@@ -3769,6 +3769,7 @@ class AgentInfo(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     EPHEMERAL_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    NARROW_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     site: _builtins.str
     state: Global___AgentState.ValueType
@@ -3784,6 +3785,10 @@ class AgentInfo(_message.Message):
     def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def narrow(self) -> _containers.RepeatedCompositeFieldContainer[Global___Narrowing]:
+        """What every job of the mesh's adds to its own policy."""
+
     def __init__(
         self,
         *,
@@ -3798,10 +3803,11 @@ class AgentInfo(_message.Message):
         id: _builtins.str = ...,
         ephemeral: _builtins.bool = ...,
         reason: _builtins.str | None = ...,
+        narrow: _abc.Iterable[Global___Narrowing] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_last_seen_ns", b"_last_seen_ns", "_reason", b"_reason", "_site", b"_site", "_version", b"_version", "last_seen_ns", b"last_seen_ns", "reason", b"reason", "site", b"site", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_seen_ns", b"_last_seen_ns", "_reason", b"_reason", "_site", b"_site", "_version", b"_version", "addresses", b"addresses", "capabilities", b"capabilities", "ephemeral", b"ephemeral", "id", b"id", "labels", b"labels", "last_seen_ns", b"last_seen_ns", "name", b"name", "reason", b"reason", "site", b"site", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_seen_ns", b"_last_seen_ns", "_reason", b"_reason", "_site", b"_site", "_version", b"_version", "addresses", b"addresses", "capabilities", b"capabilities", "ephemeral", b"ephemeral", "id", b"id", "labels", b"labels", "last_seen_ns", b"last_seen_ns", "name", b"name", "narrow", b"narrow", "reason", b"reason", "site", b"site", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__last_seen_ns: _TypeAlias = _typing.Literal["last_seen_ns"]  # noqa: Y015
     _WhichOneofArgType__last_seen_ns: _TypeAlias = _typing.Literal["_last_seen_ns", b"_last_seen_ns"]  # noqa: Y015
