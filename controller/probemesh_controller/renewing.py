@@ -5,8 +5,6 @@ controller is, with the longer-lived certificate of role ``renewal``. One proces
 """
 
 import asyncio
-import contextlib
-import fcntl
 import logging
 import os
 import time
@@ -20,6 +18,7 @@ from probemesh_shared.identity.files import Identity, load_identity, renewing_id
 from probemesh_shared.rpc.explain import when
 from probemesh_shared.words import OPERATORS
 
+from probemesh_controller import folderlock
 from probemesh_controller.castate import issuing_key
 
 log = logging.getLogger(__name__)
@@ -36,7 +35,6 @@ QUIET_S = 30.0
 END_S, AGAIN_S = 5.0, 300.0
 #: How often a command that goes on for long looks at the date.
 LOOK_S = 600.0
-_LOCK = ".renewing"
 
 
 class Due(Enum):
@@ -127,28 +125,13 @@ async def _ask(folder: Path, controller: str | None, identity: Identity) -> Iden
 @asynccontextmanager
 async def _alone(folder: Path) -> AsyncIterator[None]:
     """Raises :class:`StateError` where the folder cannot be written, or another process takes too long."""
-    try:
-        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StateError(
-            f"the certificate in {folder} cannot be renewed: {error.strerror}", f"who owns {folder}?"
-        ) from error
-    try:
-        await _locked(descriptor, folder)
+    with folderlock.opened(folder) as descriptor:
+        end = time.monotonic() + LOCK_S
+        while not folderlock.taken(descriptor):
+            if time.monotonic() > end:
+                raise StateError(f"another process renews the certificate in {folder}, and does not end")
+            await asyncio.sleep(0.05)
         yield
-    finally:
-        os.close(descriptor)
-
-
-async def _locked(descriptor: int, folder: Path) -> None:
-    end = time.monotonic() + LOCK_S
-    while True:
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        if time.monotonic() > end:
-            raise StateError(f"another process holds {folder / _LOCK}: it renews the certificate")
-        await asyncio.sleep(0.05)
 
 
 class Keeper:

@@ -25,6 +25,7 @@ from probemesh_shared.identity.names import Subject
 from probemesh_shared.names import check_name
 from probemesh_shared.words import Role
 
+from probemesh_controller import folderlock
 from probemesh_controller.pki.authority import Authority
 from probemesh_controller.pki.ca import CertificateAuthority, Issuer, new_key, private_pem
 
@@ -106,7 +107,9 @@ def refresh_all(ca: Authority, state: Path, now: datetime | None = None) -> Iden
     identity = refresh(ca, state / CONTROLLER, now)
     if (state / OPERATOR).is_dir():
         try:
-            refresh(ca, state / OPERATOR, now)
+            with folderlock.opened(state / OPERATOR) as lock:
+                if folderlock.taken(lock):  # else a meshctl is at it
+                    refresh(ca, state / OPERATOR, now)
         except StateError as error:  # its trouble is no reason for the mesh to stand still
             log.warning("the operator's certificate in %s: %s", state / OPERATOR, error)
     return identity
