@@ -32,8 +32,8 @@ from tests.lab.programs import TREE, for_nobody
 
 RESULTS = TREE / ".confusion" / "results.jsonl"
 PAGE = TREE / "docs" / "reference" / "confusion.md"
-#: Runs of two-ended in which other programs look as well: they do not change their minds.
-COMPARED = 3
+#: Runs of two-ended in which other programs look as well, one a family: they do not change their minds.
+COMPARED = 2
 #: What is played many more times.
 AGAIN = ("healthy", "lossy")
 #: Runs that are played together: a mesh is started once for all of them, and a file that is interrupted has
