@@ -93,6 +93,13 @@ def test_a_token_says_whose_it_is_only_where_one_was_sending():
     assert seen_from(case(), round_of(account, ShotSeen(), others=(other,)), "a") == ()
 
 
+def test_a_port_that_a_third_has_too_tells_of_neither():
+    other = StepDone(replace(step(2), sender="c"), (shots(ShotSeen(local_port=40001)),))
+    account = WatchDetail(half_open=(HalfOpen("192.0.2.2", 40001), HalfOpen(NAT, 40002)))
+    mine = (ShotSeen(local_port=40001), ShotSeen(local_port=40002))
+    assert seen_from(case(), round_of(account, *mine, others=(other,)), "a") == (NAT,)
+
+
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [

@@ -66,7 +66,8 @@ def _witnessed(case: Case, done: RoundDone, name: str) -> Iterator[str]:
                 yield from (text for text in (reply.seen_address,) if text is not None)
     account = done.look(other.name)
     if account is not None:
-        yield from _in_account(account, shots, alone={step.step.sender for step in to_it} == {name})
+        others = _shots(step for step in to_it if step.step.sender != name)
+        yield from _in_account(account, shots, list(others), alone={s.step.sender for s in to_it} == {name})
 
 
 def _other_end(case: Case, name: str) -> End | None:
@@ -83,8 +84,11 @@ def _shots(steps: Iterable[StepDone]) -> Iterator[ShotSeen]:
                 yield from row.detail.shots
 
 
-def _in_account(account: WatchDetail, shots: list[ShotSeen], alone: bool) -> Iterator[str]:
-    ports = {shot.local_port for shot in shots if shot.local_port}
+def _in_account(
+    account: WatchDetail, shots: list[ShotSeen], others: list[ShotSeen], alone: bool
+) -> Iterator[str]:
+    # two hosts may take the same port at the same time: then it tells of neither
+    ports = {shot.local_port for shot in shots if shot.local_port} - {shot.local_port for shot in others}
     if alone:  # a token says that it is one of ours; only one was sending
         yield from (one.address for one in account.accepted if one.valid)
         yield from (one.address for one in account.datagrams if one.valid)
