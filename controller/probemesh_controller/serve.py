@@ -29,7 +29,7 @@ from probemesh_controller.limits import FILE as LIMITS_FILE
 from probemesh_controller.limits import Limits
 from probemesh_controller.pki.authority import Authority
 from probemesh_controller.pki.ca import Issuer
-from probemesh_controller.pki.mesh import FIRST_OPERATOR, load_controller, refresh_all
+from probemesh_controller.pki.mesh import FIRST_OPERATOR, OPERATOR, load_controller, refresh_all
 from probemesh_controller.pki.tokens import issue_token
 from probemesh_controller.rotation import Rotation
 from probemesh_controller.servicers import FleetService, MeshService
@@ -96,7 +96,11 @@ async def _controller(
             server.add(add_FleetServicer_to_server, FleetService(engine))
             server.add(add_MeshServicer_to_server, MeshService(engine))
             operators = Operators(
-                store, server, lambda owner: engine.runs.cancel_owner(owner, "revoked"), engine.fleet.tell
+                store,
+                server,
+                lambda owner: engine.runs.cancel_owner(owner, "revoked"),
+                engine.fleet.tell,
+                beside=state / OPERATOR,
             )
             rotation = Rotation(ca, state, store, server, engine.fleet.tell)
             engine.fleet.greet = lambda certificate: (operators.denied, *rotation.wanted(certificate))

@@ -1,16 +1,19 @@
 """Who belongs to the mesh: operators, listed and cut off. Decisions are made over the store, one transaction
 each; the server is told afterwards, and at its start."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from probemesh.v1 import trust_pb2
 from probemesh.v1.trust_pb2_grpc import TrustServicer
 from probemesh_shared.convert import to_proto
-from probemesh_shared.errors import InvalidRequest, NotFound
+from probemesh_shared.errors import InvalidRequest, NotFound, StateError
 from probemesh_shared.escape import escape
+from probemesh_shared.identity.files import load_identity
 from probemesh_shared.names import did_you_mean
 from probemesh_shared.rpc.calls import note
 from probemesh_shared.rpc.peer import Peer
@@ -38,7 +41,8 @@ class Door(Protocol):
 
 class Operators:
     """Lists and revokes. ``ended(owner)`` ends what an operator has running; ``tell`` reaches every agent
-    that is attached. ``denied`` is what agents that listen are to turn away."""
+    that is attached; ``beside`` is the operator's folder on this host. ``denied`` is what agents that listen
+    are to turn away."""
 
     def __init__(
         self,
@@ -47,7 +51,9 @@ class Operators:
         ended: Callable[[str], object],
         tell: Callable[[DenyList], object] = lambda denied: None,
         wall_ns: Callable[[], int] = time.time_ns,
+        beside: Path | None = None,
     ) -> None:
+        self._beside = beside
         self._store = store
         self._door = door
         self._ended = ended
@@ -85,6 +91,7 @@ class Operators:
         records, certificates = await self._store.call(
             lambda store: (store.operators(), store.certificates(now_ns))
         )
+        certificates += await asyncio.to_thread(_own, self._beside)
         connected = {peer.id for peer in self._door.peers() if peer.role in OPERATORS}
         return tuple(_info(record, certificates, record.name in connected) for record in records)
 
@@ -113,6 +120,17 @@ class Operators:
             self._ended(f"{role}/{name}")
         await self._look()
         return _info(record, (), connected=False)
+
+
+def _own(folder: Path | None) -> tuple[CertificateRecord, ...]:
+    """That of the operator on this host, which the CA beside makes without a note."""
+    try:
+        one = load_identity(folder) if folder is not None else None
+    except StateError:
+        return ()
+    return (
+        () if one is None else (CertificateRecord(one.serial, one.role, one.id, one.name, one.not_after_ns),)
+    )
 
 
 def _another_admin(store: Store, record: OperatorRecord) -> bool:

@@ -313,6 +313,14 @@ async def test_the_last_administrator_stays(served: Served, client: RemoteMesh) 
         await client.status()
 
 
+async def test_the_operator_on_the_controllers_host_is_listed_with_its_dates(
+    served: Served, client: RemoteMesh
+) -> None:
+    (admin,) = await client.operators()
+    assert admin.valid_until_ns == load_identity(served.state / "operator").not_after_ns
+    assert (admin.created_by, admin.connected, admin.revoked) == ("meshctl init", True, False)
+
+
 async def test_nobody_of_that_name(served: Served, client: RemoteMesh) -> None:
     await operator(served, client)
     with pytest.raises(NotFound, match="there is no operator bop") as told:
