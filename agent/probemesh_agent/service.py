@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from probemesh_shared import logs
 from probemesh_shared.clock import SystemClock
 from probemesh_shared.errors import InvalidRequest, MeshError
 from probemesh_shared.identity.files import Identity
@@ -22,7 +23,7 @@ from probemesh_shared.session.driver import LinkEnd, Wake, Why
 from probemesh_shared.session.frames import MIN_PROTOCOL, PROTOCOL, DenyList, Hello, RenewWanted
 from probemesh_shared.words import AuditOutcome
 
-from probemesh_agent import addresses, auditlog, capabilities, denied, enrol, logs
+from probemesh_agent import addresses, auditlog, capabilities, denied, enrol
 from probemesh_agent.auditing import Recorder
 from probemesh_agent.dial import Dialler
 from probemesh_agent.kit import agent_policy, all_probes

@@ -12,11 +12,11 @@ from agent_tests_fakes import FakeNetwork, ScriptedProbe, row
 from agent_tests_mesh import job
 from probemesh_agent import addresses, capabilities, doctor, kernelclock
 from probemesh_agent.lanes import MAX_OWNERS, Lanes
-from probemesh_agent.logs import JsonFormatter, PlainFormatter
 from probemesh_agent.notify import Notifier
 from probemesh_agent.runner import Runner
 from probemesh_shared.clock import VirtualClock
 from probemesh_shared.errors import Busy, InvalidRequest
+from probemesh_shared.logs import JsonFormatter, PlainFormatter
 from probemesh_shared.model import TcpSpec, WatchSpec
 from probemesh_shared.session.driver import Wake
 from probemesh_shared.words import Kind

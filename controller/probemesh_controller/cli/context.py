@@ -7,7 +7,7 @@ import typer
 from probemesh_shared.names import check_name
 
 from probemesh_controller.cli import complete
-from probemesh_controller.cli.flags import FLAGS, load_config
+from probemesh_controller.cli.flags import FLAGS, load_config, say
 from probemesh_controller.cli.lazy import MeshGroup, help_text
 
 EXAMPLES = [
@@ -35,6 +35,7 @@ def default(context: typer.Context) -> None:
 @app.command("list", help="List the contexts.")
 def list_() -> None:
     from probemesh_controller.cli.flags import note
+    from probemesh_controller.cli.output import write
     from probemesh_controller.render.text import Cell, columns
 
     config = load_config()
@@ -51,7 +52,7 @@ def list_() -> None:
         ]
         for name, context in sorted(config.contexts.items())
     ]
-    print("\n".join(columns(["", "NAME", "MESH", "CONTROLLER", "AGENTS"], rows, 120, False)))
+    write("\n".join(columns(["", "NAME", "MESH", "CONTROLLER", "AGENTS"], rows, 120, False)) + "\n")
 
 
 @app.command(help="Make NAME the current context.")
@@ -61,7 +62,7 @@ def use(name: Name) -> None:
     config = load_config()
     named(config, name)
     save(replace(config, current=name))
-    print(f"context {name} is now current in {config.path}")
+    say(f"context {name} is now current in {config.path}")
 
 
 @app.command(help="Show the context in force, and where each value comes from.")
@@ -73,13 +74,13 @@ def show() -> None:
     config = load_config()
     context, source = choose(config, FLAGS.context, os.environ)
     context = require(context, config)
-    print(f"context     {context.name}   ({source})")
-    print(f"file        {config.path}   ({config_path(FLAGS.config, os.environ)[1]})")
-    print(f"mesh        {context.mesh}")
-    print(f"controller  {context.controller or '– (agents are dialled from here)'}")
-    print(f"identity    {context.identity}")
+    say(f"context     {context.name}   ({source})")
+    say(f"file        {config.path}   ({config_path(FLAGS.config, os.environ)[1]})")
+    say(f"mesh        {context.mesh}")
+    say(f"controller  {context.controller or '– (agents are dialled from here)'}")
+    say(f"identity    {context.identity}")
     for agent, listening in sorted(context.agents.items()):
-        print(f"agent       {agent} at {listening.address}")
+        say(f"agent       {agent} at {listening.address}")
 
 
 @app.command(help="Give a context another name.")
@@ -91,7 +92,7 @@ def rename(name: Name, to: Annotated[str, typer.Argument(metavar="NEW")]) -> Non
     context = replace(named(config, name), name=check_name(to, "context name"))
     save(config.without_context(name).with_context(context, use=config.current == name))
     rename_history(name, to)
-    print(f"context {name} is now called {to}")
+    say(f"context {name} is now called {to}")
 
 
 @app.command(help="Remove a context; its identity stays on disk.")
@@ -101,4 +102,4 @@ def remove(name: Name) -> None:
     config = load_config()
     gone = named(config, name)
     save(config.without_context(name))
-    print(f"context {name} is removed from {config.path}; its identity stays in {gone.identity}")
+    say(f"context {name} is removed from {config.path}; its identity stays in {gone.identity}")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from probemesh_shared.escape import escape
+
 if TYPE_CHECKING:  # loaded inside the functions: --help needs none of it
     from probemesh_controller.config import Config, MeshContext
 
@@ -71,5 +73,19 @@ def in_ci(asked: bool = False) -> bool:
 
 
 def note(text: str) -> None:
-    """One line for people, on stderr; already escaped."""
-    print(text, file=sys.stderr, flush=True)
+    """One line for people, on stderr; safe to show, whoever wrote it."""
+    print(escape(text), file=sys.stderr, flush=True)
+
+
+def say(text: str) -> None:
+    """One line of an answer, on stdout; safe to show, whoever wrote it."""
+    print(escape(text), flush=True)
+
+
+def draw(text: str) -> None:
+    """One line on stderr in the place of the one drawn before, for a terminal; :func:`undraw` ends it."""
+    print(f"\r\x1b[K{escape(text)}", end="", file=sys.stderr, flush=True)
+
+
+def undraw() -> None:
+    draw("")

@@ -16,7 +16,7 @@ from probemesh_shared.words import AgentState
 from probemesh_controller import config
 from probemesh_controller.api import Mesh
 from probemesh_controller.cli import connect
-from probemesh_controller.cli.flags import load_config, note, required_context, use_color
+from probemesh_controller.cli.flags import load_config, note, required_context, say, use_color
 from probemesh_controller.cli.output import Format, print_value, terminal_width, write
 from probemesh_controller.render.text import Cell, columns
 
@@ -145,7 +145,7 @@ async def add(name: str, address: str, site: str | None) -> None:
     agents = {**context.agents, name: entry}
     config.save(settings.with_context(replace(context, agents=agents), use=False))
     done = "changed in" if name in context.agents else "added to"
-    print(f"agent {name} at {address} is {done} context {context.name} in {settings.path}")
+    say(f"agent {name} at {address} is {done} context {context.name} in {settings.path}")
     if context.controller is not None:
         note(
             f"note: while its controller {context.controller} is used, agents are not dialled from here;"
@@ -166,7 +166,7 @@ def forget_controller() -> None:
         raise InvalidRequest(f"the context {context.name} has no controller", "meshctl context show")
     settings = load_config()
     config.save(settings.with_context(replace(context, controller=None), use=False))
-    print(f"context {context.name} in {settings.path} no longer asks the controller {context.controller}")
+    say(f"context {context.name} in {settings.path} no longer asks the controller {context.controller}")
     if not context.agents:
         note("note: it has no listening agents either: meshctl agents add NAME HOST:PORT")
 
@@ -180,10 +180,10 @@ async def label(name: str, texts: Sequence[str], site: str | None) -> None:
     async with connect.opened(connect.controlled(required_context())) as mesh:
         agent = await mesh.label_agent(name, wanted, remove, place)
     said = " ".join(f"{key}={value}" for key, value in sorted(agent.labels.items())) or "no labels"
-    print(f"agent {agent.name} now has site {agent.site or '–'} and {escape(said)}")
+    say(f"agent {agent.name} now has site {agent.site or '–'} and {escape(said)}")
 
 
 async def revoke(name: str) -> None:
     async with connect.opened(connect.controlled(required_context())) as mesh:
         agent = await mesh.revoke_agent(name)
-    print(f"agent {agent.name} is revoked: its certificate is void, and it is cut off")
+    say(f"agent {agent.name} is revoked: its certificate is void, and it is cut off")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from probemesh_controller.cli.flags import FLAGS, note
+from probemesh_controller.cli.flags import FLAGS, note, say
 from probemesh_controller.cli.lazy import MeshCommand, help_text
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ def init(
     made = init_mesh(folder, name)
     context = config.MeshContext(made.mesh, made.mesh, folder / "operator", address)
     written = write_contexts(folder, in_force, context)
-    print(f"mesh {made.mesh} is made in {folder}")
-    print(f"CA fingerprint (SHA-256) {made.fingerprint.hex()}")
+    say(f"mesh {made.mesh} is made in {folder}")
+    say(f"CA fingerprint (SHA-256) {made.fingerprint.hex()}")
     for path in written:
-        print(f"context {made.mesh} is written to {path}, and is current there")
+        say(f"context {made.mesh} is written to {path}, and is current there")
     for line in next_steps(folder, state is not None):
         note(line)
 

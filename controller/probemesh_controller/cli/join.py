@@ -36,7 +36,7 @@ def join(
 
     from probemesh_controller import config
     from probemesh_controller.cli.connect import forget_proxies
-    from probemesh_controller.cli.flags import load_config
+    from probemesh_controller.cli.flags import load_config, say
     from probemesh_controller.join import join_operator, mesh_of, over
 
     forget_proxies()
@@ -55,10 +55,10 @@ def join(
     agents = before.agents if before is not None and before.mesh == joined.mesh else {}
     context = config.MeshContext(joined.mesh, joined.mesh, joined.identity, joined.controller, agents)
     config.save(settings.with_context(context))
-    print(
+    say(
         f"this laptop is {joined.name} ({joined.role}) of mesh {joined.mesh}; its key is in {joined.identity}"
     )
-    print(f"context {joined.mesh} is written to {settings.path}, and is current there")
+    say(f"context {joined.mesh} is written to {settings.path}, and is current there")
 
 
 def read_token(source: str) -> str:

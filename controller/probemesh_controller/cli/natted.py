@@ -17,7 +17,7 @@ from probemesh_shared.words import Family
 
 from probemesh_controller.api import Mesh
 from probemesh_controller.cli import connect
-from probemesh_controller.cli.flags import may_redraw, note, required_context, use_color
+from probemesh_controller.cli.flags import draw, may_redraw, note, required_context, undraw, use_color
 from probemesh_controller.cli.keeping import last_run
 from probemesh_controller.cli.output import Format, print_value, terminal_width, write
 from probemesh_controller.cli.signals import on_signals
@@ -114,14 +114,14 @@ class _Progress:
         if self._line:  # a line that wraps could not be drawn over
             self._drawn = True
             text = clip(text, shutil.get_terminal_size((110, 40)).columns - 1)
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+            draw(text)
         elif elapsed >= FIRST_NOTE_S and (self._total == 1 or step != self._last):
             self._last = step
             note(text)
 
     def close(self) -> None:
         if self._drawn:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            undraw()
 
 
 def _print(found: Sequence[NatBehaviour], wanted: Format, interrupted: bool) -> None:

@@ -11,7 +11,7 @@ from probemesh_shared.moments import time_text
 
 from probemesh_controller.api import OperatorInfo
 from probemesh_controller.cli import connect
-from probemesh_controller.cli.flags import note, required_context, use_color
+from probemesh_controller.cli.flags import note, required_context, say, use_color
 from probemesh_controller.cli.output import Format, print_value, terminal_width, write
 from probemesh_controller.render.text import Cell, columns
 
@@ -26,7 +26,7 @@ async def all_operators() -> tuple[OperatorInfo, ...]:
 async def revoke(name: str) -> None:
     async with connect.administration(required_context()) as mesh:
         gone = await mesh.revoke_operator(name)
-    print(f"{gone.role} {gone.name} is revoked: its certificates are void, and what it had running has ended")
+    say(f"{gone.role} {gone.name} is revoked: its certificates are void, and what it had running has ended")
     note("agents that are dialled directly learn of it while they are connected to the controller")
 
 

@@ -23,7 +23,7 @@ from probemesh_controller.api import (
     RunRequest,
     RunVantageEnded,
 )
-from probemesh_controller.cli.flags import may_redraw, note, use_color
+from probemesh_controller.cli.flags import draw, may_redraw, note, undraw, use_color
 from probemesh_controller.cli.output import terminal_width, write
 from probemesh_controller.cli.signals import on_signals
 from probemesh_controller.render.live import Frames, frame
@@ -100,9 +100,7 @@ class Display:
             if said == self._said:
                 return
             self._said = said
-            start = "\r\x1b[K" if self._line else ""
-            end = "" if self._line else "\n"
-            print(f"{start}{said}", end=end, file=sys.stderr, flush=True)
+            (draw if self._line else note)(said)
 
     def _said_so_far(self) -> str:
         """A bar for a scan where it can be drawn over, else words."""
@@ -114,7 +112,7 @@ class Display:
         if self._live:
             write(self._frames.clear())
         elif self._line:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            undraw()
 
     def _note(self, text: str) -> None:
         if self._live:

@@ -13,7 +13,7 @@ from probemesh_shared.outcomes import summarise
 
 from probemesh_controller.cli.again import Plan
 from probemesh_controller.cli.changes import Change, changes, changes_text, states
-from probemesh_controller.cli.flags import may_redraw, note, use_color
+from probemesh_controller.cli.flags import draw, may_redraw, note, undraw, use_color
 from probemesh_controller.cli.output import Format, print_results, terminal_width, write
 from probemesh_controller.render import table
 from probemesh_controller.render.findings import findings_lines
@@ -134,14 +134,12 @@ class Notes:
 
     def begin(self) -> None:
         if self._redraw:
-            print("\r\x1b[Kround 1 … · Ctrl-C stops", end="", file=sys.stderr, flush=True)
+            draw("round 1 … · Ctrl-C stops")
 
     def round(self, number: int, wall_ns: int, results: Results) -> None:
         text = tally_text(results, self._strict)
         if self._redraw:
-            print(
-                f"\r\x1b[K{clock_text(wall_ns)} round {number}: {text}", end="", file=sys.stderr, flush=True
-            )
+            draw(f"{clock_text(wall_ns)} round {number}: {text}")
         elif text != self._said:
             note(f"{clock_text(wall_ns)} round {number}: {text}")
         self._said = text
@@ -152,7 +150,7 @@ class Notes:
 
     def close(self) -> None:
         if self._redraw:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            undraw()
 
 
 @dataclass(frozen=True, slots=True)

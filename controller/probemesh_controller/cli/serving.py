@@ -1,32 +1,31 @@
 """``meshctl controller run``: the controller until a signal, and the configuration in force pointed at it."""
 
 import asyncio
-import logging
 import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from probemesh_shared import logs
 from probemesh_shared.errors import MeshError
 
 from probemesh_controller import config
-from probemesh_controller.cli.flags import FLAGS, note
+from probemesh_controller.cli.flags import FLAGS, note, say
 
 
 async def run_controller(state: Path, listen: str, public: str | None) -> int:
     """0 after a drained stop. Raises MeshError where it cannot start."""
     from probemesh_controller.serve import serve
 
-    level = logging.DEBUG if FLAGS.debug else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure(debug=bool(FLAGS.debug))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
 
     def ready(address: str) -> None:
-        print(f"controller of {state} is reached at {address}", flush=True)
+        say(f"controller of {state} is reached at {address}")
         point_at(state, address)
         note("next: meshctl token create --name NAME --site SITE      # prints the line that joins a host")
 
@@ -34,7 +33,7 @@ async def run_controller(state: Path, listen: str, public: str | None) -> int:
         loop.add_signal_handler(signal.SIGHUP, act)
 
     await serve(state, listen, public, on_ready=ready, stop=stop, on_hangup=on_hangup)
-    print("controller stopped", flush=True)
+    say("controller stopped")
     return 0
 
 
@@ -47,6 +46,6 @@ def point_at(state: Path, address: str) -> None:
             if context.identity.resolve() == own and context.controller != address:
                 changed = replace(context, controller=address)
                 config.save(settings.with_context(changed, use=False))
-                print(f"context {context.name} in {settings.path} now points at {address}", flush=True)
+                say(f"context {context.name} in {settings.path} now points at {address}")
     except MeshError as error:  # a service that has no such file to write still serves
         note(f"note: {error}")

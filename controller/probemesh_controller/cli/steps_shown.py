@@ -7,7 +7,7 @@ import time
 
 from probemesh_shared.escape import escape
 
-from probemesh_controller.cli.flags import may_redraw
+from probemesh_controller.cli.flags import draw, may_redraw, note, undraw
 from probemesh_controller.pair.case import Case, Round
 from probemesh_controller.render.text import clip
 
@@ -30,13 +30,13 @@ class StepsShown:
         if self._line:  # a line that wraps could not be drawn over
             text = clip(text, shutil.get_terminal_size((_WIDE, 40)).columns - 1)
             self._drawn = True
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+            draw(text)
         elif elapsed >= FIRST_NOTE_S:
-            print(text, file=sys.stderr, flush=True)
+            note(text)
 
     def close(self) -> None:
         if self._drawn:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            undraw()
 
 
 def said(wanted: Round) -> str:

@@ -10,7 +10,7 @@ from probemesh_shared.moments import time_text
 
 from probemesh_controller.api import IssuedToken, TokenRequest
 from probemesh_controller.cli import connect
-from probemesh_controller.cli.flags import note, required_context
+from probemesh_controller.cli.flags import note, required_context, say
 from probemesh_controller.cli.output import Format, print_value
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -41,6 +41,6 @@ def print_token(issued: IssuedToken, command: str, wanted: Format, about: list[s
     if wanted is not Format.TABLE:
         print_value(token_to_json(issued.token, issued.expires_ns, command), wanted)
         return
-    print(command)
+    say(command)
     for line in (*about, f"expires {time_text(issued.expires_ns)[:19]}Z"):
         note(line)

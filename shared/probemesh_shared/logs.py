@@ -58,7 +58,9 @@ def _text(record: logging.LogRecord) -> str:
 
 
 def _area(record: logging.LogRecord) -> str:
-    return record.name.removeprefix("probemesh_agent.").removeprefix("probemesh_shared.")
+    """Without the package, which is the program's or says nothing."""
+    package, _, module = record.name.partition(".")
+    return module if module and package.startswith("probemesh_") else record.name
 
 
 def _when(record: logging.LogRecord) -> str:
