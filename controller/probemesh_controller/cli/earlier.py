@@ -151,7 +151,7 @@ def runs_csv(runs: Sequence[Header]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for run in runs:
-        texts = [run.id, time_text(run.saved_ns), csv_text(" ".join(run.targets))]
+        texts = [csv_text(run.id), time_text(run.saved_ns), csv_text(" ".join(run.targets))]
         counts = [len(run.vantages), run.reached, run.failed, run.unmeasured, run.exit_code]
         interrupted = "true" if run.interrupted else "false"
         writer.writerow([*texts, *counts, interrupted, run.rounds, csv_text(command_text(run.command))])

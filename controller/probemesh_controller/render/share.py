@@ -50,7 +50,7 @@ def command_text(command: Sequence[str]) -> str:
 def _head(header: Header, results: Sequence[TargetResult]) -> list[str]:
     started = min((result.started_ns for result in results), default=header.saved_ns)
     mesh = f"context {escape(header.context, 80)}" if header.context else "no mesh, this machine only"
-    facts = [f"{time_text(started)[:19].replace('T', ' ')} UTC", f"run {header.id}", mesh]
+    facts = [f"{time_text(started)[:19].replace('T', ' ')} UTC", f"run {escape(header.id, 80)}", mesh]
     facts.append(f"meshctl {escape(header.version, 40)}")
     if header.rounds > 1:
         facts.append(f"the last of {header.rounds} rounds")

@@ -79,7 +79,7 @@ def _detail_lines(row: Measurement, detail: TlsDetail, width: int) -> list[str]:
     lines = []
     for label, text in told:
         first, *rest = wrap(text, width, " " * (_LABEL + 2)) or [""]
-        lines += [f"  {pad(label, _LABEL)}{first.lstrip()}", *rest]
+        lines += [f"  {pad(escape(label, 40), _LABEL)}{first.lstrip()}", *rest]
     return lines
 
 
