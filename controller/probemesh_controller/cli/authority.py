@@ -15,7 +15,7 @@ from probemesh_shared.moments import time_text
 from probemesh_controller import config
 from probemesh_controller.api import BehindInfo, CaStatus
 from probemesh_controller.cli import connect
-from probemesh_controller.cli.flags import note, required_context
+from probemesh_controller.cli.flags import note, required_context, say
 from probemesh_controller.cli.output import Format, print_value, write
 
 _NAMED = 12
@@ -115,9 +115,9 @@ def export(file: Path, passphrase_file: str, remove: bool, state: Path | None) -
 
     folder = _folder(state)
     names = backup.export(folder, file, read_passphrase(passphrase_file), time.time_ns(), remove=remove)
-    print(f"the key of CA {', '.join(name[:16] + '…' for name in names)} is sealed in {file}")
+    say(f"the key of CA {', '.join(name[:16] + '…' for name in names)} is sealed in {file}")
     if remove:
-        print(f"and no longer in {folder}: nothing is issued or renewed until it is restored")
+        say(f"and no longer in {folder}: nothing is issued or renewed until it is restored")
         note("try it on another machine before you rely on it: meshctl controller ca restore")
 
 
@@ -126,7 +126,7 @@ def restore(file: Path, passphrase_file: str, state: Path | None) -> None:
 
     folder = _folder(state)
     names = backup.restore(folder, file, read_passphrase(passphrase_file))
-    print(f"the key of CA {', '.join(name[:16] + '…' for name in names)} is back in {folder}")
+    say(f"the key of CA {', '.join(name[:16] + '…' for name in names)} is back in {folder}")
 
 
 def _folder(state: Path | None) -> Path:

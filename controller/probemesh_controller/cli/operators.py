@@ -37,7 +37,7 @@ async def renew_own() -> None:
     context = required_context()
     identity = await renew(context.identity, context.controller, force=True)
     until = _minute(identity.not_after_ns)
-    print(f"{identity.role} {identity.name} has a new key and certificate, until {until}")
+    say(f"{identity.role} {identity.name} has a new key and certificate, until {until}")
 
 
 def state_of(operator: OperatorInfo, now_ns: int) -> str:
