@@ -34,7 +34,6 @@ PAYLOAD = '=cmd|"/c calc"!A1\r\n,forged\x1b[2J\x9b\u202e\u2028'
 
 @pytest.fixture
 def asked(mesh, config_file):
-    mesh.operators = mesh.revoke_operator = print  # that it has them makes it a controller
     mesh.found = AuditFound((TOKEN, ENDED), more=True, unreadable=2, lost=5)
     return mesh
 
@@ -133,7 +132,11 @@ def test_who_may_not_is_told_so(asked, meshctl):
 
 
 def test_without_a_controller_it_says_what_is_missing(mesh, config_file, meshctl):
-    assert "controller" in meshctl("audit").err
+    config_file.write_text('current = "demo"\n[contexts.demo]\nmesh = "demo"\n')
+    ran = meshctl("audit")
+    assert ran.code == 2
+    assert "has no controller" in ran.err
+    assert not mesh.queries
 
 
 def test_nothing_is_said_so(asked, meshctl):
