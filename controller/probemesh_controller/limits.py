@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 FILE = "limits.toml"
 MOST_LIMITS = 1024
 _MAX_FILE = 1 << 20
+_MOST_KNOWN = 20_000
+_Key = tuple[str, str | None, frozenset[tuple[str, str]]]
 _Stamp = tuple[int, int, int] | None
 
 
@@ -85,6 +87,7 @@ class Limits:
         self._path = path
         self._seen = _stamp(path)
         self._entries = read_limits(path)
+        self._known: dict[_Key, tuple[Narrowing, ...]] = {}
 
     @property
     def entries(self) -> tuple[Limit, ...]:
@@ -100,6 +103,7 @@ class Limits:
             if self._seen is None and self._entries:
                 raise _problem(self._path, "is gone; to limit nothing, leave it empty")
             self._entries = read_limits(self._path)
+            self._known.clear()
         except StateError as error:
             problem = f"{error}; what it said before stays in force"
             log.error("%s", problem)
@@ -112,10 +116,17 @@ class Limits:
         entries = self.entries
         if not entries:
             return tuple(agents)
-        return tuple(
-            replace(agent, narrow=(*agent.narrow, *(e.narrowing for e in entries if fits(e.selector, agent))))
-            for agent in agents
-        )
+        return tuple(replace(agent, narrow=(*agent.narrow, *self._of(agent, entries))) for agent in agents)
+
+    def _of(self, agent: AgentInfo, entries: tuple[Limit, ...]) -> tuple[Narrowing, ...]:
+        """Looked up anew where the agent is called or labelled differently; the list is asked for often."""
+        key = (agent.name, agent.site, frozenset(agent.labels.items()))
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            found = self._known[key] = tuple(e.narrowing for e in entries if fits(e.selector, agent))
+        return found
 
 
 def _stamp(path: Path) -> _Stamp:

@@ -130,6 +130,17 @@ def test_policy_check_explains_each_rung(capsys: pytest.CaptureFixture[str], tmp
     assert not any("address" in line or "nothing" in line for line in lines), "it is not looked up"
 
 
+def test_a_kind_that_the_owner_denies_is_not_probed_by_hand_either(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[deny]\nkinds = ["tcp"]\n')
+    arguments = ["probe", "127.0.0.1:1", "--kind", "tcp", "--policy", str(policy), "-o", "json"]
+    assert main(arguments) == 4
+    (row,) = json.loads(capsys.readouterr().out)["vantages"][0]["measurements"]
+    assert row["outcome"] == "denied" and "the kind tcp" in row["failure"]["detail"]
+
+
 def test_policy_check_reads_every_target_before_it_judges_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["policy", "check", "127.0.0.1", "host:0"]) == 2
     assert capsys.readouterr().out == ""

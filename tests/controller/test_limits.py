@@ -94,6 +94,16 @@ def test_a_file_that_breaks_or_goes_leaves_what_it_said_in_force(tmp_path: Path)
     assert limits.entries == () and limits.reload() is None
 
 
+def test_who_is_labelled_differently_is_narrowed_differently(tmp_path: Path) -> None:
+    limits = limits_of(tmp_path / "limits.toml", FILE)
+    for role, count in (("web", 1), ("db", 2), ("web", 1)):
+        (found,) = limits.applied((agent("a", "berlin", role=role),))
+        assert len(found.narrow) == count
+    (tmp_path / "limits.toml").write_text("")
+    (found,) = limits.applied((agent("a", "berlin", role="db"),))
+    assert found.narrow == ()
+
+
 def test_without_a_file_nothing_is_limited(tmp_path: Path) -> None:
     limits = Limits(tmp_path / "limits.toml")
     assert limits.entries == () and limits.reload() is None

@@ -3,6 +3,7 @@ kernel."""
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -37,7 +38,7 @@ from probemesh_shared.model import IcmpSpec, Narrowing, Options, PortRange, Targ
 from probemesh_shared.rpc.client import connect
 from probemesh_shared.session.frames import JobStatus
 from probemesh_shared.targets import parse_target
-from probemesh_shared.words import AgentState, Outcome
+from probemesh_shared.words import AgentState, AuditOutcome, Outcome
 
 from tests.addresses import COMES_BACK
 
@@ -224,6 +225,14 @@ async def test_token_and_limits_narrow_what_an_agent_may_be_asked(
         "the token that it joined with",
         "limits.toml (site=lab)",
     ]
+    both = [record.outcome for record in (await client.audit(AuditQuery(run="r2"))).records]
+    assert AuditOutcome.DENIED in both, "the run's end at the controller"
+
+    async def kept_by_the_agent() -> bool:
+        lines = (folder / "agent" / "audit.jsonl").read_text().splitlines()
+        return "denied" in [one["outcome"] for one in map(json.loads, lines) if one["run"] == "r2"]
+
+    await until(kept_by_the_agent)
     limits.write_text('[[limit]]\nfor = "site=lab"\nnetwork = ["0.0.0.0/0"]\n')
     hangup()
     assert await outcomes("r3", echo) == [Outcome.DENIED], "what it said before stays in force"

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import h11
 from probemesh_shared.hosts import bracketed
-from probemesh_shared.model import Failure, HttpSpec, Target
+from probemesh_shared.model import Failure, HttpSpec, PortRange, Target
 from probemesh_shared.targets import expand_ports
 from probemesh_shared.words import FailureKind, Kind, Origin, Stage
 
@@ -56,9 +56,9 @@ async def plan_by_proxy(index: int, target: Target, spec: HttpSpec, env: ProbeEn
     except ValueError:
         detail = "the proxy asked for is not HOST:PORT"
         return rows(Failure(Stage.PROXY, FailureKind.UNSUPPORTED, Origin.AGENT, detail))
-    asked = [failure for port in ports if (failure := env.network.refused_port(port)) is not None]
-    if refused := env.network.refused_name(target.host) or next(iter(asked), None):
+    if (refused := env.network.refused_name(target.host)) is not None:
         return rows(refused)
+    unasked = env.network.refused_ports([PortRange(port, port) for port in ports])
     if parse_literal(target.host) is not None:
         judged = await env.network.resolve(target, spec.options, env.deadline)
         if judged.failure is not None:
@@ -67,7 +67,11 @@ async def plan_by_proxy(index: int, target: Target, spec: HttpSpec, env: ProbeEn
     if found.failure is not None:
         failure = proxied(found.failure)
         return rows(replace(failure, detail=f"proxy {spec.proxy}: {failure.detail}"))
-    return Plan(units=_units(index, target, ports, found))
+    told = tuple(
+        not_tried(Kind.HTTP, index, target.text, None, port, failure, started_ns)
+        for port, failure in unasked.items()
+    )
+    return Plan(told, _units(index, target, [port for port in ports if port not in unasked], found))
 
 
 def _units(index: int, target: Target, ports: Sequence[int], found: Resolution) -> tuple[Unit, ...]:
