@@ -141,6 +141,10 @@ def looping_name(heard: bytes) -> Iterator[bytes]:
     yield by_length(dns_reply(heard[2:514], (b"\xc0\x2d" + bytes(10)) * 2000, 2000))
 
 
+def body(text: bytes) -> Behaviour:
+    return once(HEAD + f"Content-Length: {len(text)}\r\n\r\n".encode(), text, closes=True)
+
+
 def redirecting(padding: int) -> Behaviour:
     def say(heard: bytes) -> Iterator[bytes]:
         place = b"/" + os.urandom(4).hex().encode() + b"?" + b"p" * padding
@@ -185,6 +189,11 @@ FLOODS: dict[str, Behaviour] = {
     "trailers": ever(b"X-T: t\r\n", first=CHUNKED + b"0\r\n"),
     "gzip bomb": ever(BOMB, first=HEAD + b"Content-Encoding: gzip\r\n\r\n"),
     "gzip transfer": ever(BOMB, first=HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n"),
+    "JSON lists": body(b"[" + b"[]," * 349_000 + b"[]]"),
+    "JSON objects": body(b"[" + b'{"":1},' * 149_000 + b"{}]"),
+    "JSON strings": body(b"[" + '"\u0100a",'.encode() * 174_000 + b"0]"),
+    "JSON numbers": body(b"[" + b"1e9," * 262_000 + b"0]"),
+    "JSON depth": body(b"[" * 1_000_000),
     "redirects": redirecting(10),
     "long redirects": redirecting(1_900),
     "too long redirects": redirecting(15_000),

@@ -28,6 +28,7 @@ from probemesh_shared.model import (
 from probemesh_shared.words import DnsTransport, Kind, StartTls, Transport, UdpRequest
 
 from tests.hostile_targets.behaviours import FLOODS, PLAIN_ONLY, QUIET
+from tests.hostile_targets.crafted import BEHAVIOURS
 from tests.hostile_targets.datagrams import DATAGRAMS
 
 #: Servers of :mod:`tests.hostile_targets.foe` with real certificates.
@@ -71,6 +72,11 @@ def _lookup(servers: Servers, port: int) -> Target:
     return Target("dns:a.example", "a.example", record_type="TXT", server=f"{servers.host}:{port}")
 
 
+def _lookup_at(host: str) -> Target:
+    server = f"[{host}]:53" if ":" in host else f"{host}:53"
+    return Target("dns:a.example", "a.example", record_type="A", server=server)
+
+
 #: What reads a stream in the clear.
 CLEAR: dict[str, Spec] = {
     "tcp banner": TcpSpec(OPTIONS, banner=True),
@@ -83,6 +89,7 @@ CLEAR: dict[str, Spec] = {
     "http": HttpSpec(OPTIONS),
     "http 2": HttpSpec(OPTIONS, http_version="2"),
     "http follow": HttpSpec(OPTIONS, follow=20),
+    "http json": HttpSpec(_expecting("json", "a.b=1", "c=2")),
     "http post": HttpSpec(_expecting("body", "never", "nowhere"), method="POST", body=b"p" * 65_536),
     "dns tcp": DnsSpec(OPTIONS, transport=DnsTransport.TCP),
     "dns dot": DnsSpec(OPTIONS, transport=DnsTransport.DOT),
@@ -166,6 +173,34 @@ def datagrams(name: str, servers: Servers) -> dict[str, Made]:
     }
 
 
+def crafted(number: int) -> dict[str, Made]:
+    """Every kind whose packets a stranger may answer with packets of his own making."""
+    made: dict[str, Made] = {}
+    for host in (f"10.66.{number}.1", f"fd66::{number:x}"):
+        at, bare = Target(host, host, (PortRange(7, 7),)), Target(host, host)
+        jobs: dict[str, Made] = {
+            "icmp": (IcmpSpec(replace(OPTIONS, count=3, interval_s=0.1)), bare),
+            "icmp sizes": (IcmpSpec(OPTIONS, sizes=(0, 3, 1400)), bare),
+            "tcp": (TcpSpec(OPTIONS), at),
+            "tcp banner": (TcpSpec(OPTIONS, banner=True), at),
+            "tls": (TlsSpec(OPTIONS), at),
+            "http": (HttpSpec(OPTIONS), replace(at, kind=Kind.HTTP, path="/")),
+            "udp": (UdpSpec(OPTIONS, request=UdpRequest.STUN), at),
+            "dns": (DnsSpec(OPTIONS), _lookup_at(host)),
+            "ladder": (LadderSpec(OPTIONS), at),
+            "mtu udp": (MtuSpec(OPTIONS, Transport.UDP, token=bytes(16)), at),
+            "mtu icmp": (MtuSpec(OPTIONS), bare),
+            **{f"trace {one}": (TraceSpec(OPTIONS, one), at) for one in Transport},
+            **{f"flow {one}": (FlowSpec(OPTIONS, one, token=bytes(16)), at) for one in Transport},
+        }
+        made |= {f"{'6' if ':' in host else '4'} {name}": job for name, job in jobs.items()}
+    return made
+
+
+def _crafted(name: str, servers: Servers) -> dict[str, Made]:
+    return crafted(_NUMBERS[name])
+
+
 def together(of: Callable[[str, Servers], dict[str, Made]], *names: str) -> Meeting:
     """All jobs against all of these at once."""
     return Meeting(
@@ -193,4 +228,9 @@ MEETINGS: dict[str, Meeting] = {
     **{f"bloated: {name}": together(bloated, name) for name in BLOATED},
     "forged": Meeting(lambda servers: {"dns": datagrams("forged first", servers)["dns"]}),
     **{f"datagrams: {', '.join(part)}": together(datagrams, *part) for part in in_parts(DATAGRAMS, 2)},
+}
+#: In a namespace, with who answers behind a TUN device.
+_NUMBERS = {behaviour.__name__: number for number, behaviour in enumerate(BEHAVIOURS)}
+CRAFTED: dict[str, Meeting] = {
+    f"crafted: {', '.join(part)}": together(_crafted, *part) for part in in_parts(_NUMBERS, 3)
 }

@@ -25,7 +25,7 @@ from probemesh_shared.convert import pack_agent_frame, unpack_agent_frame
 from probemesh_shared.model import Job, Measurement
 from probemesh_shared.session.frames import ResultBatch
 
-from tests.hostile_targets.meetings import MEETINGS, Meeting, Servers
+from tests.hostile_targets.meetings import CRAFTED, MEETINGS, Meeting, Servers
 
 #: Far more at once than an agent takes on, so that a meeting is over sooner.
 CAPS = Caps(jobs=1000, jobs_of_one_owner=1000)
@@ -117,7 +117,7 @@ async def main(servers: Servers) -> None:
     runner = Runner(probes, network, clock, caps=CAPS, prepare=Preparation(probes))
     loop = asyncio.get_running_loop()
     while name := (await loop.run_in_executor(None, sys.stdin.readline)).strip():
-        print(json.dumps(await met(runner, MEETINGS[name], servers)), flush=True)
+        print(json.dumps(await met(runner, {**MEETINGS, **CRAFTED}[name], servers)), flush=True)
     network.close()
 
 
