@@ -68,6 +68,8 @@ class Engine:
         self._trail = trail
         self.on_revoked = on_revoked
         self.fleet = Fleet(store, self._clock, controller_hello(), ephemeral_s=ephemeral_s)
+        if trail is not None:
+            self.fleet.forgotten = lambda record: trail.tell("agent-forgotten", agent=record.name)
         self.runs = Runs(self.fleet, store, self._clock, resume_s=resume_s, audit=trail or unrecorded)
         self._keeper: asyncio.Task[None] | None = None
 

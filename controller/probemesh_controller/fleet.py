@@ -99,6 +99,8 @@ class Fleet:
         self.greet = greet
         #: What the mesh narrows beside what tokens do.
         self.narrow: Callable[[tuple[AgentInfo, ...]], tuple[AgentInfo, ...]] = lambda agents: agents
+        #: Told of ephemeral agents that were deleted.
+        self.forgotten: Callable[[AgentRecord], None] = lambda record: None
         self._members: dict[str, Member] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._links: set[Link] = set()
@@ -364,25 +366,26 @@ class Fleet:
             member.last_seen_ns = now
         limit = now - round(self._ephemeral_s * 1e9)
 
-        def work(store: Store) -> list[str]:
+        def work(store: Store) -> list[AgentRecord]:
             for seen in live.values():
                 _remember(store, seen.id, seen.hello, now)
             stale = [
-                record.id
+                record
                 for record in store.agents()
                 if record.ephemeral
                 and record.id not in live
                 and (record.last_seen_ns or record.created_ns) < limit
             ]
-            for agent_id in stale:
-                store.revoke_certificates(agent_id)
-                store.delete_agent(agent_id)
+            for record in stale:
+                store.revoke_certificates(record.id)
+                store.delete_agent(record.id)
             return stale
 
-        for agent_id in await self._store.call(work):
-            gone = self._members.get(agent_id)
+        for record in await self._store.call(work):
+            self.forgotten(record)
+            gone = self._members.get(record.id)
             if gone is not None and not gone.feeds and gone.link is None:
-                del self._members[agent_id]
+                del self._members[record.id]
 
     async def keep(self) -> None:
         """Sweeps for ever."""

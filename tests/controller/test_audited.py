@@ -1,13 +1,17 @@
 """What the controller records, and who may read it: a real one, over the network."""
 
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from probemesh_agent.auditlog import audit_path
 from probemesh_controller.api import RunRequest, TokenRequest
 from probemesh_controller.remote import RemoteMesh
+from probemesh_controller.store.port import AgentRecord
 from probemesh_shared.audit.query import AuditQuery
 from probemesh_shared.audit.record import AuditRecord, counted
+from probemesh_shared.audit.search import search
 from probemesh_shared.errors import InvalidRequest, NotAllowed, NotFound
 from probemesh_shared.identity.files import load_identity
 from probemesh_shared.identity.request import request_in_child
@@ -18,7 +22,7 @@ from probemesh_shared.targets import parse_target
 from probemesh_shared.words import AuditOutcome, Outcome, Role
 
 from tests.controller.conftest import Bench, FakeAgent, tcp_row
-from tests.controller.test_served import Served, client, served
+from tests.controller.test_served import Served, client, connected, served
 
 __all__ = ["client", "served"]
 
@@ -128,6 +132,31 @@ async def test_who_keeps_no_record_says_so(bench: Bench) -> None:
         await bench.engine.audit(AuditQuery())
 
 
+async def test_a_denied_target_is_on_both_records_and_nothing_goes_out(
+    served: Served, client: RemoteMesh
+) -> None:
+    """T1: an operator asks for what a host's owner forbids."""
+    state = await served.join(client, "berlin-1")
+    (state / "policy.toml").write_text("[allow]\n")
+    agent = await served.run_agent("berlin-1", state, "--policy", str(state / "policy.toml"))
+    await connected(client, "berlin-1")
+    with socket.create_server(("127.0.0.1", 0)) as victim:
+        victim.setblocking(False)
+        target = parse_target(f"127.0.0.1:{victim.getsockname()[1]}")
+        async for _ in client.run(RunRequest("evil", (target,), (TcpSpec(),), ("berlin-1",), 5.0)):
+            pass
+        with pytest.raises(BlockingIOError):
+            victim.accept()
+    agent.terminate()
+    await agent.wait()
+    begun, ended = (await client.audit(AuditQuery(run="evil", event="run-*"))).records
+    assert (begun.who, begun.targets, begun.agents) == ("admin/admin", (target.text,), ("berlin-1",))
+    assert (ended.outcome, ended.counts) == (AuditOutcome.DENIED, counted({"denied": 1}))
+    accepted, refused = search(audit_path(state), AuditQuery(run="evil")).records
+    assert (accepted.targets, accepted.asked_by) == ((target.text,), "admin/admin")
+    assert (refused.outcome, refused.counts) == (AuditOutcome.DENIED, ended.counts)
+
+
 # --- runs, in virtual time --------------------------------------------------------------------------------
 
 
@@ -200,3 +229,15 @@ async def test_agents_are_told_who_asked(bench: Bench) -> None:
     await bench.clock.settle()
     await running
     assert [job.asked_by for job in agent.jobs] == ["operator/alice", ""]
+
+
+async def test_an_ephemeral_agent_that_is_forgotten_is_told(bench: Bench) -> None:
+    forgotten: list[str] = []
+    bench.engine.fleet.forgotten = lambda record: forgotten.append(record.name)
+    bench.store.put_agent(AgentRecord("id-pod", "pod-1", ephemeral=True, created_ns=bench.clock.wall_ns()))
+    bench.store.put_agent(AgentRecord("id-host", "host-1", created_ns=bench.clock.wall_ns()))
+    await bench.engine.fleet.sweep()
+    assert forgotten == []
+    await bench.clock.advance(601.0)
+    await bench.engine.fleet.sweep()
+    assert forgotten == ["pod-1"]
