@@ -18,6 +18,7 @@ from probemesh_agent.prepare import Preparation
 from probemesh_agent.runner import Runner
 from probemesh_shared.clock import SystemClock
 from probemesh_shared.model import DnsSpec, HttpSpec, Job, Measurement, Spec, Target
+from probemesh_shared.narrowing import Narrowing
 from probemesh_shared.words import Kind
 
 from tests.hostile_targets.asks import ASKS, FRIEND, FRIEND6, OPTIONS, Ask, Made, server, url
@@ -61,7 +62,7 @@ class Lane:
         self.ended.set()
 
 
-async def carried_out(runner: Runner, made: list[Made]) -> Counter[str]:
+async def carried_out(runner: Runner, made: list[Made], narrow: tuple[Narrowing, ...]) -> Counter[str]:
     """One job for each spec. A watch lives until it is cancelled, and has had its say with its first row."""
     by_spec: dict[Spec, list[Target]] = {}
     for spec, target in made:
@@ -71,7 +72,7 @@ async def carried_out(runner: Runner, made: list[Made]) -> Counter[str]:
         lane = Lane()
         if type(spec).__name__ == "WatchSpec":
             lane.armed = lambda job_id, lane=lane: runner.cancel(lane.owner, job_id, "seen")  # type: ignore[misc]
-        runner.start(Job(next(_IDS), "r", spec, tuple(targets), BUDGET_MS), lane)
+        runner.start(Job(next(_IDS), "r", spec, tuple(targets), BUDGET_MS, narrow=narrow), lane)
         await lane.ended.wait()
         assert {row.target_index for row in lane.rows} == set(range(len(targets))), (spec, lane.rows)
         outcomes.update(str(row.outcome) for row in lane.rows)
@@ -157,6 +158,16 @@ def friends() -> Made_by:
         yield name, [ask.of(FRIEND), ask.of(FRIEND6)]
 
 
+#: What the mesh may take away, each so that the friend is not left.
+NARROWED = {
+    "narrowed to networks": (Narrowing(networks=("10.99.0.0/16", "fd99::/16")),),
+    "narrowed from networks": (Narrowing(deny_networks=("10.9.0.0/24", "fd09::/64")),),
+    "narrowed to names": (Narrowing(names=("*.allowed.test",)),),
+    "narrowed to kinds": (Narrowing(kinds=(Kind.WATCH,)),),
+    "narrowed twice": (Narrowing(networks=("10.9.0.0/24",)), Narrowing(networks=("10.8.0.0/24",))),
+    "narrowed beyond reading": (Narrowing(networks=("nonsense",)),),
+}
+
 WAYS: dict[str, Callable[[], Made_by]] = {
     "literal": lambda: literals(ASKS),
     "wide policy": lambda: literals(ONE_A_KIND),
@@ -168,6 +179,7 @@ WAYS: dict[str, Callable[[], Made_by]] = {
     "redirect": redirects,
     "referral": referrals,
     "friend": friends,
+    **dict.fromkeys(NARROWED, friends),
 }
 
 
@@ -184,7 +196,7 @@ async def main(way: str) -> None:
     counted()
     told = {}
     for name, made in WAYS[way]():
-        outcomes = await carried_out(runner, made)
+        outcomes = await carried_out(runner, made, NARROWED.get(way, ()))
         told[name] = {"outcomes": outcomes, "asked": len(made), **asdict(counted())}
     network.close()
     print(json.dumps(told))

@@ -7,7 +7,7 @@ import pytest
 from probemesh_shared.words import Kind
 
 from tests.hostile_targets.asks import ASKS
-from tests.hostile_targets.prober import WAYS
+from tests.hostile_targets.prober import NARROWED, WAYS
 from tests.hostile_targets.spellings import PLACES
 from tests.hostile_targets.world import asked, counted_in, world
 from tests.lab.netlab import Host
@@ -95,6 +95,13 @@ def test_the_same_asks_do_probe_what_is_allowed(agent: Host) -> None:
         assert "denied" not in one["outcomes"], name
 
 
+@pytest.mark.parametrize("way", NARROWED)
+def test_what_the_mesh_takes_away_is_probed_by_no_kind(agent: Host, way: str) -> None:
+    for name, one in told(agent, way).items():
+        if ASKS[name].kind is not Kind.WATCH:
+            assert (one["friendly"], set(one["outcomes"])) == (0, {"denied"}), name
+
+
 def test_every_way_is_tried() -> None:
     tried = {"literal", "wide policy", "name", "alias", "mixed", "rebinding", "known name", "redirect"}
-    assert set(WAYS) == tried | {"referral", "friend"}
+    assert set(WAYS) == tried | {"referral", "friend", *NARROWED}
