@@ -58,15 +58,15 @@ def aged(served: Served, folder: Path, age: timedelta, renewal_age: timedelta | 
     """The identity in ``folder`` as if it had been issued ``age`` ago, by the same CA, and not used since."""
     ca = Authority(served.state / "controller").signing()
     before = load_identity(folder)
-    key = new_key()
+    key, now = new_key(), datetime.now(UTC)
 
     def issued(role: Role, start: datetime) -> bytes:
         return ca.issue(
             Subject(ca.mesh, role, before.id, before.id), key.public_key(), now=start
         ).certificate_pem
 
-    renewal = issued(Role.RENEWAL, NOW - (renewal_age if renewal_age is not None else age))
-    old = make_identity(issued(before.role, NOW - age), private_pem(key), before.ca_pem, renewal)
+    renewal = issued(Role.RENEWAL, now - (renewal_age if renewal_age is not None else age))
+    old = make_identity(issued(before.role, now - age), private_pem(key), before.ca_pem, renewal)
     save_identity(folder, old)
     return old
 
