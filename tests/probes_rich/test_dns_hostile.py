@@ -245,6 +245,14 @@ CASES = {
         lambda q: [b"HTTP/1.1 200 OK\r\nContent-Type: " + TYPE + b"\r\n\r\n", *[b"x" * 65536] * 40],
         FailureKind.BAD_ANSWER,
     ),
+    "informational": (
+        lambda q: [b"HTTP/1.1 103 Early Hints\r\n\r\n" * 10, http(good_body(q))],
+        None,
+    ),
+    "too many informational": (
+        lambda q: [b"HTTP/1.1 103 Early Hints\r\n\r\n" * 11, http(good_body(q))],
+        FailureKind.BAD_ANSWER,
+    ),
     "endless head": (
         lambda q: [b"HTTP/1.1 200 OK\r\n", *[b"X: " + b"x" * 4000] * 40],
         FailureKind.BAD_ANSWER,

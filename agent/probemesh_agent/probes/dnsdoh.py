@@ -3,7 +3,8 @@
 Most name servers speak HTTP/2 alone. What comes back is bounded: 16 KiB of headers, 64 KiB of body.
 """
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import Any
 
 from probemesh_shared.hosts import bracketed
@@ -19,6 +20,8 @@ _MOST_HEAD = 16 * 1024
 _MOST_READ = 256 * 1024  # of everything, frames of HTTP/2 that say nothing included
 _CHUNK = 64 * 1024
 _SETTINGS = 4
+_MOST_INFORMATIONAL = 10
+_EVENTS_AT_ONCE = 256  # of one chunk, before others have their turn
 
 
 @dataclass(slots=True)
@@ -28,8 +31,9 @@ class HttpReply:
     version: str
     status: int | None = None
     media_type: str = ""
-    body: bytes = b""
+    body: bytearray = field(default_factory=bytearray)
     ended: bool = False
+    informational: int = 0
 
     def message(self) -> bytes:
         """The DNS message in it; raises ProbeFailed where there is none."""
@@ -39,7 +43,7 @@ class HttpReply:
         if self.media_type != _TYPE:
             detail = f"the server answered with {self.media_type[:60]!a} instead of {_TYPE}"
             raise ProbeFailed(_failure(FailureKind.BAD_ANSWER, detail))
-        return self.body
+        return bytes(self.body)
 
     def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.status = status
@@ -50,6 +54,12 @@ class HttpReply:
         self.body += data
         if len(self.body) > _MOST_BODY:
             raise ProbeFailed(_failure(FailureKind.BAD_ANSWER, "the answer is larger than a DNS message"))
+
+    def interim(self) -> None:
+        self.informational += 1
+        if self.informational > _MOST_INFORMATIONAL:
+            detail = f"more than {_MOST_INFORMATIONAL} informational answers came, and no final one"
+            raise ProbeFailed(_failure(FailureKind.BAD_ANSWER, detail))
 
 
 async def post(
@@ -74,7 +84,11 @@ async def _by_http1(stream: Stream, authority: str, path: str, body: bytes, dead
         raise ProbeFailed(_unwritable(error)) from None
     await stream.write(b"".join(sent), deadline)
     reply = HttpReply("1.1")
+    events = 0
     while not reply.ended:
+        events += 1
+        if events % _EVENTS_AT_ONCE == 0:  # an answer in tiny chunks must not hold the loop
+            await asyncio.sleep(0)
         try:
             event = connection.next_event()
         except h11.RemoteProtocolError:
@@ -94,7 +108,9 @@ def _take1(reply: HttpReply, event: Any) -> None:
         reply.head(int(event.status_code), list(event.headers))
     elif isinstance(event, h11.Data):
         reply.data(bytes(event.data))
-    elif not isinstance(event, h11.InformationalResponse):
+    elif isinstance(event, h11.InformationalResponse):
+        reply.interim()
+    else:
         reply.ended = True
 
 

@@ -105,6 +105,10 @@ class Reader:
         self._events += 1
         if self._events % _EVENTS_AT_ONCE == 0:  # an answer in tiny chunks must not hold the loop
             await asyncio.sleep(0)
+            if self._clock.monotonic() >= self._deadline:
+                raise ProbeFailed(
+                    failures.timed_out(Stage.RECEIVE, 0.0, "the time for this attempt was over")
+                )
 
     def _take(self, event: Any) -> None:
         answer = self._answer
