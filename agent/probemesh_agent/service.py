@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from probemesh_shared import logs
 from probemesh_shared.clock import SystemClock
 from probemesh_shared.errors import InvalidRequest, MeshError
+from probemesh_shared.hangup import on_hangup
 from probemesh_shared.identity.files import Identity
 from probemesh_shared.identity.names import controller_dns
 from probemesh_shared.names import join_host_port, split_host_port
@@ -66,7 +67,7 @@ async def serve(options: ServiceOptions) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     service = Service(options)
-    loop.add_signal_handler(signal.SIGHUP, service.reload)
+    loop.add_signal_handler(signal.SIGHUP, on_hangup(service.reload, stop.set))
     await service.start()
     try:
         await service.run_until(stop)

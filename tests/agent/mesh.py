@@ -193,7 +193,9 @@ class Agent:
 
 
 @contextlib.asynccontextmanager
-async def running(state: Path, *options: str, environ: dict[str, str] | None = None) -> AsyncIterator[Agent]:
+async def running(
+    state: Path, *options: str, environ: dict[str, str] | None = None, stdin: int | None = None
+) -> AsyncIterator[Agent]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -204,6 +206,7 @@ async def running(state: Path, *options: str, environ: dict[str, str] | None = N
         "--policy",
         str(state / "policy.toml"),
         *options,
+        stdin=stdin,
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, **(environ or {})},
     )

@@ -1,6 +1,7 @@
 """``mesh-agent run`` as a real process, against a controller's end in this one."""
 
 import asyncio
+import os
 import re
 import signal
 from pathlib import Path
@@ -85,6 +86,24 @@ async def test_sighup_puts_a_changed_policy_in_force_and_keeps_the_last_good_one
             }
             assert outcomes == {"before": [Outcome.OK], "after": [Outcome.DENIED, Outcome.REFUSED]}
             assert await agent.stop() == 0
+
+
+async def test_an_agent_ends_with_its_terminal(mesh: Mesh) -> None:
+    """A signal that comes while there is one reads the policy again."""
+    controller = Controller()
+    master, slave = os.openpty()
+    async with mesh.serving(controller) as (_, port):
+        state = mesh.agent_state("a", f"127.0.0.1:{port}")
+        async with running(state, stdin=slave) as agent:
+            await ready(controller)
+            agent.process.send_signal(signal.SIGHUP)
+            controller.send(job("j", "127.0.0.1:1"))
+            await controller.end_of("j")
+            os.close(master)
+            agent.process.send_signal(signal.SIGHUP)
+            async with asyncio.timeout(15):
+                assert await agent.process.wait() == 0
+    os.close(slave)
 
 
 async def test_cancel_ends_a_job_within_a_second(mesh: Mesh) -> None:

@@ -93,7 +93,7 @@ def held(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
             process.terminate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_held_it_can_be_driven_and_ends_cleanly(
     held: "subprocess.Popen[str]", tmp_path: Path, number: signal.Signals
 ) -> None:

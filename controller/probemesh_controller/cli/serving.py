@@ -9,6 +9,7 @@ from pathlib import Path
 
 from probemesh_shared import logs
 from probemesh_shared.errors import MeshError
+from probemesh_shared.hangup import on_hangup
 
 from probemesh_controller import config
 from probemesh_controller.cli.flags import FLAGS, note, say
@@ -29,10 +30,10 @@ async def run_controller(state: Path, listen: str, public: str | None) -> int:
         point_at(state, address)
         note("next: meshctl token create --name NAME --site SITE      # prints the line that joins a host")
 
-    def on_hangup(act: Callable[[], None]) -> None:
-        loop.add_signal_handler(signal.SIGHUP, act)
+    def reload_by(act: Callable[[], None]) -> None:
+        loop.add_signal_handler(signal.SIGHUP, on_hangup(act, stop.set))
 
-    await serve(state, listen, public, on_ready=ready, stop=stop, on_hangup=on_hangup)
+    await serve(state, listen, public, on_ready=ready, stop=stop, on_hangup=reload_by)
     say("controller stopped")
     return 0
 

@@ -16,7 +16,8 @@ from probemesh_controller.demo.stage import Stage, folder, raised, settle_enviro
 #: An attempt on loopback that is silent for a second will stay so.
 TIMEOUT_S = 1.0
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: A terminal that is closed leaves the agents, which stand in groups of their own, to us.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 async def run_demo(target: str | None, *, hold: bool = False, state: Path | None = None) -> int:
