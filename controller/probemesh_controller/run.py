@@ -6,10 +6,11 @@ import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from probemesh_shared.clock import Clock
 from probemesh_shared.errors import MeshError
-from probemesh_shared.model import Job, Measurement
+from probemesh_shared.model import Job, Measurement, Target
 from probemesh_shared.session.events import JobEnded, ResultsArrived
 from probemesh_shared.session.frames import JobStatus
 
@@ -30,6 +31,12 @@ GRACE_S = 3.0
 CANCEL_S = 1.0
 #: Batches of one job; an agent that sends more does not send what it was asked for.
 MAX_BATCHES = 100_000
+_MOST_LEARNT = 16_384
+_WAITS = "pacing: other runs take all that may go to a target of this one; it waits until they have ended"
+_ALL_TAKEN = "busy: other runs took all that may go to this target, all the time"
+
+#: Told which address an agent found behind a target: run, target, address.
+Learn = Callable[[str, Target, str], None]
 
 
 class Run:
@@ -40,7 +47,8 @@ class Run:
         request: RunRequest,
         owner: str,
         plan: Plan,
-        pace: PacingPlan,
+        pace: "PacingPlan | asyncio.Future[PacingPlan]",
+        learn: Learn,
         audit: RunAudit,
         fleet: Fleet,
         store: AsyncStore,
@@ -53,7 +61,10 @@ class Run:
         self.cancelled: str | None = None
         self._request = request
         self._plan = plan
-        self._pace = pace
+        self._pace = pace if isinstance(pace, asyncio.Future) else _ready(pace)
+        self._learn = learn
+        self._learnt: set[tuple[int, str]] = set()
+        self._stopped = asyncio.Event()
         self._fleet = fleet
         self._store = store
         self._clock = clock
@@ -61,7 +72,8 @@ class Run:
         self._open: dict[str, tuple[Part, Feed]] = {}
 
     async def execute(self) -> None:
-        self.log.append(RunPlanned(self._plan.vantages, self._pace.notes))
+        notes = self._pace.result().notes if self._pace.done() else (_WAITS,)
+        self.log.append(RunPlanned(self._plan.vantages, notes))
         timer = asyncio.create_task(self._after(self._request.deadline_s + GRACE_S))
         try:
             await asyncio.gather(
@@ -76,6 +88,7 @@ class Run:
         if self.cancelled is not None or self.log.ended:
             return
         self.cancelled = reason
+        self._stopped.set()
         for job_id, (part, feed) in self._open.items():
             self._fleet.cancel(part.agent_id, job_id, reason)
             if not self._fleet.connected(part.agent_id):
@@ -84,6 +97,7 @@ class Run:
 
     async def _after(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
+        self._stopped.set()
         for _, feed in self._open.values():
             feed.give_up()
 
@@ -94,7 +108,7 @@ class Run:
         try:
             if part.refused:
                 await self._store_rows(part, job_id + ".0", [(0, part.refused)])
-            end = await self._measure(part, job_id) if part.targets else (JobStatus.DONE, "")
+            end = await self._measure(number, part, job_id) if part.targets else (JobStatus.DONE, "")
         except MeshError as error:
             log.error("run %s, agent %s: %s", self.id, part.agent, error)
             end = (JobStatus.FAILED, f"the controller cannot keep results: {error}")
@@ -104,14 +118,15 @@ class Run:
             end = (JobStatus.FAILED, f"internal error {tag} in the controller")
         self.log.append(RunVantageEnded(part.agent, part.spec_index, *end))
 
-    async def _measure(self, part: Part, job_id: str) -> tuple[JobStatus, str]:
+    async def _measure(self, number: int, part: Part, job_id: str) -> tuple[JobStatus, str]:
+        pace = await self._turn(number)
         if self.cancelled is not None:
             return JobStatus.CANCELLED, self.cancelled
+        if pace is None:
+            return JobStatus.REJECTED, _ALL_TAKEN
         left_ms = max(1, round((self._deadline - self._clock.monotonic()) * 1000))
         spec = self._request.specs[part.spec_index]
-        job = Job(
-            job_id, self.id, spec, part.targets, left_ms, self._pace.pacing, self._asked_by(), part.narrow
-        )
+        job = Job(job_id, self.id, spec, part.targets, left_ms, pace.pacing, self._asked_by(), part.narrow)
         feed = self._fleet.open(part.agent_id, job)
         self._open[job_id] = part, feed
         try:
@@ -119,6 +134,30 @@ class Run:
         finally:
             del self._open[job_id]
             self._fleet.close_feed(part.agent_id, job_id)
+
+    async def _turn(self, number: int) -> PacingPlan | None:
+        """Waits until others have left enough to send, then for this part's own turn among the run's; None
+        where time was up before."""
+        waiting: asyncio.Future[Any] = self._pace
+        pauses = [waiting]
+        stopped = asyncio.ensure_future(self._stopped.wait())
+        try:
+            if not self._pace.done():
+                last = self._deadline - self._clock.monotonic()
+                pauses.append(asyncio.ensure_future(self._clock.sleep(max(0.0, last))))
+                await asyncio.wait({*pauses, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not self._pace.done():
+                return None
+            pace = self._pace.result()
+            offset = pace.spread_s * number / len(self._plan.parts)
+            if offset > 0:
+                pauses.append(asyncio.ensure_future(self._clock.sleep(offset)))
+                await asyncio.wait({pauses[-1], stopped}, return_when=asyncio.FIRST_COMPLETED)
+            return pace
+        finally:
+            stopped.cancel()
+            for pause in pauses[1:]:
+                pause.cancel()
 
     def _asked_by(self) -> str:
         """For the agent's own record; it knows who it is that dials it."""
@@ -174,11 +213,21 @@ class Run:
     async def _store_rows(
         self, part: Part, job_id: str, batches: list[tuple[int, tuple[Measurement, ...]]]
     ) -> None:
+        self._tell_addresses(batches)
         await self._store.call(self._adding(part, job_id, batches))
         for seq, rows in batches:
             if rows:
                 self.audit.measured(rows)
                 self.log.append_stored(RunMeasured(part.agent, part.spec_index, rows), job_id, seq)
+
+    def _tell_addresses(self, batches: list[tuple[int, tuple[Measurement, ...]]]) -> None:
+        """Each address behind a target once."""
+        for _, rows in batches:
+            for row in rows:
+                found = (row.target_index, row.address or "")
+                if row.address and found not in self._learnt and len(self._learnt) < _MOST_LEARNT:
+                    self._learnt.add(found)
+                    self._learn(self.id, self._request.targets[row.target_index], row.address)
 
     def _adding(
         self, part: Part, job_id: str, batches: list[tuple[int, tuple[Measurement, ...]]]
@@ -188,3 +237,9 @@ class Run:
                 store.add_measurements(self.id, part.agent_id, job_id, part.spec_index, seq, rows)
 
         return work
+
+
+def _ready(pace: PacingPlan) -> "asyncio.Future[PacingPlan]":
+    future: asyncio.Future[PacingPlan] = asyncio.get_running_loop().create_future()
+    future.set_result(pace)
+    return future

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from probemesh_shared.audit.record import Audit, unrecorded
 from probemesh_shared.clock import Clock
 from probemesh_shared.errors import Busy, InvalidRequest, MeshError, NotFound
+from probemesh_shared.model import AgentInfo
 from probemesh_shared.rpc.calls import caller
 
 from probemesh_controller.api import RunEvent, RunRequest
 from probemesh_controller.auditing import RunAudit
 from probemesh_controller.fleet import Fleet
-from probemesh_controller.pacing import Ledger
+from probemesh_controller.pacing import Claim, Ledger, PacingPlan
 from probemesh_controller.planning import check, plan
 from probemesh_controller.run import Run
 from probemesh_controller.store.port import RunRecord
@@ -59,6 +60,7 @@ class Runs:
         self._held: dict[str, _Held] = {}
         self._watchers: set[asyncio.Task[None]] = set()
         self._ledger = Ledger()
+        self._turns: dict[str, asyncio.Future[PacingPlan]] = {}
         self._closing = False
 
     @property
@@ -79,23 +81,44 @@ class Runs:
             request.run_id, now, owner, tuple(target.text for target in request.targets), request.agents
         )
         await self._store.call(lambda store: store.add_run(record))
-        made = plan(request, await self._fleet.agents(), now)
-        pace = self._ledger.claim(
-            request.run_id, request.specs, request.targets, made.probing, request.deadline_s
-        )
+        fleet = await self._fleet.agents()
+        made = plan(request, fleet, now)
+        pace = self._pace(request, made.probing, fleet)
         audit = RunAudit(self._audit, self._clock.wall_ns, caller(), request)
-        run = Run(request, owner, made, pace, audit, self._fleet, self._store, self._clock)
+        run = Run(
+            request, owner, made, pace, self._ledger.learn, audit, self._fleet, self._store, self._clock
+        )
         audit.started()
         task = asyncio.create_task(self._execute(run), name=f"run {run.id}")
         self._held[run.id] = _Held(run, task)
         self._make_room()
         return run
 
+    def _pace(
+        self, request: RunRequest, agents: int, fleet: tuple[AgentInfo, ...]
+    ) -> "PacingPlan | asyncio.Future[PacingPlan]":
+        """How fast the run may be, or will be told to be once others have ended."""
+        named = {target.agent for target in request.targets if target.agent}
+        addresses = {agent.name: agent.addresses for agent in fleet if agent.name in named}
+        claim = Claim(request.run_id, request.specs, request.targets, agents, request.deadline_s, addresses)
+        pace = self._ledger.claim(claim)
+        if pace is not None:
+            return pace
+        turn = self._turns[request.run_id] = asyncio.get_running_loop().create_future()
+        return turn
+
+    def _release(self, run_id: str) -> None:
+        self._turns.pop(run_id, None)
+        for waiting, pace in self._ledger.release(run_id):
+            turn = self._turns.pop(waiting)
+            if not turn.done():
+                turn.set_result(pace)
+
     async def _execute(self, run: Run) -> None:
         try:
             await run.execute()
         finally:
-            self._ledger.release(run.id)
+            self._release(run.id)
             run.audit.ended(run.cancelled)
         ended, cancelled = self._clock.wall_ns(), run.cancelled is not None
         try:

@@ -26,7 +26,14 @@ from probemesh_controller import selfprocess
 from probemesh_controller.api import Mesh, RunEvent, RunMeasured, RunRequest, RunVantageEnded
 from probemesh_controller.candidates import Addressed, address, readable
 from probemesh_controller.merging import merge
-from probemesh_controller.pacing import Ledger, PacingPlan
+from probemesh_controller.pacing import (
+    CONNECTS_PER_S,
+    PACKETS_PER_S,
+    Budget,
+    Claim,
+    Ledger,
+    PacingPlan,
+)
 
 SELF = "self"
 #: Seconds beyond the deadline that a child may take to start and to end, and to end once told to stop.
@@ -61,9 +68,17 @@ def owned(addresses: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(found)
 
 
+#: What the mesh leaves of its limit to the laptop that asks it: no run takes more than the rest.
+_BESIDE_AGENTS = Budget(PACKETS_PER_S / 5, CONNECTS_PER_S / 5)
+
+
 def pace(request: RunRequest) -> PacingPlan:
-    """How fast ``self`` may send: a part of its own beside what the mesh allots to its agents."""
-    return Ledger().claim(SELF, request.specs, request.targets, 1, request.deadline_s)
+    """How fast ``self`` may send: all that one target may get, or beside agents what those leave."""
+    alone = all(name == SELF for name in request.agents)
+    ledger = Ledger() if alone else Ledger(lambda _: _BESIDE_AGENTS)
+    plan = ledger.claim(Claim(SELF, request.specs, request.targets, 1, request.deadline_s, alone=True))
+    assert plan is not None  # nobody else takes anything
+    return plan
 
 
 def measure(request: RunRequest, fleet: tuple[AgentInfo, ...] = ()) -> Events:

@@ -6,18 +6,11 @@ from collections.abc import AsyncGenerator
 import pytest
 from probemesh_controller.candidates import address, usable
 from probemesh_controller.merging import merge
-from probemesh_controller.pacing import Ledger
 from probemesh_shared.model import (
     AgentInfo,
-    HttpSpec,
     IcmpSpec,
-    LadderSpec,
-    Options,
     PortRange,
-    Spec,
     Target,
-    TcpSpec,
-    UdpSpec,
 )
 from probemesh_shared.session.frames import ADVERTISED
 from probemesh_shared.words import FailureKind, Kind
@@ -65,48 +58,6 @@ def test_an_unknown_agent_is_not_addressable() -> None:
     (row,) = ready.refused
     assert row.failure is not None and row.failure.kind is FailureKind.NOT_ADDRESSABLE
     assert (row.kind, ready.targets, row.target_index) == (Kind.ICMP, (), 0)
-
-
-@pytest.mark.parametrize(
-    ("spec", "ports", "agents", "note"),
-    [
-        (TcpSpec(Options(count=3)), 1, 3, None),
-        (TcpSpec(Options(count=1)), 1000, 1, "1000 connections to db at 100/s mesh-wide take at least 10 s"),
-        (HttpSpec(Options(count=3)), 1, 200, "600 connections"),
-        (LadderSpec(Options(count=3)), 1, 200, "connections"),
-        (UdpSpec(Options(count=1)), 5000, 1, "5000 packets to db at 500/s mesh-wide take at least 10 s"),
-        (IcmpSpec(Options(count=3)), 1, 100, None),
-    ],
-)
-def test_pacing_is_announced_where_it_slows(spec: Spec, ports: int, agents: int, note: str | None) -> None:
-    plan = Ledger().claim("r", (spec,), (target(ports),), agents, 60)
-    if note is None:
-        assert plan.notes == ()
-    else:
-        assert any(note in text for text in plan.notes)
-    assert plan.pacing.packets_per_s is not None and plan.pacing.connects_per_s is not None
-    assert plan.pacing.packets_per_s * agents <= 500.0001
-    assert plan.pacing.connects_per_s * agents <= 100.0001
-
-
-def test_a_deadline_that_is_too_short_is_said() -> None:
-    plan = Ledger().claim("r", (TcpSpec(Options(count=1)),), (target(1000),), 10, 15)
-    assert "the deadline of 15 s leaves 85% unmeasured" in plan.notes[0]
-
-
-def test_loopback_is_not_announced() -> None:
-    plan = Ledger().claim("r", (TcpSpec(),), (target(5000, "127.0.0.1"),), 10, 15)
-    assert plan.notes == ()
-
-
-def test_runs_at_the_same_time_share_the_limit_and_give_it_back() -> None:
-    ledger = Ledger()
-    scan = (TcpSpec(Options(count=1)),), (target(1000),), 1, 60.0
-    first = ledger.claim("r1", *scan).pacing.connects_per_s
-    second = ledger.claim("r2", *scan).pacing.connects_per_s
-    assert (first, second) == (100.0, pytest.approx(5.0))
-    ledger.release("r1")
-    assert ledger.claim("r3", *scan).pacing.connects_per_s == pytest.approx(95.0)
 
 
 async def numbers(start: int, count: int, fail: bool = False) -> AsyncGenerator[int, None]:

@@ -74,17 +74,17 @@ def request(*targets: Target, agents: tuple[str, ...] = ("self",), **more: Any) 
     return RunRequest("r1", targets, more.pop("specs", (QUICK,)), agents, more.pop("deadline_s", 5.0))
 
 
-SLOW = (
-    "1000 connections to 192.0.2.1 at 100/s {} take at least 10 s; the deadline of 5 s leaves 50% unmeasured"
-)
+SLOW = "1000 connections to 192.0.2.1 at {}/s {} take at least {} s; the deadline of 5 s leaves {} unmeasured"
 
 
 @pytest.mark.parametrize(
-    ("agents", "whose"),
-    [(("self",), "mesh-wide"), (("self", "berlin"), "from self")],
+    ("agents", "said"),
+    [(("self",), (100, "mesh-wide", 10, "50%")), (("self", "berlin"), (20, "from self", 50, "90%"))],
     ids=["alone", "beside"],
 )
-async def test_pacing_of_self_is_announced_before_it_is_felt(agents: tuple[str, ...], whose: str) -> None:
+async def test_pacing_of_self_is_announced_before_it_is_felt(
+    agents: tuple[str, ...], said: tuple[object, ...]
+) -> None:
     mesh = scripted(RunPlanned((PlannedVantage("berlin"),), ("theirs",)), RunEnded())
     spec = TcpSpec(Options(count=1))
     asked = request(parse_target("192.0.2.1:1000-1999"), agents=agents, specs=(spec,))
@@ -93,7 +93,7 @@ async def test_pacing_of_self_is_announced_before_it_is_felt(agents: tuple[str, 
     await events.aclose()
     assert isinstance(planned, RunPlanned)
     theirs = ("theirs",) if "berlin" in agents else ()
-    assert planned.notes == (*theirs, f"pacing: {SLOW.format(whose)}")
+    assert planned.notes == (*theirs, f"pacing: {SLOW.format(*said)}")
 
 
 async def test_self_alone_measures(port: int) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from probemesh_controller.api import RunEvent, RunVantageEnded
-from probemesh_shared.model import Job
+from probemesh_shared.model import Job, PortRange, Target
 from probemesh_shared.session.frames import JOBS_OF_ONE_OWNER, JobStatus
 
 EXTRA = 8
@@ -19,8 +19,16 @@ async def one_second(agent: Any, job: Job) -> None:
     await agent.answer(job)
 
 
+def elsewhere(number: int) -> tuple[Target, ...]:
+    """A target of each run's own: to one of all they would wait for what others leave of its limit."""
+    return (Target(f"db{number}:5432", f"db{number}", (PortRange(5432, 5432),)),)
+
+
 def start(bench: Any, count: int, **more: Any) -> tuple[list[list[RunEvent]], list[asyncio.Task[None]]]:
-    runs = [bench.collect(bench.request("berlin", run_id=f"r{n}", **more)) for n in range(count)]
+    runs = [
+        bench.collect(bench.request("berlin", run_id=f"r{n}", wanted=elsewhere(n), **more))
+        for n in range(count)
+    ]
     return [events for events, _ in runs], [task for _, task in runs]
 
 
@@ -53,7 +61,7 @@ async def test_a_run_that_waited_in_vain_says_that_the_agent_was_busy(bench: Any
     agent = await bench.agent("berlin", work=never)
     start(bench, JOBS_OF_ONE_OWNER, deadline_s=30)
     await bench.clock.settle()
-    events, task = bench.collect(bench.request("berlin", run_id="late", deadline_s=5))
+    events, task = bench.collect(bench.request("berlin", run_id="late", wanted=elsewhere(99), deadline_s=5))
     await advance(bench, 8.5)
     await task
     status, detail = end(events)
@@ -65,7 +73,7 @@ async def test_a_run_that_is_cancelled_while_it_waits_sends_nothing(bench: Any) 
     agent = await bench.agent("berlin", work=never)
     start(bench, JOBS_OF_ONE_OWNER, deadline_s=30)
     await bench.clock.settle()
-    events, task = bench.collect(bench.request("berlin", run_id="late", deadline_s=5))
+    events, task = bench.collect(bench.request("berlin", run_id="late", wanted=elsewhere(99), deadline_s=5))
     await bench.clock.settle()
     bench.engine.runs.find("late", "local").cancel("enough")
     await advance(bench, 1.5)
