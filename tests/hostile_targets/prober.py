@@ -33,6 +33,8 @@ from tests.hostile_targets.spellings import (
 from tests.hostile_targets.world import counted
 
 BUDGET_MS = 20_000
+#: Where the peer answers at once, and nobody but a busy machine makes anybody wait.
+PATIENT = replace(OPTIONS, count=1, timeout_s=5.0)
 #: An owner who allows everything in one line has not thought of what is special.
 WIDE = Policy(allow=(ip_network("0.0.0.0/0"), ip_network("::/0")))
 
@@ -136,7 +138,7 @@ def rebound(place: str, number: int) -> str:
 
 def redirected(there: str, status: int = 302, proxy: str | None = None) -> Made:
     target = replace(url(FRIEND), path=f"/{status}?{quote(there)}")
-    return HttpSpec(OPTIONS, follow=5, proxy=proxy), target
+    return HttpSpec(PATIENT, follow=5, proxy=proxy), target
 
 
 def ladder_of(target: Target) -> Made:
@@ -146,7 +148,7 @@ def ladder_of(target: Target) -> Made:
 
 def referrals() -> Made_by:
     """Zones whose servers are said to be where nobody may be asked."""
-    own = DnsSpec(OPTIONS, all_servers=True)
+    own = DnsSpec(PATIENT, all_servers=True)
     for name, spec in {"named": replace(own, server=server(FRIEND)), "own": own}.items():
         zones = [f"www.x{packed(place).hex()}.ns.test" for place in PLACES]
         yield name, [(spec, Target(f"dns:{zone}", zone, record_type="A")) for zone in zones]

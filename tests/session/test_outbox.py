@@ -1,7 +1,9 @@
 """Cutting batches to size, and how near the estimate of sizes is."""
 
 import dataclasses
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from probemesh_shared import convert, model
@@ -58,6 +60,33 @@ def test_a_result_too_large_for_one_message_keeps_its_samples() -> None:
     assert rows[1].samples == huge.samples
     assert rows[1].detail is None
     assert "left out" in rows[1].log[0]
+
+
+TOO_LONG = "x" * 17_000
+FAILED = model.Failure(Stage.CONNECT, FailureKind.TIMEOUT, Origin.UNKNOWN, TOO_LONG)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"detail": model.TlsDetail(chain=(bytes(70_000),))},
+        {"detail": model.HttpDetail(tls=model.TlsDetail(chain=(b"", bytes(66_000))))},
+        {"detail": model.HttpDetail(headers=(("a", "b"), ("c", TOO_LONG)))},
+        {"detail": model.HttpDetail(headers=(("a", "b"),) * 17_000)},
+        {"log": ("line", TOO_LONG)},
+        {"failure": FAILED, "samples": (model.Sample(0, 0.0, None, Outcome.TIMEOUT, FAILED),)},
+    ],
+)
+def test_what_nobody_could_read_takes_no_other_result_along(more: dict[str, Any]) -> None:
+    outbox = Outbox()
+    outbox.open("j")
+    good = [measurement(1), measurement(2)]
+    outbox.add("j", [good[0], dataclasses.replace(measurement(0), **more), good[1]])
+    read = [convert.frame_from_agent(convert.frame_to_agent(batch)) for batch in batches(outbox)]
+    rows = [row for frame in read if isinstance(frame, ResultBatch) for row in frame.measurements]
+    assert [row.target_index for row in rows] == [1, 0, 2]
+    assert [rows[0], rows[2]] == good
+    assert rows[1].detail is None and "left out" in rows[1].log[0]
 
 
 def test_the_largest_count_of_failing_samples_still_fits() -> None:

@@ -9,10 +9,11 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from probemesh_shared.model import Measurement
+from probemesh_shared.model import Failure, Measurement, Sample
 from probemesh_shared.session.frames import JobEnd, JobStatus, OpenJob, ResultBatch
 from probemesh_shared.session.spool import MemorySpool, Spool
 from probemesh_shared.wire.bounds import MAX_SAMPLES, MAX_TEXT
+from probemesh_shared.wire.misfits import misfit
 from probemesh_shared.wire.sizes import size_of
 
 #: Bytes sent and not yet acknowledged, at most; and the largest batch, so that one always fits.
@@ -200,15 +201,28 @@ class Outbox:
 
 
 def _fit(measurement: Measurement, limit: int) -> tuple[Measurement, int]:
-    """The measurement, with what explains it left out where it would not fit into one batch. Samples stay."""
+    """The measurement, with what explains it left out where it would not fit into one batch, or where nobody
+    could read it. Samples stay."""
     size = size_of(measurement) + _PREFIX
-    if size <= limit:
+    why = f"{size} bytes are too many for one message" if size > limit else None
+    if why is None and size > MAX_TEXT:  # shorter ones hold nothing that is too long
+        why = misfit(measurement)
+    if why is None:
         return measurement, size
-    note = (f"detail and log left out: {size} bytes are too many for one message",)
+    note = (f"detail and log left out: {why}",)
     slim = dataclasses.replace(measurement, detail=None, log=note)
+    if slim.failure is not None and len(slim.failure.detail) > MAX_TEXT:
+        slim = dataclasses.replace(slim, failure=_cut(slim.failure), samples=tuple(map(_bare, slim.samples)))
     size = size_of(slim) + _PREFIX
     if size > limit:
-        bare = tuple(dataclasses.replace(s, failure=None) for s in measurement.samples[:MAX_SAMPLES])
-        slim = dataclasses.replace(slim, samples=bare)
+        slim = dataclasses.replace(slim, samples=tuple(map(_bare, measurement.samples[:MAX_SAMPLES])))
         size = size_of(slim) + _PREFIX
     return slim, size
+
+
+def _cut(failure: Failure) -> Failure:
+    return dataclasses.replace(failure, detail=failure.detail[:MAX_TEXT])
+
+
+def _bare(sample: Sample) -> Sample:
+    return dataclasses.replace(sample, failure=None)
