@@ -12,6 +12,7 @@ from pathlib import Path
 
 from probemesh_shared.errors import InvalidRequest, MeshError
 from probemesh_shared.escape import escape
+from probemesh_shared.undumped import undumped
 
 from probemesh_agent import arguments
 from probemesh_agent.settings import default_state
@@ -22,6 +23,7 @@ OK, UNREACHED, WRONG_USE, SOME, NOTHING, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code of DESIGN §6; the console script hands it to ``sys.exit``."""
+    undumped()
     args = arguments.parse(argv)
     if args.version:
         print(f"mesh-agent {version()}")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import typer
 from probemesh_shared.errors import InvalidRequest, MeshError
 from probemesh_shared.escape import escape
+from probemesh_shared.undumped import undumped
 from typer.main import get_command
 
 from probemesh_controller.cli import streams
@@ -150,6 +151,7 @@ def _unexpected(error: Exception) -> int:
 
 
 def main() -> None:
+    undumped()
     streams.guard()
     sys.exit(run(sys.argv[1:]))
 

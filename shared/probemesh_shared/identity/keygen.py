@@ -10,6 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from probemesh_shared.undumped import undumped
+
 
 def make_request() -> tuple[bytes, bytes]:
     """Key (PKCS #8, PEM) and request (PKCS #10, PEM): P-256, signed by itself, with no name: the controller
@@ -23,4 +25,5 @@ def make_request() -> tuple[bytes, bytes]:
 
 
 if __name__ == "__main__":
+    undumped()
     sys.stdout.buffer.write(b"".join(make_request()))
