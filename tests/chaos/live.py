@@ -22,6 +22,7 @@ from probemesh_shared.identity.files import load_identity
 from probemesh_shared.jsonout import result_to_json
 from probemesh_shared.model import TargetResult, Vantage
 from probemesh_shared.targets import parse_target
+from probemesh_shared.undumped import DUMPABLE
 from probemesh_shared.words import AgentState, Outcome
 
 from tests.addresses import COMES_BACK
@@ -186,6 +187,8 @@ class LiveMesh:
             "HOME": str(self.folder / "home"),
             "MESHCTL_CONFIG": str(self.state / "config.toml"),
             "PYTHONUNBUFFERED": "1",
+            # descriptors are counted from outside, which only root may otherwise
+            **({} if os.geteuid() == 0 else {DUMPABLE: "1"}),
         }
         self.controller = self._controller(LISTEN)
 
