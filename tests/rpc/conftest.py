@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from probemesh.v1 import mesh_pb2, mesh_pb2_grpc, session_pb2
 from probemesh_controller.pki.ca import CertificateAuthority, new_key, private_pem
@@ -67,14 +68,25 @@ def agent(ca: CertificateAuthority) -> Identity:
 
 
 class Services:
-    """What handlers do: raise "reached", unless set to something else here. ``reached``: who was called."""
+    """What handlers do: raise ``fault`` where there is one, else "reached", or what they are set to here.
+
+    ``reached`` has the names of those that were called. ``says_first``: a stream gives one message before
+    its fault.
+    """
 
     def __init__(self) -> None:
         self.status: Callable[..., Awaitable[Any]] = _reached
         self.run: Callable[..., AsyncIterator[Any]] = _reached_stream
         self.reached: list[str] = []
+        self.fault: Exception | None = None
+        self.says_first = False
         self.entered = asyncio.Event()
         self.left = asyncio.Event()
+
+    def enter(self, name: str) -> None:
+        self.reached.append(name)
+        if self.fault is not None and not self.says_first:
+            raise self.fault
 
 
 async def _reached(request: Any, context: Any) -> Any:
@@ -110,18 +122,24 @@ def servicer(service: Service, services: Services, attach: Attach) -> Any:
 
 
 def _handler(path: str, method: MethodDescriptor, services: Services, attach: Attach) -> Callable[..., Any]:
-    name = short(path)
+    name, first = short(path), message_factory.GetMessageClass(method.output_type)
 
     async def two_way(frames: Any, context: Any) -> None:
-        services.reached.append(name)
+        services.enter(name)
+        if services.fault is not None:
+            await context.write(first())
+            raise services.fault
         await attach.serve(frames, context)
 
     async def unary(request: Any, context: Any) -> Any:
-        services.reached.append(name)
+        services.enter(name)
         return await (services.status if name == "Mesh/Status" else _reached)(request, context)
 
     async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
-        services.reached.append(name)
+        services.enter(name)
+        if services.fault is not None:
+            yield first()
+            raise services.fault
         async for event in (services.run if name == "Mesh/Run" else _reached_stream)(request, context):
             yield event
 

@@ -53,7 +53,7 @@ def short(path: str) -> str:
 
 async def call(connection: Connection, path: str, method: MethodDescriptor) -> None:
     """One call with an empty message; a link that failed is explained by its cause."""
-    request, coders = _empty(method)
+    request, coders = empty(method)
     channel = connection.channel
     if method.client_streaming:
         stream = connection.open(channel.stream_stream(path, **coders))
@@ -75,7 +75,7 @@ async def answer(
     """One call with an empty message, as a stranger would make it: what the far end's own code refused it
     with, else grpc's bare code. ``OK`` is also a stream that gave something, and ``DEADLINE_EXCEEDED`` one
     that waits for more."""
-    request, coders = _empty(method)
+    request, coders = empty(method)
     kind = "stream" if method.client_streaming else "unary"
     kind += "_stream" if method.server_streaming else "_unary"
     sent = () if method.client_streaming else (request,)
@@ -92,7 +92,7 @@ async def answer(
     return grpc.StatusCode.OK
 
 
-def _empty(method: MethodDescriptor) -> tuple[Any, dict[str, Any]]:
+def empty(method: MethodDescriptor) -> tuple[Any, dict[str, Any]]:
     request = message_factory.GetMessageClass(method.input_type)
     response = message_factory.GetMessageClass(method.output_type)
     return request(), {
