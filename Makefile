@@ -1,4 +1,5 @@
-# Every target does its own set-up: a virtual environment in the tree, made again when pyproject.toml changes.
+# Every target does its own set-up: a virtual environment in the tree, made again when what it is made of
+# changes. Nothing is installed that supply/*.txt does not name with its hash.
 # A machine with make and Python 3.11 (with venv) is enough.
 
 PYTHON ?= python3
@@ -7,9 +8,15 @@ WORKERS ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+LOCKED := $(PIP) install --require-hashes
+OURSELVES := $(PIP) install --no-deps --no-build-isolation --editable .
+
+UV := 0.13.9
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	--no-annotate --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lab confusion format stubs docs wheel clean
+.PHONY: help demo test check bench lab confusion format stubs docs wheel lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -20,14 +27,18 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) \
 		|| { echo "no venv: on Debian and Ubuntu, apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
 
-$(VENV)/run.stamp: pyproject.toml | $(BIN)/python
+$(VENV)/run.stamp: pyproject.toml supply/run.txt supply/build.txt | $(BIN)/python
 	@echo "setting up $(VENV) (once) ..." >&2
-	$(PIP) install --editable .
+	$(LOCKED) -r supply/run.txt -r supply/build.txt
+	$(OURSELVES)
+	$(PIP) check
 	@touch $@
 
-$(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
+$(VENV)/dev.stamp: pyproject.toml supply/dev.txt | $(BIN)/python
 	@echo "setting up $(VENV) for development (once) ..." >&2
-	$(PIP) install --editable '.[dev]'
+	$(LOCKED) -r supply/dev.txt
+	$(OURSELVES)
+	$(PIP) check
 	@touch $@ $(VENV)/run.stamp
 
 demo: $(VENV)/run.stamp  ## a controller and three agents on this machine, one probe, what it found
@@ -65,9 +76,18 @@ docs: $(VENV)/dev.stamp  ## generate the reference and the JSON Schema from the 
 	$(BIN)/python -m probemesh_controller.schema
 	$(BIN)/python -m probemesh_controller.reference
 
-wheel: $(BIN)/python  ## dist/probemesh-*.whl, to install on hosts
-	$(PIP) wheel --no-deps --wheel-dir dist .
-	@ls dist/*.whl
+wheel: $(VENV)/run.stamp  ## dist/: the wheel to install on hosts, what it needs by hash, and its bill of materials
+	rm -rf dist
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+	cp supply/run.txt dist/requirements.txt
+	$(BIN)/python supply/sbom.py dist/*.whl
+	@ls dist/*
+
+lock: $(BIN)/python  ## pin what pyproject.toml asks for, with hashes; ARGS=--upgrade takes the newest
+	$(PIP) install uv==$(UV)
+	$(COMPILE) --extra dev --group build --output-file supply/dev.txt pyproject.toml $(ARGS)
+	$(COMPILE) --constraints supply/dev.txt --output-file supply/run.txt pyproject.toml $(ARGS)
+	$(COMPILE) --constraints supply/dev.txt --output-file supply/build.txt --group build $(ARGS)
 
 clean:  ## remove the environment and all caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build
