@@ -109,6 +109,7 @@ def probe(
     # what is done with the results
     no_trace: options.NoTrace = False,
     share: options.Share = False,
+    yes: options.Yes = False,
     strict: options.Strict = False,
     output: options.Output = Format.TABLE,
     ci: options.Ci = False,
@@ -204,6 +205,7 @@ def probe(
             again,
             share,
             no_trace=no_trace,
+            yes=yes,
         )
         return await run_probe(wanted if module is None else with_module(wanted, module, _typed(context)))
 

@@ -204,6 +204,7 @@ Share = Annotated[
 NoTrace = Annotated[
     bool, typer.Option("--no-trace", help="Where it fails: do not look afterwards at which hop")
 ]
+Yes = Annotated[bool, typer.Option("--yes", help="Begin without asking, however much it comes to")]
 Strict = Annotated[bool, typer.Option("--strict", help="A certificate that does not verify is a failure")]
 Output = Annotated[
     Format, typer.Option("--output", "-o", metavar="FORMAT", help="table, wide, json, jsonl, csv or yaml")

@@ -16,6 +16,7 @@ from probemesh_shared.words import Kind
 from probemesh_controller.api import Mesh, RunRequest
 from probemesh_controller.cli import connect
 from probemesh_controller.cli.again import ONCE, Again, Plan, plan_of
+from probemesh_controller.cli.expansion import confirm, expand
 from probemesh_controller.cli.flags import chosen_context, load_config, note
 from probemesh_controller.cli.following import follow
 from probemesh_controller.cli.keeping import Done, header_of, keep, last_run, required_history
@@ -50,6 +51,7 @@ class ProbeAsked:
     share: bool = False
     module: str | None = None
     no_trace: bool = False  # else it is traced afterwards where it fails
+    yes: bool = False  # large as it may be
 
 
 def with_module(asked: ProbeAsked, name: str, typed: frozenset[str]) -> ProbeAsked:
@@ -83,6 +85,7 @@ async def run_probe(asked: ProbeAsked) -> int:
             if target.agent is not None:
                 check_agent(target.agent, agents)
         _warn(targets, specs, names)
+        confirm(expand(targets, specs, len(names)), asked.yes)
         _warn_of_credentials(targets, specs)
         request = RunRequest(secrets.token_hex(16), targets, specs, names, deadline)
         run = _Run(asked, mesh, request, agents, context)
