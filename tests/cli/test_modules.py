@@ -219,7 +219,7 @@ def test_they_are_listed_and_shown(meshctl, with_modules):
 
 #: Options of ``probe`` that are no part of what is measured.
 _NOT_SAVED = {"--from", "--exclude", "--limit", "--module", "--output", "--ci"} | {
-    *("--watch", "--until", "--every", "--rounds", "--for", "--within", "--share"),
+    *("--watch", "--until", "--every", "--rounds", "--for", "--within", "--share", "--yes"),
 }
 
 
