@@ -97,7 +97,7 @@ CLEAR: dict[str, Spec] = {
     "dns all servers": DnsSpec(OPTIONS, transport=DnsTransport.TCP, all_servers=True),
     "ladder": LadderSpec(OPTIONS),
     "trace": TraceSpec(OPTIONS, Transport.TCP),
-    "flow": FlowSpec(OPTIONS, Transport.TCP, (Shot(send=b"", hold_ms=1000.0), Shot(send=b"?")), bytes(16)),
+    "flow": FlowSpec(OPTIONS, Transport.TCP, (Shot(send=b"", hold_ms=200.0), Shot(send=b"?")), bytes(16)),
 }
 
 
@@ -151,7 +151,7 @@ def bloated(name: str, servers: Servers) -> dict[str, Made]:
         "https": (HttpSpec(OPTIONS), _url(servers, port, secure=True)),
         "dns dot": (DnsSpec(OPTIONS, transport=DnsTransport.DOT), _lookup(servers, port)),
         "ladder": (LadderSpec(OPTIONS), _url(servers, port, secure=True)),
-        "watch": (WatchSpec(OPTIONS, bytes(16), certificate=True), _at(servers, port)),
+        "watch": (WatchSpec(OPTIONS, name.encode().ljust(16)[:16], certificate=True), _at(servers, port)),
     }
 
 
@@ -211,26 +211,27 @@ def together(of: Callable[[str, Servers], dict[str, Made]], *names: str) -> Meet
 
 
 def in_parts(names: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
-    left = list(names)
-    while left:
-        yield tuple(left[:size])
-        del left[:size]
+    """Neighbours in a list are alike, and are kept apart: together they would be one trick, many times."""
+    listed = list(names)
+    parts = -(-len(listed) // size)
+    for first in range(parts):
+        yield tuple(listed[first::parts])
 
 
 #: What ends at the first bytes where TLS is spoken already.
 _WITHIN_TLS = [name for name in FLOODS if name not in PLAIN_ONLY]
 
 MEETINGS: dict[str, Meeting] = {
-    **{f"clear: {name}": together(clear, name) for name in FLOODS},
+    **{f"clear: {', '.join(part)}": together(clear, *part) for part in in_parts(FLOODS, 2)},
     **{f"clear: {', '.join(part)}": together(clear, *part) for part in in_parts(QUIET, 4)},
-    **{f"secure: {', '.join(part)}": together(secure, *part) for part in in_parts(_WITHIN_TLS, 3)},
+    **{f"secure: {', '.join(part)}": together(secure, *part) for part in in_parts(_WITHIN_TLS, 6)},
     "secure: quiet": together(secure, *QUIET),
-    **{f"bloated: {name}": together(bloated, name) for name in BLOATED},
+    "bloated: all": together(bloated, *BLOATED),
     "forged": Meeting(lambda servers: {"dns": datagrams("forged first", servers)["dns"]}),
-    **{f"datagrams: {', '.join(part)}": together(datagrams, *part) for part in in_parts(DATAGRAMS, 2)},
+    **{f"datagrams: {', '.join(part)}": together(datagrams, *part) for part in in_parts(DATAGRAMS, 4)},
 }
 #: In a namespace, with who answers behind a TUN device.
 _NUMBERS = {behaviour.__name__: number for number, behaviour in enumerate(BEHAVIOURS)}
 CRAFTED: dict[str, Meeting] = {
-    f"crafted: {', '.join(part)}": together(_crafted, *part) for part in in_parts(_NUMBERS, 3)
+    f"crafted: {', '.join(part)}": together(_crafted, *part) for part in in_parts(_NUMBERS, 6)
 }

@@ -32,8 +32,11 @@ def test_a_hostile_server_does_no_harm(met: Victim, name: str) -> None:
 
 def test_the_good_answer_wins_though_it_comes_last(met: Victim) -> None:
     """By another id, to another question, from another port, no answer at all; then the one that is meant."""
-    (job,) = met.meet("forged")["jobs"].values()
-    assert job["outcomes"] == ["ok"] or job["waited_s"] > 0.3, job
+    for _ in range(4):  # who forges may still be busy with an earlier meeting
+        (job,) = met.meet("forged")["jobs"].values()
+        if job["outcomes"] == ["ok"]:
+            return
+    assert job["waited_s"] > 0.3, job
 
 
 class _Every(dict[str, int]):
