@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from probemesh_shared.errors import InvalidRequest
-from probemesh_shared.escape import escape
 from probemesh_shared.model import Spec, Target
 from probemesh_shared.targets import count_ports
 
@@ -71,6 +70,6 @@ def confirm(expansion: Expansion, yes: bool) -> None:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise InvalidRequest(f"this is large: {expansion.text()}", _HINT)
-    print(f"{escape(expansion.text(), 400)}. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    note(f"{expansion.text()}. Go on? [y/N]")
     if sys.stdin.readline(64).strip().lower() not in {"y", "yes"}:
         raise InvalidRequest("not begun", _HINT)
