@@ -42,6 +42,14 @@ class LiteralNetwork:
         family = Family.IPV6 if address.version == 6 else Family.IPV4
         return Resolution(host, (Address(host, family),))
 
+    def refused_kind(self, kind: Kind) -> None:
+        """Every kind may be probed, and every port."""
+
+    def refused_port(self, port: int) -> None: ...
+
+    def refused_ports(self, spans: Sequence[PortRange]) -> dict[int, Failure]:
+        return {}
+
     @staticmethod
     def _name(host: str) -> Resolution:
         kinds = {"denied.test": FailureKind.DENIED, "own.test": FailureKind.OWN_ADDRESS}
