@@ -3,6 +3,7 @@
 each pickled with its length before it. ``user`` 0 keeps every privilege."""
 
 import asyncio
+import encodings.idna  # noqa: F401 - getaddrinfo wants it, and it may be unreadable once the user has changed
 import os
 import pickle
 import struct
