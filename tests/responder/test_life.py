@@ -1,6 +1,7 @@
 """A watch in a real agent: whatever ends it, nothing is left listening."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +20,10 @@ AT = Target("127.0.0.1", "127.0.0.1", addresses=("127.0.0.1",))
 
 def sockets(pid: int) -> set[str]:
     """Listening TCP and bound UDP sockets of that process, as lines of /proc/net."""
-    inodes = {
-        name.readlink().name.removeprefix("socket:[").rstrip("]")
-        for name in Path(f"/proc/{pid}/fd").iterdir()
-        if str(name.readlink()).startswith("socket:")
-    }
+    inodes = set()
+    for name in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            inodes.add(str(name.readlink()).removeprefix("socket:[").rstrip("]"))
     found: set[str] = set()
     for file in ("tcp", "tcp6", "udp", "udp6"):
         for line in Path(f"/proc/net/{file}").read_text().splitlines()[1:]:
