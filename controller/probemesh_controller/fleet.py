@@ -21,6 +21,7 @@ from probemesh_shared.session.driver import FrameStream, LinkEnd
 from probemesh_shared.session.events import Drained, Event, JobEnded, Ready, ResultsArrived
 from probemesh_shared.session.frames import JOBS_OF_ONE_OWNER, DenyList, ErrorCode, Hello, RenewWanted
 from probemesh_shared.session.inbox import Inbox
+from probemesh_shared.session.machine import Session
 from probemesh_shared.words import AgentState
 
 from probemesh_controller.candidates import readable
@@ -424,8 +425,11 @@ def _kept(word: str) -> str:
 
 
 def _tell(link: Link, frames: tuple[RenewWanted | DenyList, ...]) -> None:
-    for frame in frames:
-        link.do(lambda session, frame=frame: session.tell(frame))  # type: ignore[misc]
+    def tell(session: Session) -> None:
+        for frame in frames:
+            session.tell(frame)
+
+    link.do(tell)
 
 
 def _admit(store: Store, agent_id: str, name: str, serial: str, now_ns: int) -> CertificateRecord | None:

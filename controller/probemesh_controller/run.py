@@ -138,26 +138,27 @@ class Run:
     async def _turn(self, number: int) -> PacingPlan | None:
         """Waits until others have left enough to send, then for this part's own turn among the run's; None
         where time was up before."""
-        waiting: asyncio.Future[Any] = self._pace
-        pauses = [waiting]
-        stopped = asyncio.ensure_future(self._stopped.wait())
+        if not self._pace.done():
+            await self._wait(self._deadline - self._clock.monotonic(), self._pace)
+        if not self._pace.done():
+            return None
+        pace = self._pace.result()
+        offset = pace.spread_s * number / len(self._plan.parts)
+        if offset > 0:
+            await self._wait(offset)
+        return pace
+
+    async def _wait(self, seconds: float, *others: "asyncio.Future[Any]") -> None:
+        """Until time is up, one of ``others`` is done, or the run is stopped."""
+        own = [
+            asyncio.ensure_future(self._clock.sleep(max(0.0, seconds))),
+            asyncio.ensure_future(self._stopped.wait()),
+        ]
         try:
-            if not self._pace.done():
-                last = self._deadline - self._clock.monotonic()
-                pauses.append(asyncio.ensure_future(self._clock.sleep(max(0.0, last))))
-                await asyncio.wait({*pauses, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if not self._pace.done():
-                return None
-            pace = self._pace.result()
-            offset = pace.spread_s * number / len(self._plan.parts)
-            if offset > 0:
-                pauses.append(asyncio.ensure_future(self._clock.sleep(offset)))
-                await asyncio.wait({pauses[-1], stopped}, return_when=asyncio.FIRST_COMPLETED)
-            return pace
+            await asyncio.wait({*own, *others}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            stopped.cancel()
-            for pause in pauses[1:]:
-                pause.cancel()
+            for wait in own:
+                wait.cancel()
 
     def _asked_by(self) -> str:
         """For the agent's own record; it knows who it is that dials it."""
