@@ -3,6 +3,7 @@ killed and started again at any moment. Nothing waits for a fixed time: :func:`u
 meant."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -95,7 +96,15 @@ class Program:
             self._process.wait()
 
     def descriptors(self) -> int:
-        return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
+        return len(self.open_files())
+
+    def open_files(self) -> list[str]:
+        """What every descriptor is of (proc(5)); those that close meanwhile are left out."""
+        found = []
+        for one in Path(f"/proc/{self.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found.append(str(one.readlink()))
+        return found
 
     def cpu_s(self) -> float:
         """Processor time it has used so far, all threads."""

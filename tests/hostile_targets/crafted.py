@@ -228,12 +228,15 @@ def redirects(packet: Packet) -> Answers:
 
 def odd_handshakes(packet: Packet) -> Answers:
     """For a SYN: acknowledgements of what was never sent, options that lie; then a handshake, and a closed
-    window, urgent data, a flood of what no window is open for. For anything else: its own bytes."""
+    window, urgent data, a flood of what no window is open for. For a reset nothing: each answer would be reset
+    again, without end. For anything else: its own bytes."""
     if packet.protocol != TCP:
         yield ip(packet.six, packet.target, packet.source, packet.protocol, packet.body)
         return
-    sequence = struct.unpack_from("!I", packet.body, 4)[0]
-    if packet.body[13] & 2:
+    sequence, flags = struct.unpack_from("!I", packet.body, 4)[0], packet.body[13]
+    if flags & 4:
+        return
+    if flags & 2:
         for off in (0, 2, 1000, -1):
             yield tcp_back(packet, 0x12, sequence + off)
         yield tcp_back(packet, 0x04, 0)

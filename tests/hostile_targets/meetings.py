@@ -233,5 +233,5 @@ MEETINGS: dict[str, Meeting] = {
 #: In a namespace, with who answers behind a TUN device.
 _NUMBERS = {behaviour.__name__: number for number, behaviour in enumerate(BEHAVIOURS)}
 CRAFTED: dict[str, Meeting] = {
-    f"crafted: {', '.join(part)}": together(_crafted, *part) for part in in_parts(_NUMBERS, 6)
+    f"crafted: {', '.join(part)}": together(_crafted, *part) for part in in_parts(_NUMBERS, 2)
 }
