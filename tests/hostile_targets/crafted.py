@@ -228,8 +228,8 @@ def redirects(packet: Packet) -> Answers:
 
 def odd_handshakes(packet: Packet) -> Answers:
     """For a SYN: acknowledgements of what was never sent, options that lie; then a handshake, and a closed
-    window, urgent data, a flood of what no window is open for. For a reset nothing: each answer would be reset
-    again, without end. For anything else: its own bytes."""
+    window, urgent data, a flood of what no window is open for. For a reset nothing: each answer would be
+    reset again, without end. For anything else: its own bytes."""
     if packet.protocol != TCP:
         yield ip(packet.six, packet.target, packet.source, packet.protocol, packet.body)
         return
