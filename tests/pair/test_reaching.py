@@ -100,6 +100,16 @@ def test_a_port_that_a_third_has_too_tells_of_neither():
     assert seen_from(case(), round_of(account, *mine, others=(other,)), "a") == (NAT,)
 
 
+def test_a_proxy_that_hits_a_port_of_ours_by_chance_is_not_where_we_come_from():
+    mine = tuple(ShotSeen(local_port=port) for port in range(40_001, 40_021))
+    chance = WatchDetail(connections=tuple(Connection(3, NAT, port) for port in range(39_991, 40_003)))
+    assert seen_from(case(), round_of(chance, *mine), "a") == ()
+    translated = WatchDetail(connections=tuple(Connection(3, NAT, port) for port in range(40_001, 40_011)))
+    assert seen_from(case(), round_of(translated, *mine), "a") == (NAT,)
+    few = WatchDetail(half_open=(HalfOpen(NAT, 40_001),), connections=(Connection(3, NAT, 40_009),))
+    assert seen_from(case(), round_of(few, *mine), "a") == (NAT,)
+
+
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [

@@ -89,11 +89,23 @@ def _in_account(
 ) -> Iterator[str]:
     # two hosts may take the same port at the same time: then it tells of neither
     ports = {shot.local_port for shot in shots if shot.local_port} - {shot.local_port for shot in others}
+    came: dict[str, set[int]] = {}
+    for address, port in (
+        *((half.address, half.port) for half in account.half_open),
+        *((one.address, one.port) for one in account.connections),
+    ):
+        came.setdefault(address, set()).add(port)
     if alone:  # a token says that it is one of ours; only one was sending
         yield from (one.address for one in account.accepted if one.valid)
         yield from (one.address for one in account.datagrams if one.valid)
-    yield from (one.address for one in account.half_open if one.port in ports)
-    yield from (one.address for one in account.connections if one.port in ports)
+    yield from (address for address, theirs in came.items() if _are_ours(theirs, ports))
+
+
+def _are_ours(theirs: set[int], ports: set[int]) -> bool:
+    """Whoever else connects from there, a proxy on the way that opens connections of its own among them, hits
+    a port of ours now and then: the half of either is no chance."""
+    hits = len(theirs & ports)
+    return hits > 0 and 2 * hits >= min(len(theirs), len(ports))
 
 
 def with_seen(end: End, addresses: tuple[str, ...], asked: Asked) -> End:
