@@ -121,7 +121,7 @@ def load(path: Path) -> Config:
         raise StateError(f"the configuration {path} cannot be read: {_why(error)}") from None
     try:
         return _parse(path, tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise StateError(f"the configuration {path} is not TOML: {error}") from None
     except InvalidRequest as error:
         raise StateError(f"the configuration {path} cannot be used: {error}", error.hint) from None

@@ -90,6 +90,8 @@ def read_name(text: str) -> str:
 
 def read_ports(entry: str | int) -> PortRange:
     """``443``, ``"443"`` or ``"8000-8100"``."""
+    if isinstance(entry, int) and entry.bit_length() > 16:  # one of thousands of digits has no str
+        raise InvalidRequest("a port is not between 1 and 65535", "write 443 or 8000-8100")
     first, dash, last = str(entry).partition("-")
     texts = (first, last if dash else first)
     if isinstance(entry, bool) or not all(text.isascii() and text.isdigit() for text in texts):
@@ -110,6 +112,13 @@ def read_kind(text: str) -> Kind:
         raise InvalidRequest(f"'{escape(text, 40)}' is no probe kind", f"known: {known}") from None
 
 
+def _shown(entry: Any) -> str:
+    try:
+        return escape(repr(entry), 40)
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number without end"
+
+
 def read_list(
     entries: Any,
     read: Callable[[Any], T],
@@ -128,7 +137,7 @@ def read_list(
         raise InvalidRequest(f"{what} has more than {MOST_ENTRIES} entries")
     for entry in entries:
         if not isinstance(entry, types) or isinstance(entry, bool):
-            raise InvalidRequest(f"{what} holds {escape(repr(entry), 40)}, which is no text")
+            raise InvalidRequest(f"{what} holds {_shown(entry)}, which is no text")
     try:
         return list(dict.fromkeys(map(read, entries)))
     except InvalidRequest as error:
