@@ -1,5 +1,8 @@
 """The text that joins a host."""
 
+import base64
+import hashlib
+
 import pytest
 from cryptography.hazmat.primitives import serialization
 from hypothesis import given
@@ -68,6 +71,16 @@ def test_any_change_is_noticed(text: str, data: st.DataObject) -> None:
             decode_token(changed)
     with pytest.raises(InvalidRequest):
         decode_token(text[: at + 1] if at + 1 < len(text) else "")
+
+
+@pytest.mark.parametrize("size", [70, 95, 96])
+def test_one_without_whole_keys_is_refused_though_its_checksum_is_right(size: int) -> None:
+    """A checksum is made by anybody; a short key would be a fault of ours much later."""
+    head = b"agent@" + b"d" * 24
+    body = bytes((len(head),)) + head + bytes(size)
+    whole = body + hashlib.sha256(body).digest()[:4]
+    with pytest.raises(InvalidRequest, match="malformed"):
+        decode_token("mesh1." + base64.urlsafe_b64encode(whole).decode().rstrip("="))
 
 
 @given(st.text(max_size=200) | st.binary(max_size=300).map(lambda b: "mesh1." + b.hex()))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 _REPLY = re.compile(
     r"\d+ bytes from (?P<who>\S+?):? icmp_seq=(?P<seq>\d+)(?: ident=\d+)? (?:ttl|hlim)=(?P<ttl>\d+)"
-    r"(?: time=(?P<time>[\d.]+) ms)?(?P<dup>.*\(DUP!\))?"
+    r"(?: time=(?P<time>\d+(?:\.\d+)?) ms)?(?P<dup>.*\(DUP!\))?"
 )
 _ERROR = re.compile(r"From (?P<who>\S+?):? icmp_seq=(?P<seq>\d+) (?P<words>.+)")
 

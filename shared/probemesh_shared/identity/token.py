@@ -84,6 +84,8 @@ def decode_token(text: str) -> JoinToken:
     if len(body) < 100 or hashlib.sha256(body).digest()[:_CHECK] != check:
         raise InvalidRequest("this token is damaged or cut short", "copy it again, whole")
     at = 1 + body[0]
+    if len(body) <= at + 96:  # a checksum is made by anybody
+        raise InvalidRequest("this token is malformed", "ask for a new one")
     ca, secret, key = (body[at + 32 * n : at + 32 * (n + 1)] for n in range(3))
     try:
         role, _, mesh = body[1:at].decode("ascii").partition("@")
