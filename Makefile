@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-
 	--no-annotate --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lab confusion format stubs docs wheel lock clean
+.PHONY: help demo test check fuzz bench lab confusion format stubs docs wheel lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -55,6 +55,9 @@ check: $(VENV)/dev.stamp  ## lint, types, import directions, freshness of what i
 	$(BIN)/python proto/generate.py --check
 	$(BIN)/python -m probemesh_controller.schema --check
 	$(BIN)/python -m probemesh_controller.reference --check
+
+fuzz: $(VENV)/dev.stamp  ## hunt for bytes that break a reader, FOR (3600) seconds each; ledger and corpus are kept
+	nice -n 19 $(BIN)/python -m tests.fuzz.run --seconds $(if $(FOR),$(FOR),3600) --keep .fuzz $(ARGS)
 
 bench: $(VENV)/dev.stamp  ## the budgets, beside the named peers, in one run
 	$(BIN)/python bench/run.py
