@@ -54,7 +54,6 @@ AWAY: dict[str, str] = {
     "probemesh_controller.natting.bench:Bench.port": _RANDOM,
     "probemesh_controller.pki.authority": _OWN_FILE,
     "probemesh_controller.pki.backup:_open": "the backup that who restores it made, sealed by a passphrase",
-    "probemesh_controller.pki.ca:CertificateAuthority.load": _OWN_FILE,
     "probemesh_controller.pki.tokens:issue_token": _OWN_FILE,
     "probemesh_controller.store.packing": _OWN_FILE,
     "probemesh_controller.store.sqlite:SqliteStore._unpack": _OWN_FILE,
