@@ -90,7 +90,7 @@ def read_name(text: str) -> str:
 
 def read_ports(entry: str | int) -> PortRange:
     """``443``, ``"443"`` or ``"8000-8100"``."""
-    if isinstance(entry, int) and entry.bit_length() > 16:  # one of thousands of digits has no str
+    if isinstance(entry, int) and entry.bit_length() > 64:  # one of thousands of digits has no str
         raise InvalidRequest("a port is not between 1 and 65535", "write 443 or 8000-8100")
     first, dash, last = str(entry).partition("-")
     texts = (first, last if dash else first)

@@ -33,6 +33,8 @@ def read_policy(path: Path) -> Policy:
     allow, deny, limits = (_table(path, tables, name) for name in ("allow", "deny", "limits"))
     _known(path, "[allow]", allow, _LISTS | {"loopback", "unicast", "listen"})
     _known(path, "[deny]", deny, _LISTS)
+    if "deny" in tables and not deny:  # what denied something once, cut in the middle, is one
+        raise _problem(path, "[deny] denies nothing (leave it out to deny what is shipped alone)")
     _known(path, "[limits]", limits, {"packets_per_s", "concurrent"})
     shipped = Limits()
     return Policy(
