@@ -69,6 +69,15 @@ def test_an_answer_beside_a_silence_is_an_answer():
     assert found.holds(names.ANSWERED) is True
 
 
+def test_an_answer_to_a_shot_of_limited_ttl_is_one_and_its_silence_is_none():
+    unlucky = done(case(), step("first:flow", silent(3)), step("ladder:flow", [*expired(R), *answered(2)]))
+    found = _signs(done(unlucky, step("again", silent(14))))
+    assert found.holds(names.ANSWERED) is True
+    assert found.holds(names.SILENT) is False
+    short = done(case(), step("first:flow", silent(3)), step("ladder:flow", silent(9)))
+    assert _signs(short).holds(names.SILENT) is None
+
+
 def test_an_answer_beside_a_refusal_is_neither():
     found = _signs(done(case(), step("first:flow", [*refused(1), *answered(2)])))
     assert found.holds(names.ANSWERED) is None

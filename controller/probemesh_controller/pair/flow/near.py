@@ -18,7 +18,7 @@ from probemesh_controller.pair.flow.fates import (
     is_protocol_unreachable,
     is_route_code,
 )
-from probemesh_controller.pair.flow.purposes import FIRST_FLOW, FLOW_SHOTS
+from probemesh_controller.pair.flow.purposes import FIRST_FLOW, FLOW_SHOTS, LADDER_FLOW
 from probemesh_controller.pair.flow.rungs import would_be_told
 from probemesh_controller.pair.signs import Notes, Reader, Sign
 from probemesh_controller.pair.view import Probed, View, own_addresses, plain_address, seen_from
@@ -79,7 +79,16 @@ def _fates(view: View) -> list[tuple[ShotSeen, str | None]]:
         # nobody asks the link for his own address: it is somebody else who says so in his name
         waited = late and icmp is not None and is_host_unreachable(icmp) and fate != names.REJECTED_BY_TARGET
         found.append((shot, names.LATE_UNREACHABLE if waited else fate))
-    return found
+    return [*found, *_answered_on_ladder(view)]
+
+
+def _answered_on_ladder(view: View) -> Iterator[tuple[ShotSeen, str]]:
+    """A shot of limited TTL that gets an answer is one of the flow like others. One that gets none tells
+    nothing here."""
+    for probed in view.probes_here(LADDER_FLOW):
+        for shot in probed.shots:
+            if fate_of(shot, view) == names.ANSWERED:
+                yield shot, names.ANSWERED
 
 
 def _says_so_at_once(view: View) -> bool:
