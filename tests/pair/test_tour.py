@@ -108,6 +108,23 @@ def test_source_ports_that_always_fail_are_found_and_the_hop_named(transport: Tr
     assert place is not None and (place.hop, place.address) == (1, "10.1.0.1")
 
 
+@BOTH
+@pytest.mark.parametrize("seed", range(6))
+def test_a_bundle_is_one_though_the_first_flows_all_take_the_bad_link(
+    transport: Transport, seed: int
+) -> None:
+    first: set[int] = set()
+
+    def bad(packet: Packet) -> bool:
+        if len(first) < 3 and (packet.to, packet.port) == ("b", PORT["b"]):
+            first.add(packet.source_port)
+        return packet.transport is transport and (packet.source_port in first or packet.source_port % 2 == 1)
+
+    told = diagnosed(Net((to_b(dropping(bad)),), seed=seed), transport)
+    assert finding(told, Verdict.FLOW_SELECTIVE).confidence is Confidence.CERTAIN
+    assert verdicts(told) == {"flow-selective"}
+
+
 def test_a_bad_link_is_found_beside_loss() -> None:
     rule = to_b(dropping(lambda packet: packet.source_port % 8 == 3))
     told = diagnosed(Net((rule,), loss=0.02, seed=5), TCP)

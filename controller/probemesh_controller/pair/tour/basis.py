@@ -233,7 +233,7 @@ def _ready(view: View, notes: Notes) -> Iterator[Sign]:
         for probed in probes
         if probed.step.port == view.port and transport_of(probed) is view.transport
         for fate in fates(probed)
-        if fate.answered and fate.plan.ttl is None
+        if fate.answered  # with a short TTL too: a flow of which nothing else got through has one that does
     ]
     if own:
         text = f"{view.flow_name} at {view.address} answers {view.near_name}"
