@@ -38,6 +38,8 @@ _MAX_ADDRESSES = 64
 #: Kinds, privileges, and a word for every kernel counter that the agent can read: some 200.
 _MAX_CAPABILITIES = 512
 _MAX_WORD = 64
+#: Of the jobs that an agent takes from us at once, what one operator may have.
+JOBS_OF_ONE_OPERATOR = JOBS_OF_ONE_OWNER * 3 // 4
 _POLL_S = 0.05
 _REVOKE_S = 1.0
 
@@ -77,6 +79,16 @@ class Member:
     def connected(self) -> bool:
         """Also in the instant in which a new link takes over from one that was up."""
         return self.link is not None and (self.link.ready or self.link.takes_over)
+
+
+def _has_room(member: Member, job: Job) -> bool:
+    """Of the places that an agent has for us one operator leaves some to others; what nobody asked for over
+    the network has no others beside it."""
+    waiting = set(member.waiting)
+    begun = [feed.job.asked_by for job_id, feed in member.feeds.items() if job_id not in waiting]
+    if len(begun) >= JOBS_OF_ONE_OWNER:
+        return False
+    return not job.asked_by or begun.count(job.asked_by) < JOBS_OF_ONE_OPERATOR
 
 
 class Fleet:
@@ -229,7 +241,7 @@ class Fleet:
         """Sends a job: now, once the agent has done with others, or on its next link; all within the job's
         budget. ``close_feed`` it in the end."""
         member = self._members[agent_id]
-        full = len(member.feeds) - len(member.waiting) >= JOBS_OF_ONE_OWNER
+        full = not _has_room(member, job)
         feed = member.feeds[job.id] = Feed(job, self._clock.monotonic() + job.budget_ms / 1000)
         if member.revoked:
             feed.give_up()
@@ -247,11 +259,14 @@ class Fleet:
             member.inbox.date(self._clock.monotonic())
 
     def _send_next(self, member: Member) -> None:
-        """The job that has waited longest, with what is left of its time."""
-        if member.waiting:
-            feed = member.feeds[member.waiting.popleft()]
-            left_ms = round((feed.deadline - self._clock.monotonic()) * 1000)
-            self._send(member, replace(feed.job, budget_ms=max(1, left_ms)))
+        """The job that has waited longest of those that may begin, with what is left of its time."""
+        for job_id in member.waiting:
+            feed = member.feeds[job_id]
+            if _has_room(member, feed.job):
+                member.waiting.remove(job_id)
+                left_ms = round((feed.deadline - self._clock.monotonic()) * 1000)
+                self._send(member, replace(feed.job, budget_ms=max(1, left_ms)))
+                return
 
     def waits(self, agent_id: str, job_id: str) -> bool:
         """Whether the agent has not been given the job yet, others of ours being in its hands."""

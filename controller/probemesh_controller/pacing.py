@@ -66,6 +66,14 @@ def canonical(text: str) -> str:
     return str(mapped or address)
 
 
+def _is_address(key: str) -> bool:
+    try:
+        ipaddress.ip_address(key)
+    except ValueError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class PacingPlan:
     """``pacing`` goes into each of the run's jobs, which begin spread over ``spread_s``; ``notes`` are for
@@ -84,7 +92,7 @@ class Budget:
     connects_per_s: float = CONNECTS_PER_S
 
 
-#: Of a name or an address, as :func:`canonical` spells it.
+#: Of an address, as :func:`canonical` spells it, or of a name behind which no address is known yet.
 BudgetOf = Callable[[str], Budget]
 
 
@@ -233,7 +241,7 @@ class Ledger:
         """What a run gets where nothing limits it: room for what is laid out in time, the shipped limit
         else."""
         limit = (PACKETS_PER_S, CONNECTS_PER_S)[which]
-        several = [self.budget_of(key) for keys in claim.sums for key in keys]
+        several = [one for keys in claim.sums for one in self._budgets(self._every(keys)).values()]
         limit = max((limit, *((one.packets_per_s, one.connects_per_s)[which] for one in several)))
         return _AS_LAID_OUT * limit if claim.laid_out else limit
 
@@ -241,11 +249,19 @@ class Ledger:
         found = [*keys, *(address for key in keys for address in self._behind.get(key, ()))]
         return tuple(dict.fromkeys(found))
 
+    def _budgets(self, keys: Iterable[str]) -> dict[str, Budget]:
+        """By key. A name has what the best of its addresses has: each of those is held to its own besides."""
+        found = {key: self.budget_of(key) for key in keys}
+        known = [budget for key, budget in found.items() if _is_address(key)]
+        if known:
+            best = Budget(max(one.packets_per_s for one in known), max(one.connects_per_s for one in known))
+            found |= {key: best for key in found if not _is_address(key)}
+        return found
+
     def _free(self, keys: Iterable[str], which: int) -> tuple[float, float]:
         """What is left of the narrowest of ``keys``, and its limit."""
         found = []
-        for key in keys:
-            budget = self.budget_of(key)
+        for key, budget in self._budgets(keys).items():
             limit = (budget.packets_per_s, budget.connects_per_s)[which]
             found.append((max(0.0, limit - self._total.get(key, _NOTHING)[which]), limit))
         return min(found)

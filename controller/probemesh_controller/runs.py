@@ -3,7 +3,7 @@ those that nobody follows any more."""
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from probemesh_shared.rpc.calls import caller
 from probemesh_controller.api import RunEvent, RunRequest
 from probemesh_controller.auditing import RunAudit
 from probemesh_controller.fleet import Fleet
-from probemesh_controller.pacing import Claim, Ledger, PacingPlan
+from probemesh_controller.pacing import BudgetOf, Claim, Ledger, PacingPlan
 from probemesh_controller.planning import check, plan
 from probemesh_controller.run import Run
 from probemesh_controller.store.port import RunRecord
@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 #: Seconds for which a run waits for a client whose link was lost.
 RESUME_S = 30.0
 MAX_ACTIVE = 256
+#: Of these, what one operator may have. No command of ours begins that many: most has ``meshctl nat``, some
+#: three dozen.
+RUNS_OF_ONE = 64
 MAX_KEPT = 1024
 
 
@@ -62,20 +65,46 @@ class Runs:
         self._ledger = Ledger()
         self._turns: dict[str, asyncio.Future[PacingPlan]] = {}
         self._closing = False
+        self._at_once: Callable[[], int] = lambda: RUNS_OF_ONE
+        self._begun: dict[str, str] = {}  # by id, whose: those that are not held yet
+
+    def limited_by(self, at_once: Callable[[], int], budget_of: BudgetOf) -> None:
+        """``at_once``: runs that one owner may have under way. Both are asked for each run that begins."""
+        self._at_once, self._ledger.budget_of = at_once, budget_of
 
     @property
     def active(self) -> int:
-        return sum(not held.run.log.ended for held in self._held.values())
+        return len(self._owners())
+
+    def _owners(self) -> list[str]:
+        """Of the runs under way, and of those that are about to be."""
+        under_way = [held.run.owner for held in self._held.values() if not held.run.log.ended]
+        return [*under_way, *self._begun.values()]
+
+    def _admit(self, run_id: str, owner: str) -> None:
+        owners, most = self._owners(), self._at_once()
+        if self._closing:
+            raise Busy("the controller is going away")
+        if run_id in self._held or run_id in self._begun:
+            raise InvalidRequest(f"run {run_id} exists already")
+        if owners.count(owner) >= most:
+            raise Busy(
+                f"{most} of one operator's runs may be under way at once, and no more", "wait for one to end"
+            )
+        if len(owners) >= MAX_ACTIVE:
+            raise Busy(f"{MAX_ACTIVE} runs are under way", "try again in a moment")
 
     async def start(self, request: RunRequest, owner: str) -> Run:
         """Raises InvalidRequest, Busy, and StateError where the run cannot be recorded."""
         check(request)
-        if self._closing:
-            raise Busy("the controller is going away")
-        if request.run_id in self._held:
-            raise InvalidRequest(f"run {request.run_id} exists already")
-        if self.active >= MAX_ACTIVE:
-            raise Busy(f"{MAX_ACTIVE} runs are under way", "try again in a moment")
+        self._admit(request.run_id, owner)
+        self._begun[request.run_id] = owner
+        try:
+            return await self._begin(request, owner)
+        finally:
+            del self._begun[request.run_id]
+
+    async def _begin(self, request: RunRequest, owner: str) -> Run:
         now = self._clock.wall_ns()
         record = RunRecord(
             request.run_id, now, owner, tuple(target.text for target in request.targets), request.agents

@@ -92,6 +92,7 @@ async def _controller(
             server = MeshServer(identity, denied_serials=denied, audit=trail)
             engine.on_revoked = server.revoke
             engine.fleet.narrow = limits.applied
+            engine.runs.limited_by(limits.at_once, limits.budget_of)
             on_hangup(lambda: _read_again(limits, trail))
             server.add(add_FleetServicer_to_server, FleetService(engine))
             server.add(add_MeshServicer_to_server, MeshService(engine))
@@ -136,7 +137,7 @@ async def _controller(
 def _read_again(limits: Limits, trail: Trail) -> None:
     problem = limits.reload()
     outcome = AuditOutcome.OK if problem is None else AuditOutcome.REJECTED
-    trail.tell("limits-read", problem or f"{len(limits.entries)} limits", outcome)
+    trail.tell("limits-read", problem or limits.said.in_words, outcome)
 
 
 class _Tokens:

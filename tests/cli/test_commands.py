@@ -98,8 +98,21 @@ def test_controller_limits_checks_the_file(meshctl, home):
     state.mkdir()
     ran = meshctl("controller", "limits", "--state", str(state))
     assert ran.code == 0 and "there is no" in ran.err
+    rest = (
+        "budget  else: 500 packets/s, 100 connections/s to each address\n"
+        "runs  at most 64 of one operator at once\n"
+    )
+    assert ran.out == rest
     (state / "limits.toml").write_text('[[limit]]\nfor = "site=x"\nports = [1]\n')
-    assert meshctl("controller", "limits", "--state", str(state)).out == "site=x  ports 1\n"
+    assert meshctl("controller", "limits", "--state", str(state)).out == f"site=x  ports 1\n{rest}"
+    (state / "limits.toml").write_text(
+        '[[budget]]\nnetworks = ["10.1.0.0/16"]\npackets-per-s = 50\n[runs]\nat-once = 2\n'
+    )
+    assert meshctl("controller", "limits", "--state", str(state)).out == (
+        "budget  10.1.0.0/16: 50 packets/s, 100 connections/s to each address\n"
+        "budget  else: 500 packets/s, 100 connections/s to each address\n"
+        "runs  at most 2 of one operator at once\n"
+    )
     (state / "limits.toml").write_text('[[limit]]\nfor = "site=x"\nports = [0]\n')
     ran = meshctl("controller", "limits", "--state", str(state))
     assert ran.code == 4 and "limit 1" in ran.err
