@@ -46,6 +46,7 @@ Everything is in STATE/agent/audit.jsonl, one JSON object a line, and the older 
 """
 _DOCTOR = """examples:
   mesh-agent doctor
+  mesh-agent doctor --policy /etc/probemesh/policy.toml
   mesh-agent doctor -o json
 """
 _POLICY = """examples:
@@ -115,6 +116,9 @@ def _parser() -> Parser:
     _probe(commands)
     doctor = _command(commands, "doctor", "What keeps this host from measuring well, with remedies.", _DOCTOR)
     doctor.add_argument("--state", type=Path, metavar="DIR", help="state directory")
+    doctor.add_argument(
+        "--policy", type=Path, metavar="F", help="TOML file that run is given (default: as shipped)"
+    )
     doctor.add_argument("-o", "--output", choices=("table", "json"), default="table")
     _audit(commands)
     _policy(commands)

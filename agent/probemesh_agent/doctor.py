@@ -19,6 +19,7 @@ from probemesh_shared.identity.files import Identity, load_identity
 
 from probemesh_agent import capabilities, kernelclock
 from probemesh_agent.enrol import load_agent
+from probemesh_agent.net.policy import Policy
 
 if TYPE_CHECKING:
     from probemesh_shared.jsonshape import DoctorJson
@@ -63,8 +64,11 @@ def healthy(checks: tuple[Check, ...]) -> bool:
     return all(check.level is not Level.FAIL for check in checks)
 
 
-async def examine(state: Path, environ: Mapping[str, str] = os.environ) -> tuple[Check, ...]:
-    """Everything; the controller is asked last and takes at most about eleven seconds."""
+async def examine(
+    state: Path, environ: Mapping[str, str] = os.environ, policy: Path | None = None
+) -> tuple[Check, ...]:
+    """Everything; ``policy`` is the file that ``run`` is given. The controller is asked last, which takes at
+    most about eleven seconds."""
     checks = [
         clock(kernelclock.read()),
         ping(capabilities.ping_method(), group_range(), os.getegid()),
@@ -73,6 +77,7 @@ async def examine(state: Path, environ: Mapping[str, str] = os.environ) -> tuple
         ipv6(),
         proxies(environ),
         state_folder(state),
+        policy_file(policy),
     ]
     try:
         identity = load_identity(state / "agent")
@@ -157,6 +162,16 @@ def state_folder(state: Path) -> Check:
     if not os.access(folder, os.W_OK):
         return Check("state", Level.FAIL, f"{folder} cannot be written: renewal will fail", f"chown {folder}")
     return Check("state", Level.OK, str(folder))
+
+
+def policy_file(path: Path | None) -> Check:
+    """What of it is most often forgotten: how much may be sent."""
+    try:
+        policy = Policy.shipped() if path is None else Policy.load(path)
+    except StateError as error:
+        return Check("policy", Level.FAIL, str(error), "mend it; until then nothing is probed from here")
+    own = "".join(f"; {kind}: {policy.limits.in_words(kind)}" for kind in sorted(policy.limits.kinds))
+    return Check("policy", Level.OK, f"{policy.source}: {policy.limits.in_words()}{own}")
 
 
 def certificate(identity: Identity, now_ns: int) -> Check:

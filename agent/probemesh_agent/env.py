@@ -209,21 +209,21 @@ class Network(Protocol):
 
     async def connect(self, address: Address, port: int, options: Options, deadline: float) -> Stream: ...
 
-    async def datagrams(self, address: Address, port: int, options: Options) -> Datagrams: ...
+    async def datagrams(
+        self, address: Address, port: int, options: Options, deadline: float
+    ) -> Datagrams: ...
 
-    async def admit(self, deadline: float) -> None:
-        """Waits until the host owner's caps (sockets at once, packets a second) let one more socket send;
-        :meth:`release` gives its place back. Raises :class:`ProbeFailed` where that is not before
-        ``deadline``. For kinds whose sockets are their own."""
-
-    def release(self) -> None: ...
+    async def admit(self, address: Address, deadline: float, *, connects: bool) -> Callable[[], None]:
+        """Waits until the host owner's caps (sockets at once, packets or connections a second, in all, of
+        the kind and to this address) let one more socket send; returns what gives its place back. Raises
+        :class:`ProbeFailed` where that is not before ``deadline``. For kinds whose sockets are their own."""
 
     @property
     def may_listen(self) -> bool:
         """Whether this host's owner lets its agent open listeners."""
 
     async def sending(self, address: Address, options: Options, deadline: float) -> Options:
-        """For kinds that send single packets by sockets of their own: waits until the host owner's rate lets
+        """For kinds that send single packets by sockets of their own: waits until the host owner's rates let
         one leave; returns the options with this agent's own source. Raises :class:`ProbeFailed` where it
         does not before ``deadline``."""
 

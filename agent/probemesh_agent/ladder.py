@@ -13,6 +13,7 @@ from probemesh_shared.words import Kind
 
 from probemesh_agent.climb import Climb
 from probemesh_agent.env import Probe, ProbeEnv
+from probemesh_agent.net.allowance import asking
 
 #: Targets that climb at the same time, and batches that may wait for a slow reader.
 WIDTH = 64
@@ -55,6 +56,7 @@ class LadderProbe:
         judge = Judge(spec.options.expect, ladder=True)
 
         async def climber() -> None:
+            asking.set(Kind.TCP)  # the greetings that it reads itself; rungs say their own kind
             for index, target in waiting:
                 await Climb(self._probes, env, spec, index, target, out.put, judge).run()
 

@@ -108,7 +108,7 @@ def _doctor(args: argparse.Namespace) -> int:
     from probemesh_agent import doctor
     from probemesh_agent.showing import show_checks
 
-    checks = asyncio.run(doctor.examine(_state(args)))
+    checks = asyncio.run(doctor.examine(_state(args), policy=args.policy))
     sys.stdout.write(show_checks(checks, as_json=args.output == "json"))
     return OK if doctor.healthy(checks) else UNREACHED
 

@@ -28,19 +28,20 @@ _Rung = list[tuple[str, Decision]]
 async def check(
     texts: Sequence[str], file: Path | None, kind: str | None = None
 ) -> tuple[tuple[bool, ...], str]:
-    """Whether each target may be probed (by ``kind``, else by whatever a climb would come to), and a line for
-    each rung that says something, and for each address.
+    """Whether each target may be probed (by ``kind``, else by whatever a climb would come to), a line for
+    each rung that says something and for each address, and how much of it.
 
     Raises :class:`MeshError`, also where one of several targets cannot be read.
     """
     targets = [parse_target(text) for text in texts]
     clock = SystemClock()
     network = SystemNetwork(clock, agent_policy(file))
+    said = _limits(network, Kind(kind) if kind is not None else None)
     try:
         judged = [await _judge(target, kind, network, clock.monotonic() + _RESOLVE_S) for target in targets]
     finally:
         network.close()
-    return tuple(allowed for allowed, _ in judged), "".join(text for _, text in judged)
+    return tuple(allowed for allowed, _ in judged), "".join(text for _, text in judged) + said
 
 
 async def _judge(
@@ -83,6 +84,14 @@ def _ports(target: Target, network: SystemNetwork) -> _Rung:
             else:
                 told.append((PortRange(port, port), decision))
     return [(f"port {ports_text(span)}", decision) for span, decision in told]
+
+
+def _limits(network: SystemNetwork, kind: Kind | None) -> str:
+    """What holds in all, and beside that for this kind, or for all that have a word of their own."""
+    limits = network.limits
+    lines = [f"limits   {limits.in_words()}\n"]
+    kinds = sorted(limits.kinds) if kind is None else [kind] if kind in limits.kinds else []
+    return "".join([*lines, *(f"limits   kind {one}  {limits.in_words(one)}\n" for one in kinds)])
 
 
 def _same(one: Decision, other: Decision) -> bool:

@@ -110,7 +110,7 @@ class FakeNetwork:
         self.open += 1
         return FakeStream(self, list(self.says))
 
-    async def datagrams(self, address: Address, port: int, options: Options) -> Any:
+    async def datagrams(self, address: Address, port: int, options: Options, deadline: float) -> Any:
         raise AssertionError("the ladder sends no datagrams by itself")
 
 

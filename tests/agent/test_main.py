@@ -11,7 +11,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 from agent_tests_mesh import Mesh, job
+from probemesh_agent import doctor
 from probemesh_agent.main import main
+from probemesh_agent.net.policy import Limits
 from probemesh_shared.convert import Unpacker, pack_job, unpack_agent_frame
 from probemesh_shared.model import IcmpSpec, LadderSpec, Options
 from probemesh_shared.session.frames import Frame, JobEnd, JobStatus, ResultBatch
@@ -91,8 +93,9 @@ def test_policy_check_takes_several_targets(capsys: pytest.CaptureFixture[str], 
     policy.write_text("[allow]\nloopback = true\n")
     targets = ["127.0.0.1:80", "169.254.169.254"]
     assert main(["policy", "check", *targets, "--policy", str(policy)]) == 3
-    lines = capsys.readouterr().out.splitlines()
+    *lines, last = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines] == [["allowed", "127.0.0.1"], ["denied", "169.254.169.254"]]
+    assert last == f"limits   {Limits().in_words()}"
     assert main(["policy", "check", "127.0.0.1", "127.0.0.2", "--policy", str(policy)]) == 0
     assert main(["policy", "check", "169.254.169.254", "169.254.169.254:80"]) == 1
 
@@ -106,7 +109,7 @@ def test_policy_check_explains_each_rung(capsys: pytest.CaptureFixture[str], tmp
 
     def checked(*arguments: str) -> tuple[int, list[list[str]]]:
         code = main(["policy", "check", *arguments, "--policy", str(policy)])
-        lines = capsys.readouterr().out.splitlines()
+        lines = [one for one in capsys.readouterr().out.splitlines() if not one.startswith("limits")]
         return code, [[*line.split(":")[0].split()] for line in lines]
 
     assert checked("127.0.0.1:80", "--kind", "tcp") == (
@@ -128,6 +131,34 @@ def test_policy_check_explains_each_rung(capsys: pytest.CaptureFixture[str], tmp
     code, lines = checked("tcp://x.example:80")
     assert code == 1 and ["denied", "name", "x.example", "deny"] in lines
     assert not any("address" in line or "nothing" in line for line in lines), "it is not looked up"
+
+
+def test_policy_check_and_doctor_say_how_much_may_be_sent(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        "[allow]\nloopback = true\n[limits]\npackets_per_s = 50\ntarget_connections_per_s = 3\n"
+        "[limits.icmp]\npackets_per_s = 5\n[limits.http]\nconcurrent = 2\n"
+    )
+
+    def told(*arguments: str) -> list[str]:
+        assert main(["policy", "check", "127.0.0.1", *arguments, "--policy", str(policy)]) == 0
+        return [one for one in capsys.readouterr().out.splitlines() if one.startswith("limits")]
+
+    rates = "50 packets/s, 4096 at once, 1000 packets/s to one address, 3 connections/s to one address"
+    of_kinds = ["limits   kind http  at most 2 at once", "limits   kind icmp  at most 5 packets/s"]
+    assert told() == [f"limits   at most {rates}", *of_kinds]
+    assert told("--kind", "icmp") == [f"limits   at most {rates}", of_kinds[1]]
+    assert told("--kind", "tcp") == [f"limits   at most {rates}"]
+    check = doctor.policy_file(policy)
+    assert check.level is doctor.Level.OK and check.text == (
+        f"policy {policy}: at most {rates}; http: at most 2 at once; icmp: at most 5 packets/s"
+    )
+    assert doctor.policy_file(None).text.startswith("the policy as shipped: at most 100000 packets/s")
+    policy.write_text("[limits]\npacket_per_s = 5\n")
+    check = doctor.policy_file(policy)
+    assert check.level is doctor.Level.FAIL and "packet_per_s" in check.text
 
 
 def test_a_kind_that_the_owner_denies_is_not_probed_by_hand_either(

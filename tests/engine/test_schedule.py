@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 from probemesh_agent.engine.item import Item, Source
-from probemesh_agent.engine.pace import Cap, Pace
+from probemesh_agent.engine.pace import Pace
 from probemesh_agent.engine.schedule import SHORTAGE_PATIENCE_S, Schedule, cut_or_silent
+from probemesh_agent.net.allowance import Rate
 from probemesh_shared import failures
 from probemesh_shared.model import Failure, Options, Sample
 from probemesh_shared.words import Outcome, Stage
@@ -69,6 +70,11 @@ class Stage0:
             items = [Item(0, host, host, port, (host, port), False) for port in range(ports)]
             self.schedule.feed([Source(iter(items))])
         self.schedule.is_fed = True
+
+    def step(self, now: float) -> None:
+        self.schedule.expire(now)
+        while self.schedule.pump(self.driver, now, 128):
+            pass
 
     def until(self, end: float) -> None:
         """Runs as the loop does, from wake to wake."""
@@ -176,11 +182,50 @@ def test_a_shortage_is_tried_again_and_then_told():
     assert [sample.outcome for sample in stage.out[0].samples] == [Outcome.LOCAL_RESOURCE]
 
 
-def test_the_host_owners_cap_holds_over_everything():
-    cap, sent, now = Cap(100.0), 0, 0.0
-    while now < 2.0:
-        room = cap.room(now, 1000)
-        cap.take(room)
-        sent += room
-        now += max(cap.pause_s, 0.001)
-    assert 190 <= sent <= 210
+# --- the host owner's cap on one address -------------------------------------------------------------------
+
+
+def capped_stage(options: Options, rate: Rate, deadline: float = 100.0) -> Stage0:
+    stage = Stage0(options, deadline)
+    stage.schedule._to_one = lambda: rate
+    return stage
+
+
+def host(number: int) -> str:
+    return f"192.0.2.{number}"
+
+
+def test_one_address_gets_no_more_than_the_owner_lets_it_have_however_much_is_asked():
+    """Two runs that heed no pacing, at one address; a third target beside them is not held up."""
+    rate = Rate(10.0, "10 packets a second to one address")
+    options = Options(count=3, interval_s=0.001, timeout_s=0.01)
+    first, second = capped_stage(options, rate), capped_stage(options, rate)
+    first.feed(host(1), host(2), ports=10)
+    second.feed(host(1), ports=10)
+    for step in range(1, 800):
+        first.step(step * 0.01)
+        second.step(step * 0.01)
+    sent = [(at, where) for at, where, _ in (*first.driver.started, *second.driver.started)]
+    at_first = sorted(at for at, where in sent if where == host(1))
+    assert len(at_first) == 60 and max(at for at, where in sent if where == host(2)) < 3.5
+    assert all(later - at >= 0.99 for at, later in zip(at_first, at_first[11:], strict=False))
+
+
+def test_what_the_owner_leaves_no_room_for_says_so():
+    rate = Rate(2.0, "2 packets a second to one address")
+    stage = capped_stage(Options(count=1, timeout_s=0.1), rate, deadline=2.0)
+    stage.feed(host(1), ports=9)
+    stage.until(10)
+    assert len(stage.out) == 9 and stage.schedule.is_done
+    told = [item.failure for item in stage.out if not item.samples]
+    assert len(stage.driver.started) == 4 and len(told) == 5
+    assert {failure.detail for failure in told if failure is not None} == {
+        "this agent's own cap: 2 packets a second to one address are allowed, and no more"
+    }
+
+
+def test_loopback_is_not_held_up():
+    stage = capped_stage(Options(count=1), Rate(1.0, ""))
+    stage.feed("127.0.0.1", "::1", ports=50)
+    stage.until(0.5)
+    assert len(stage.driver.started) == 100

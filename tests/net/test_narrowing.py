@@ -199,7 +199,7 @@ def test_every_field_narrows() -> None:
 async def test_a_refused_port_is_not_dialled() -> None:
     view = narrowed(network_of(Policy(loopback=True)), (Narrowing(ports=(PortRange(443, 443),)),))
     here = (await ask(view, Target("127.0.0.1", "127.0.0.1"))).addresses[0]
-    for way in (view.connect(here, 80, Options(), 1e9), view.datagrams(here, 53, Options())):
+    for way in (view.connect(here, 80, Options(), 1e9), view.datagrams(here, 53, Options(), 1e9)):
         with pytest.raises(ProbeFailed) as failed:
             await way
         assert failed.value.failure.kind is FailureKind.DENIED

@@ -427,7 +427,7 @@ async def test_changed_caps_reach_the_engine_that_runs(tmp_path: Path) -> None:
     assert network.engine.most_sockets == 50
     path.write_text("[limits]\nconcurrent = 40\npackets_per_s = 7\n")
     assert held.reload() and network.engine.most_sockets == 40
-    assert network.engine._cap._rate == 7
+    assert [rate.per_s for rate in network.engine.allowance.rates(None, False)] == [7]
     network.close()
 
 

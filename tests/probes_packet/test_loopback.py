@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from probemesh_agent.engine.echo import EchoSocket
 from probemesh_agent.engine.loop import Engine
+from probemesh_agent.net.allowance import UNLIMITED, Allowance
 from probemesh_shared import stats
 from probemesh_shared.expectations import parse_expectations
 from probemesh_shared.model import (
@@ -300,7 +301,7 @@ async def test_loopback_is_exempt_from_pacing(engine: Engine):
 
 
 async def test_the_host_owners_cap_slows_every_run():
-    engine = Engine(attempts_per_s=100.0)
+    engine = Engine(allowance=Allowance(replace(UNLIMITED, packets_per_s=100.0)))
     ports = Target("127.0.0.1:1-40", "127.0.0.1", (PortRange(1, 40),))
     try:
         began = time.monotonic()

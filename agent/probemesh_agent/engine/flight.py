@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from probemesh_shared.model import Options
+from probemesh_shared.words import Kind
 
 from probemesh_agent.engine.item import Item, Source
 from probemesh_agent.engine.schedule import Driver, Schedule
@@ -29,12 +30,15 @@ MAX_BACKLOG = 8_192
 @dataclass(frozen=True, slots=True)
 class Order:
     """What a run is to obey. ``budget_s``: seconds until its deadline, from now. ``rate_per_s``: attempts a
-    second to one address over all runs of this agent, None for no limit."""
+    second to one address over all runs of this agent, None for no limit; the owner's caps for ``kind`` hold
+    besides, those on connections where it ``connects``."""
 
     options: Options
     budget_s: float
     rate_per_s: float | None
     driver: Callable[[Schedule, Engine], Driver]
+    kind: Kind | None = None
+    connects: bool = False
 
 
 class Flight:

@@ -18,6 +18,7 @@ class Item:
     __slots__ = (
         "address",
         "base_ns",
+        "cleared",
         "detail",
         "failure",
         "host",
@@ -62,6 +63,7 @@ class Item:
         self.base_ns = 0  # perf clock at the first attempt
         self.launched = 0  # attempts begun
         self.open = 0  # of these not yet ended
+        self.cleared = False  # the owner's cap lets the next one leave
 
 
 class Source:

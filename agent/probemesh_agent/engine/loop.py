@@ -17,15 +17,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from probemesh_shared.words import Kind
+
 from probemesh_agent import kernel
 from probemesh_agent.engine.flight import BATCH_AGE_S, MAX_BACKLOG, MAX_BATCH, Flight, Order
 from probemesh_agent.engine.item import Item, Source
-from probemesh_agent.engine.pace import Cap, Pace
+from probemesh_agent.engine.pace import Pace
 from probemesh_agent.engine.schedule import Driver, Schedule
 from probemesh_agent.engine.sender import Sender
+from probemesh_agent.net.allowance import UNLIMITED, Allowance, Rate
 
 _MOST_SOCKETS = 4_096
 STALL_PAUSE_S = 0.005
+_LOOK_AGAIN_S = 0.05
 #: Objects made before the collector looks for cycles, of which samples and rows have none: with the usual
 #: 700 it takes an eighth of the time of a large run.
 _COLLECT_AFTER = 20_000
@@ -63,7 +67,13 @@ class _Run:
         self.out_since = 0.0
         self._now = engine.monotonic
         self.schedule = Schedule(
-            order.options, now + order.budget_s, order.budget_s, order.rate_per_s, engine.pace, self._emit
+            order.options,
+            now + order.budget_s,
+            order.budget_s,
+            order.rate_per_s,
+            engine.pace,
+            self._emit,
+            lambda: engine.allowance.target(order.connects),
         )
         self.driver: Driver = order.driver(self.schedule, engine)
 
@@ -88,7 +98,10 @@ class Engine:
     used by drivers, for the engine's own."""
 
     def __init__(
-        self, most_sockets: int | None = None, source: str | None = None, attempts_per_s: float | None = None
+        self,
+        most_sockets: int | None = None,
+        source: str | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
         self.source = source  # of probes that name none, where it can serve their target
         self.monotonic = time.monotonic
@@ -96,8 +109,8 @@ class Engine:
         self.sender = Sender(self.wake)
         self.handlers: dict[int, Handler] = {}
         self.sockets = 0  # held by attempts
-        self.most_sockets = most_sockets or socket_budget()
-        self._cap = Cap(attempts_per_s) if attempts_per_s else None  # over all runs and addresses
+        self._most_sockets = most_sockets or socket_budget()
+        self.allowance = allowance or Allowance(UNLIMITED)  # the host owner's caps
         self._runs: dict[Flight, _Run] = {}
         self._posts: deque[tuple[Flight, Sequence[Source] | None, bool]] = deque()
         self._thread: threading.Thread | None = None
@@ -118,10 +131,16 @@ class Engine:
         self._posts.append((flight, None, True))
         return flight
 
-    def limit(self, most_sockets: int, attempts_per_s: float) -> None:
-        """The host owner's caps have changed; runs that go on are held to them too."""
-        self.most_sockets = min(socket_budget(), most_sockets)
-        self._cap = Cap(attempts_per_s)
+    @property
+    def most_sockets(self) -> int:
+        """By what this process may open, and what the owner allows."""
+        return min(self._most_sockets, self.allowance.limits.concurrent)
+
+    def open_of(self, kind: Kind | None) -> int:
+        """Attempts of a kind that are under way; None: the sockets of all. For any thread."""
+        if kind is None:
+            return self.sockets
+        return sum(run.schedule.open for flight, run in list(self._runs.items()) if flight.order.kind is kind)
 
     def post(self, flight: Flight, sources: Sequence[Source] | None) -> None:
         """Sources for a run; None: there will be no more."""
@@ -251,11 +270,13 @@ class Engine:
         if now >= schedule.deadline:
             schedule.finish(now)
         elif (room := min(self._room(run), run.driver.burst)) > 0:
-            if self._cap is not None:
-                room = self._cap.room(now, room)
+            rates = self._rates(run)
+            for rate in rates:
+                room = rate.room(now, room)
             started = schedule.pump(run.driver, now, room) if room else 0
-            if self._cap is not None:
-                self._cap.take(started)
+            if started:
+                for rate in rates:
+                    rate.take(now, started)
         if schedule.is_done or (now >= schedule.deadline and schedule.is_fed):
             self._end(run, None)
         elif run.out and now - run.out_since >= BATCH_AGE_S:
@@ -266,15 +287,24 @@ class Engine:
         if run.flight.backlog >= MAX_BACKLOG:
             return 0
         most = run.driver.most_open
-        return self.most_sockets - self.sockets if most is None else most - run.schedule.open
+        if most is None:
+            here = self._most_sockets - self.sockets
+            room = min(here, self.allowance.limits.concurrent - self.sockets - self.allowance.streams)
+        else:
+            room = most - run.schedule.open
+        return self.allowance.room(run.flight.order.kind, room)
+
+    def _rates(self, run: _Run) -> tuple[Rate, ...]:
+        return self.allowance.rates(run.flight.order.kind, run.flight.order.connects)
 
     def _timeout(self) -> float:
         """Seconds until something is due, for epoll: -1 for ever."""
         now = self.monotonic()
         wakes: list[float] = []
         for run in self._runs.values():
-            may_start = self._cap is None or self._cap.room(now, 1) > 0
-            wake = run.schedule.next_wake(may_start and self._room(run) > 0 and run.schedule.room(now) > 0)
+            pause = max((rate.wait_s(now) for rate in self._rates(run)), default=0.0)
+            room = self._room(run)
+            wake = run.schedule.next_wake(not pause and room > 0 and run.schedule.room(now) > 0)
             if wake is not None:
                 wakes.append(wake)
             if run.out:
@@ -282,8 +312,10 @@ class Engine:
             if run.driver.is_stalled:
                 run.driver.flush(now)
                 wakes.append(now + STALL_PAUSE_S)
-            if self._cap is not None and not self._cap.room(now, 1):
-                wakes.append(now + self._cap.pause_s)
+            if pause:
+                wakes.append(now + min(pause, _LOOK_AGAIN_S))
+            elif room <= 0 and self.allowance.streams:  # what frees those does not tell us
+                wakes.append(now + _LOOK_AGAIN_S)
             if run.schedule.room(now) <= 0:
                 wakes.append(run.schedule.short_until)
             if not run.schedule.is_fed and run.schedule.deadline > now:

@@ -23,30 +23,3 @@ class Pace:
 
     def __len__(self) -> int:
         return len(self._next)
-
-
-class Cap:
-    """This host owner's limit on everything the agent sends: a bucket of ``rate_per_s``, filled for 50 ms at
-    most."""
-
-    def __init__(self, rate_per_s: float) -> None:
-        self._rate = rate_per_s
-        self._most = max(1.0, rate_per_s / 20)
-        self._tokens = self._most
-        self._then: float | None = None
-
-    @property
-    def pause_s(self) -> float:
-        """How long to wait for the next token, at most 50 ms."""
-        return min(0.05, max(1.0 - self._tokens, 0.0) / self._rate)
-
-    def room(self, now: float, wanted: int) -> int:
-        """How many of ``wanted`` may be sent now."""
-        if self._then is not None:
-            self._tokens = min(self._most, self._tokens + (now - self._then) * self._rate)
-        self._then = now
-        return min(wanted, int(self._tokens))
-
-    def take(self, count: int) -> None:
-        """``count`` were sent."""
-        self._tokens -= count

@@ -19,6 +19,7 @@ from probemesh_shared.words import Outcome, Stage
 
 from probemesh_agent.engine.item import Attempt, Item, Source
 from probemesh_agent.engine.pace import Pace
+from probemesh_agent.net.allowance import Rate, capped, place
 
 #: How long an attempt is tried again when this host runs short of descriptors, ports or buffers.
 SHORTAGE_PATIENCE_S = 1.0
@@ -70,6 +71,7 @@ class Schedule:
         rate_per_s: float | None,
         pace: Pace,
         emit: Callable[[Item], None],
+        to_one: Callable[[], Rate | None] = lambda: None,
     ) -> None:
         self.options = options
         self.deadline = deadline
@@ -80,6 +82,8 @@ class Schedule:
         self._rate = rate_per_s
         self._pace = pace
         self._emit = emit
+        self._to_one = to_one  # the host owner's cap on what goes to one address
+        self._capped: Failure | None = None  # it left no room within the run
         self._ready: deque[Source] = deque()
         # when, a number that nothing shares, when it was due before pacing, what
         self._due: list[tuple[float, int, float, Source | _Cohort]] = []
@@ -128,9 +132,10 @@ class Schedule:
                 if len(entry) > left:
                     self._push(nominal, entry[left:])
                     entry = entry[:left]
-                self._start(driver, entry, nominal, now)
+                if entry := self._let_through(entry, nominal, now):
+                    self._start(driver, entry, nominal, now)
                 started += len(entry)
-            elif (item := entry.take()) is not None:
+            elif (item := entry.take()) is not None and not self._holds(entry, item, now):
                 fresh.append(item)
                 self._ready.append(entry)
         self._take_ready(fresh, room - started, now)
@@ -151,7 +156,7 @@ class Schedule:
             if slot > now:
                 source.head = item
                 self._push(slot, source)
-            else:
+            elif not self._holds(source, item, now):
                 ready.append(source)
                 fresh.append(item)
 
@@ -175,7 +180,7 @@ class Schedule:
                 self._ready.append(entry)
             else:
                 for item in entry:
-                    self._emit(item)
+                    self._give_up(item)
         self._tell_rest()
 
     # --- what drivers call ------------------------------------------------------------------------------
@@ -209,6 +214,41 @@ class Schedule:
             return now
         return self._pace.reserve(item.host, self._rate, now)
 
+    def _holds(self, source: Source, item: Item, now: float) -> bool:
+        """Puts the source off until the owner's cap lets its next item leave."""
+        slot = self._cleared(item, now)
+        if slot <= now:
+            return False
+        source.head = item
+        self._push(slot, source)
+        return True
+
+    def _let_through(self, items: _Cohort, nominal: float, now: float) -> _Cohort:
+        """Those that may leave now; the others are put off."""
+        if self._to_one() is None:
+            return items
+        through = []
+        for item in items:
+            slot = self._cleared(item, now)
+            if slot <= now:
+                through.append(item)
+            else:
+                self._push(slot, [item], nominal)
+        return through
+
+    def _cleared(self, item: Item, now: float) -> float:
+        """When the owner's cap lets the item's next attempt leave, which is booked by that; after the
+        deadline where it does not."""
+        rate = self._to_one()
+        if rate is None or item.cleared or (key := place(item.host)) is None:
+            return now
+        slot = rate.book(now, self.deadline - 0.001, key)
+        if slot is None:
+            self._capped = capped(f"{rate.words} are allowed, and no more")
+            return self.deadline + 1.0
+        item.cleared = True
+        return slot
+
     def _push(self, when: float, entry: Source | _Cohort, nominal: float | None = None) -> None:
         heapq.heappush(self._due, (when, next(self._order), when if nominal is None else nominal, entry))
 
@@ -217,6 +257,7 @@ class Schedule:
         seq = items[0].launched
         for item in items:
             item.launched = seq + 1
+            item.cleared = False
             item.open += 1
         self.open += len(items)
         short = dict(driver.start(items, seq, now))
@@ -268,7 +309,12 @@ class Schedule:
         while self._ready:
             source = self._ready.popleft()
             while (item := source.take()) is not None:
-                self._emit(item)
+                self._give_up(item)
+
+    def _give_up(self, item: Item) -> None:
+        if not item.launched:
+            item.failure = item.failure or self._capped
+        self._emit(item)
 
 
 def cut_or_silent(stage: Stage, waited_s: float, cut: bool) -> tuple[Outcome, Failure]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from probemesh_shared import failures
 from probemesh_shared.model import Failure, Options, Shot, ShotSeen
 from probemesh_shared.wire import flowtoken
-from probemesh_shared.words import Family, Stage, Transport
+from probemesh_shared.words import Family, Kind, Stage, Transport
 
 from probemesh_agent.engine.item import socket_address
 from probemesh_agent.engine.loop import socket_budget
@@ -24,6 +24,7 @@ from probemesh_agent.flow.record import Record, local_of
 from probemesh_agent.flow.stamping import doubt
 from probemesh_agent.flow.tcpshot import TcpShot, Timing
 from probemesh_agent.flow.udpline import UdpLine
+from probemesh_agent.net.allowance import asking
 
 MOST_SHOTS = 2_048
 MOST_SOCKETS = 600
@@ -115,6 +116,7 @@ class _Salvo:
     # --- the whole ---
 
     async def run(self) -> None:
+        asking.set(Kind.FLOW)
         ready = [record for record in self.records if record.outcome is None]
         async with asyncio.TaskGroup() as group:
             for record in sorted(ready, key=lambda one: one.shot.at_ms):
@@ -153,7 +155,8 @@ class _Salvo:
             record.fail(failures.past_deadline("the run's deadline came before there was a socket for it"))
             return
         try:
-            await self._env.network.admit(self._env.deadline)
+            is_tcp = self._orders.transport is Transport.TCP
+            release = await self._env.network.admit(record.address, self._env.deadline, connects=is_tcp)
         except ProbeFailed as error:
             self._places.release()
             record.fail(error.failure)
@@ -166,7 +169,7 @@ class _Salvo:
         except NotOpened as error:
             record.fail(error.failure)
         finally:
-            self._env.network.release()
+            release()
             self._places.release()
 
     async def _admitted(self, record: Record) -> None:

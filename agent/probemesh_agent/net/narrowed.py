@@ -184,14 +184,14 @@ class _Narrowed:
             raise ProbeFailed(refused)
         return await self._network.connect(address, port, options, deadline)
 
-    async def datagrams(self, address: Address, port: int, options: Options) -> Datagrams:
+    async def datagrams(self, address: Address, port: int, options: Options, deadline: float) -> Datagrams:
         if (refused := self.refused_port(port)) is not None:
             raise ProbeFailed(refused)
-        return await self._network.datagrams(address, port, options)
+        return await self._network.datagrams(address, port, options, deadline)
 
 
 #: What a narrowing says nothing about. A part of the network that is new must be put here or judged above.
-_PASSED_ON = frozenset({"admit", "release", "sending", "engine", "is_own", "name_files", "may_listen"})
+_PASSED_ON = frozenset({"admit", "sending", "engine", "is_own", "name_files", "may_listen"})
 _fine = Decision(True, "literal", "")
 
 

@@ -13,6 +13,7 @@ from probemesh_shared.words import FailureKind, Family, Origin, Stage
 
 from probemesh_agent.env import Address, Clock, Nameservers, ProbeFailed, Refused, Resolution
 from probemesh_agent.net import streams
+from probemesh_agent.net.allowance import Allowance, asking, capped, place
 from probemesh_agent.net.holder import FixedPolicy, PolicySource
 from probemesh_agent.net.judge import Judge, denied, refusal
 from probemesh_agent.net.literals import family_of, parse_literal, zone_missing
@@ -27,6 +28,8 @@ from probemesh_agent.net.sources import sourced
 MOST_A_FAMILY = 8
 _RESOLV_CONF = Path("/etc/resolv.conf")
 _HOSTS = Path("/etc/hosts")
+#: How often it is looked whether the packet engine has freed a socket.
+_LOOK_AGAIN_S = 0.05
 _NSSWITCH = Path("/etc/nsswitch.conf")
 
 EngineFactory = Callable[["SystemNetwork"], Any]
@@ -59,17 +62,23 @@ class SystemNetwork(Judge):
         super().__init__(held, routes or Routes(), resolv_conf)
         self._make_engine = engine or _packet_engine
         self._engine: Any = None
-        self._engine_limits: Limits | None = None
         self._resolver = resolver or SystemResolver()
         self._hosts, self._nsswitch = hosts, nsswitch
-        self._open = 0
+        self._allowance = Allowance(held.current.limits)
         self._freed = asyncio.Event()
-        self._next_send = 0.0
 
     @property
     def limits(self) -> Limits:
-        """The host owner's caps, for whoever sends packets by itself."""
+        """The host owner's caps."""
         return self._policy.current.limits
+
+    @property
+    def allowance(self) -> Allowance:
+        """The same, kept: whatever is sent from here is counted there."""
+        limits, kept = self.limits, self._allowance.limits
+        if limits is not kept and limits != kept:
+            self._allowance.limit(limits)
+        return self._allowance
 
     @property
     def may_listen(self) -> bool:
@@ -77,12 +86,10 @@ class SystemNetwork(Judge):
 
     @property
     def engine(self) -> Any:
-        limits = self.limits
+        allowance = self.allowance
         if self._engine is None:
             self._engine = self._make_engine(self)
-        elif limits != self._engine_limits:
-            self._engine.limit(limits.concurrent, limits.packets_per_s)
-        self._engine_limits = limits
+            allowance.engine_open = self._engine.open_of
         return self._engine
 
     def close(self) -> None:
@@ -194,72 +201,86 @@ class SystemNetwork(Judge):
     ) -> streams.TcpStream:
         if (refused := self.refused_port(port)) is not None:
             raise ProbeFailed(refused)
-        await self.admit(deadline)
+        release = await self.admit(address, deadline, connects=True)
         options = sourced(options, self.source, address.host)
         try:
             stream = await streams.connect(address, port, options, self._clock, deadline)
         except BaseException:
-            self.release()
+            release()
             raise
-        stream.when_closed(self.release)
+        stream.when_closed(release)
         if (refused := self.stranger(address, stream.peer)) is not None:
             await stream.close()
             raise ProbeFailed(refused)
         return stream
 
-    async def datagrams(self, address: Address, port: int, options: Options) -> streams.UdpSocket:
+    async def datagrams(
+        self, address: Address, port: int, options: Options, deadline: float
+    ) -> streams.UdpSocket:
         if (refused := self.refused_port(port)) is not None:
             raise ProbeFailed(refused)
+        release = await self.admit(address, deadline, connects=False)
         options = sourced(options, self.source, address.host)
-        return streams.UdpSocket(address, port, options, self._clock)
+        try:
+            made = streams.UdpSocket(address, port, options, self._clock)
+        except BaseException:
+            release()
+            raise
+        made.when_closed(release)
+        return made
 
     async def sending(self, address: Address, options: Options, deadline: float) -> Options:
-        await self._paced(deadline)
+        await self._paced(address, deadline, connects=False)
         return sourced(options, self.source, address.host)
 
-    async def admit(self, deadline: float) -> None:
-        """The host owner's own caps: connections open at once, and the rate at which they are begun."""
-        limits = self.limits
-        while self._open >= limits.concurrent:
-            self._freed.clear()
+    async def admit(self, address: Address, deadline: float, *, connects: bool) -> Callable[[], None]:
+        kind = asking.get()
+        while (full := self.allowance.full(kind)) is not None:
             left = deadline - self._clock.monotonic()
-            waiting = asyncio.ensure_future(self._freed.wait())
-            done, _ = await asyncio.wait({waiting}, timeout=max(0.0, left))
-            waiting.cancel()
-            if not done:
-                raise ProbeFailed(
-                    _capped(f"{limits.concurrent} connections are open, and no more are allowed")
-                )
-        self._open += 1
+            if left <= 0:
+                raise ProbeFailed(full)
+            await self._freed_within(min(left, _LOOK_AGAIN_S))
+        self._allowance.opened(kind)
+
+        def release() -> None:
+            self._allowance.closed(kind)
+            self._freed.set()
+
         try:
-            await self._paced(deadline)
+            await self._paced(address, deadline, connects=connects)
         except BaseException:
-            self.release()
+            release()
             raise
+        return release
 
-    async def _paced(self, deadline: float) -> None:
-        limits = self.limits
-        now = self._clock.monotonic()
-        self._next_send = max(self._next_send, now) + 1.0 / limits.packets_per_s
-        pause = self._next_send - now
-        if pause < 0.001:
-            return
-        if now + pause > deadline:
-            raise ProbeFailed(_capped(f"{limits.packets_per_s:g} packets a second are allowed, and no more"))
-        await self._clock.sleep(pause)
+    async def _freed_within(self, seconds: float) -> None:
+        """The packet engine frees sockets without telling."""
+        self._freed.clear()
+        waiting = asyncio.ensure_future(self._freed.wait())
+        try:
+            await asyncio.wait({waiting}, timeout=seconds)
+        finally:
+            waiting.cancel()
 
-    def release(self) -> None:
-        self._open -= 1
-        self._freed.set()
+    async def _paced(self, address: Address, deadline: float, *, connects: bool) -> None:
+        """The rates one after the other, so that waiting for one takes nothing from the next."""
+        allowance, key = self.allowance, place(address.host)
+        rates = [(rate, "") for rate in allowance.rates(asking.get(), connects)]
+        if key is not None and (to_one := allowance.target(connects)) is not None:
+            rates.insert(0, (to_one, key))
+        for rate, key in rates:
+            now = self._clock.monotonic()
+            at = rate.book(now, deadline, key)
+            if at is None:
+                raise ProbeFailed(capped(f"{rate.words} are allowed, and no more"))
+            if at - now >= 0.001:
+                await self._clock.sleep(at - now)
 
 
 def _packet_engine(network: SystemNetwork) -> Any:
-    from probemesh_agent.engine.loop import Engine, socket_budget  # only where packets are sent
+    from probemesh_agent.engine.loop import Engine  # only where packets are sent
 
-    limits = network.limits
-    return Engine(
-        min(socket_budget(), limits.concurrent), source=network.source, attempts_per_s=limits.packets_per_s
-    )
+    return Engine(source=network.source, allowance=network.allowance)
 
 
 def _chosen(found: Iterable[IPAddress], family: Family) -> list[IPAddress]:
@@ -277,7 +298,3 @@ def _chosen(found: Iterable[IPAddress], family: Family) -> list[IPAddress]:
 def _no_address(host: str, family: Family) -> Failure:
     detail = f"{host[:253]}: no address of family {family}"
     return Failure(Stage.RESOLVE, FailureKind.NO_ADDRESS, Origin.TARGET, detail)
-
-
-def _capped(detail: str) -> Failure:
-    return Failure(Stage.CONNECT, FailureKind.LOCAL_RESOURCE, Origin.AGENT, f"this agent's own cap: {detail}")

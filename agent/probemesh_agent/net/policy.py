@@ -9,9 +9,12 @@ and private, is allowed unless the owner switched that off.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
+from math import inf
 from pathlib import Path
+
+from probemesh_shared.words import Kind
 
 from probemesh_agent.net.ranges import (
     DENIED,
@@ -27,12 +30,46 @@ from probemesh_agent.net.rungs import Decision, Rungs
 
 
 @dataclass(frozen=True, slots=True)
+class KindLimits:
+    """Those of one kind, beside those of all. ``concurrent``: attempts under way at once."""
+
+    packets_per_s: float = inf
+    connections_per_s: float = inf
+    concurrent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
-    """This agent's own caps, whatever a job asks for."""
+    """This agent's own caps, whatever a job asks for. ``packets_per_s``: all that it sends, where opening a
+    connection counts as one. ``concurrent``: sockets at once. ``target_…``: to any one address but loopback;
+    twice what a mesh as shipped sends to one, so that they never shape what an honest controller asks."""
 
     packets_per_s: float = 100_000.0
+    connections_per_s: float = inf
     concurrent: int = 4096
+    target_packets_per_s: float = 1_000.0
+    target_connections_per_s: float = 200.0
+    kinds: Mapping[Kind, KindLimits] = field(default_factory=dict)
 
+    def in_words(self, kind: Kind | None = None) -> str:
+        """One line for people: what holds in all and to one address, or for one kind alone."""
+        own = self.kinds.get(kind) if kind is not None else None
+        rates = own if own is not None else self
+        said = [
+            *((f"{rates.packets_per_s:g} packets/s",) if rates.packets_per_s < inf else ()),
+            *((f"{rates.connections_per_s:g} connections/s",) if rates.connections_per_s < inf else ()),
+            *((f"{rates.concurrent} at once",) if rates.concurrent is not None else ()),
+        ]
+        if own is None:
+            for each, what in (
+                (self.target_packets_per_s, "packets/s"),
+                (self.target_connections_per_s, "connections/s"),
+            ):
+                said += [f"{each:g} {what} to one address"] if each < inf else []
+        return f"at most {', '.join(said)}"
+
+
+_OWN_USERS = Limits(target_packets_per_s=inf, target_connections_per_s=inf)
 
 #: Tells where this host would send a packet: :meth:`probemesh_agent.net.own.Routes.way`.
 WayOf = Callable[[IPAddress], Way]
@@ -67,9 +104,9 @@ class Policy:
 
     @classmethod
     def typed_by_user(cls, base: "Policy | None" = None) -> "Policy":
-        """For ``self`` and a standalone probe: ``base`` (default: as shipped), and loopback where the user
-        typed it."""
-        return replace(base or cls.shipped(), typed_loopback=True)
+        """For ``self`` and a standalone probe: ``base`` (default: as shipped, and as much to one address as
+        the user likes), and loopback where the user typed it."""
+        return replace(base or cls(limits=_OWN_USERS), typed_loopback=True)
 
     @classmethod
     def load(cls, path: Path) -> "Policy":

@@ -4,12 +4,15 @@ denial."""
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from probemesh_shared.errors import InvalidRequest, StateError
+from probemesh_shared.escape import escape
 from probemesh_shared.narrowing import read_kind, read_list, read_name, read_network, read_ports
+from probemesh_shared.words import Kind
 
-from probemesh_agent.net.policy import Limits, Policy
+from probemesh_agent.net.policy import KindLimits, Limits, Policy
 from probemesh_agent.net.ranges import IPNetwork, unmapped_network
 from probemesh_agent.net.rungs import Rungs
 
@@ -21,11 +24,18 @@ _READERS: Mapping[str, tuple[Callable[[Any], Any], tuple[type, ...]]] = {
     "kinds": (read_kind, (str,)),
 }
 _LISTS = set(_READERS)
+_RATES = ("packets_per_s", "connections_per_s")
+_RATES_TO_ONE = ("target_packets_per_s", "target_connections_per_s")
+#: A trace asks a port by SYN segments of its own, which are packets.
+_NEVER_CONNECT = frozenset({Kind.ICMP, Kind.UDP, Kind.TRACE, Kind.MTU})
+#: Their sockets are few, and what they send is counted packet by packet.
+_NO_SOCKETS = frozenset({Kind.TRACE, Kind.MTU})
 
 
 def read_policy(path: Path) -> Policy:
     """``[allow] cidrs names ports kinds loopback unicast listen``, ``[deny] cidrs names ports kinds``,
-    ``[limits] packets_per_s concurrent``; all optional. Raises :class:`StateError`."""
+    ``[limits] packets_per_s connections_per_s concurrent target_packets_per_s target_connections_per_s``,
+    ``[limits.KIND] packets_per_s connections_per_s concurrent``; all optional. Raises :class:`StateError`."""
     tables = _tables(path)
     if not tables:
         raise _problem(path, "empty (to accept everything that is shipped, write [allow])")
@@ -35,8 +45,8 @@ def read_policy(path: Path) -> Policy:
     _known(path, "[deny]", deny, _LISTS)
     if "deny" in tables and not deny:  # what denied something once, cut in the middle, is one
         raise _problem(path, "[deny] denies nothing (leave it out to deny what is shipped alone)")
-    _known(path, "[limits]", limits, {"packets_per_s", "concurrent"})
-    shipped = Limits()
+    if "limits" in tables and not limits:
+        raise _problem(path, "[limits] limits nothing (leave it out to keep to what is shipped)")
     return Policy(
         allow=_cidrs(path, "[allow]", allow),
         deny=_cidrs(path, "[deny]", deny),
@@ -51,10 +61,7 @@ def read_policy(path: Path) -> Policy:
         loopback=_flag(path, allow, "loopback", False),
         unicast=_flag(path, allow, "unicast", True),
         listen=_flag(path, allow, "listen", True),
-        limits=Limits(
-            packets_per_s=float(_positive(path, limits, "packets_per_s", shipped.packets_per_s)),
-            concurrent=int(_positive(path, limits, "concurrent", shipped.concurrent, whole=True)),
-        ),
+        limits=_limits(path, limits),
         source=f"policy {path}",
     )
 
@@ -113,11 +120,41 @@ def _flag(path: Path, table: Mapping[str, Any], name: str, default: bool) -> boo
     return value
 
 
-def _positive(
-    path: Path, table: Mapping[str, Any], name: str, default: float, whole: bool = False
-) -> int | float:
-    value = table.get(name, default)
-    kinds = (int,) if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < 1e9:
-        raise _problem(path, f"[limits] {name} must be a {'whole ' if whole else ''}number above 0")
-    return value
+def _limits(path: Path, table: Mapping[str, Any]) -> Limits:
+    of_kinds = {name: value for name, value in table.items() if isinstance(value, dict)}
+    in_all = {name: value for name, value in table.items() if name not in of_kinds}
+    kinds = {_kind(path, name): _of_kind(path, name, own) for name, own in of_kinds.items()}
+    given = _numbers(path, "[limits]", in_all, {*_RATES, *_RATES_TO_ONE})
+    return Limits(**given, kinds=MappingProxyType(kinds))
+
+
+def _kind(path: Path, name: str) -> Kind:
+    try:
+        kind = read_kind(name)
+    except InvalidRequest as error:
+        raise _problem(path, f"[limits.{escape(name, 40)}]: {error}") from error
+    if kind is Kind.WATCH:
+        raise _problem(path, "[limits.watch]: a watch sends nothing")
+    return kind
+
+
+def _of_kind(path: Path, name: str, table: Mapping[str, Any]) -> KindLimits:
+    where = f"[limits.{name}]"
+    if not table:
+        raise _problem(path, f"{where} is empty")
+    if "connections_per_s" in table and name in _NEVER_CONNECT:
+        raise _problem(path, f"{where} connections_per_s: {name} opens no connections, limit its packets")
+    if "concurrent" in table and name in _NO_SOCKETS:
+        raise _problem(path, f"{where} concurrent: {name} is limited by its packets alone")
+    return KindLimits(**_numbers(path, where, table, set(_RATES)))
+
+
+def _numbers(path: Path, where: str, table: Mapping[str, Any], rates: set[str]) -> dict[str, Any]:
+    """What is given of ``rates`` and ``concurrent``."""
+    _known(path, where, table, rates | {"concurrent"})
+    for name, value in table.items():
+        whole = name == "concurrent"
+        types = (int,) if whole else (int, float)
+        if isinstance(value, bool) or not isinstance(value, types) or not 0 < value < 1e9:
+            raise _problem(path, f"{where} {name} must be a {'whole ' if whole else ''}number above 0")
+    return {name: value if name == "concurrent" else float(value) for name, value in table.items()}

@@ -234,6 +234,7 @@ class UdpSocket:
         sock = _opened(socket.SOCK_DGRAM, address, options)
         self._wire = Wire(sock, address.host, clock)
         self._clock = clock
+        self._released: Callable[[], None] | None = None
         try:
             sock.connect(sockaddr_of(address.host, port)[1])
         except OSError as error:
@@ -247,5 +248,12 @@ class UdpSocket:
     async def receive(self, deadline: float) -> bytes:
         return await self._wire.receive(_DATAGRAM, Stage.RECEIVE, deadline)
 
+    def when_closed(self, released: Callable[[], None]) -> None:
+        self._released = released
+
     async def close(self) -> None:
+        if self._wire.sock.fileno() < 0:
+            return
         self._wire.sock.close()
+        if self._released is not None:
+            self._released()

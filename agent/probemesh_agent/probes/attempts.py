@@ -21,6 +21,7 @@ from probemesh_shared.words import FailureKind, Kind, Origin, Outcome, Stage, Ti
 
 from probemesh_agent.engine.pace import Pace
 from probemesh_agent.env import Address, ProbeEnv, ProbeFailed, ProbeLog, Resolution
+from probemesh_agent.net.allowance import asking
 
 #: Targets that are worked on at the same time, units of one target, and rows that may wait for a slow reader.
 TARGETS_AT_ONCE = 64
@@ -109,6 +110,7 @@ class RichRun:
                 await work
 
     async def _all(self, targets: Sequence[Target], out: "asyncio.Queue[Measurement | None]") -> None:
+        asking.set(self.kind)  # this is a task of its own
         waiting = iter(enumerate(targets))
 
         async def worker() -> None:

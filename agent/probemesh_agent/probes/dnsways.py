@@ -85,7 +85,7 @@ class Ways:
 
     async def _by_udp(self, asked: Question, deadline: float) -> tuple[Answer, float]:
         env, unit = self._env, self._unit
-        socket = await env.network.datagrams(unit.address, unit.port, self._spec.options)
+        socket = await env.network.datagrams(unit.address, unit.port, self._spec.options, deadline)
         before = self.passed_over
         try:
             began = env.clock.perf_ns()

@@ -60,7 +60,8 @@ class PacketRun:
         """Rows as their items finish. Closing or cancelling it stops packets and closes sockets first."""
         budget_s = self._env.deadline - self._env.clock.monotonic()
         engine: Engine = self._env.network.engine
-        flight = engine.open(Order(self._options, budget_s, self._rate, self._driver))
+        connects = self._kind is Kind.TCP
+        flight = engine.open(Order(self._options, budget_s, self._rate, self._driver, self._kind, connects))
         feeding = asyncio.create_task(self._feed(flight, targets))
         try:
             async with contextlib.aclosing(flight.batches()) as batches:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 from probemesh_shared import failures
 from probemesh_shared.model import Failure, IcmpDetail, IcmpError, Options, Sample
-from probemesh_shared.words import FailureKind, Family, Origin, Outcome, Stage, Timing
+from probemesh_shared.words import FailureKind, Family, Kind, Origin, Outcome, Stage, Timing
 
 from probemesh_agent.engine.item import Item
-from probemesh_agent.env import ProbeEnv
+from probemesh_agent.env import Address, ProbeEnv, ProbeFailed
+from probemesh_agent.net.allowance import asking
 from probemesh_agent.wire.pingtext import PingError, PingReply, read_line
 
 PING_PROGRAM = "ping-program"
@@ -44,7 +45,19 @@ class PingRuns:
             if left_s <= 0:
                 item.failure = failures.past_deadline()
                 return
-            await self._run(item, left_s)
+            try:
+                await self._paced(item)
+            except ProbeFailed as failed:
+                item.failure = failed.failure
+                return
+            await self._run(item, self.env.deadline - self.env.clock.monotonic())
+
+    async def _paced(self, item: Item) -> None:
+        """The program sends all by itself: it begins when the last of its packets might have left."""
+        asking.set(Kind.ICMP)
+        address = Address(item.host, Family.IPV6 if ":" in item.host else Family.IPV4)
+        for _ in range(self.options.count):
+            await self.env.network.sending(address, self.options, self.env.deadline)
 
     async def _run(self, item: Item, left_s: float) -> None:
         options = self.options
