@@ -10,6 +10,7 @@ from probemesh_shared.identity.files import Identity
 from probemesh_shared.names import dial_address
 from probemesh_shared.rpc.errors import LINK_CODES, from_status, spoken_by_us
 from probemesh_shared.rpc.grpc_setup import CHANNEL_OPTIONS, Option, grpc
+from probemesh_shared.wire import outline
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -56,9 +57,11 @@ class Connection:
         call = method(request, timeout=timeout_s)
         self._calls.add(call)
         try:
-            return await call
+            answer = await call
         except grpc.aio.AioRpcError as error:
             raise await self.explained(error) from None
+        outline.check(answer)
+        return answer
 
     async def stream(
         self, method: grpc.aio.UnaryStreamMultiCallable[Request, Response], request: Request
@@ -69,6 +72,7 @@ class Connection:
         self._calls.add(call)
         try:
             while (message := await call.read()) is not grpc.aio.EOF:
+                outline.check(message)
                 yield message  # type: ignore[misc]  # EOF is typed as object, and excluded
             if await call.code() is not grpc.StatusCode.OK:
                 raise await self.explained(await failure_of(call)) from None

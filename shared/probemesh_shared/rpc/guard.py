@@ -33,6 +33,7 @@ from probemesh_shared.rpc.errors import to_status
 from probemesh_shared.rpc.grpc_setup import grpc
 from probemesh_shared.rpc.peer import Peer, peer_of
 from probemesh_shared.rpc.writes import Writes
+from probemesh_shared.wire import outline
 from probemesh_shared.words import OPERATORS, AuditOutcome, Role
 
 _log = logging.getLogger(__name__)
@@ -290,9 +291,11 @@ def _parse(handler: "Handler", parse: Callable[[bytes], Any] | None, request: An
     if handler.request_streaming or parse is None:
         return request
     try:
-        return parse(request)
+        message = parse(request)
     except Exception as error:  # protobuf's DecodeError has no stable home
         raise InvalidRequest("the request cannot be read") from error
+    outline.check(message)
+    return message
 
 
 def _print(show: Callable[[Any], bytes] | None, response: Any) -> Any:
