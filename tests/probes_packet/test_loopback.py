@@ -12,6 +12,7 @@ import pytest
 from probemesh_agent.engine.echo import EchoSocket
 from probemesh_agent.engine.loop import Engine
 from probemesh_agent.net.allowance import UNLIMITED, Allowance
+from probemesh_agent.net.policy import KindLimits, Limits
 from probemesh_shared import stats
 from probemesh_shared.expectations import parse_expectations
 from probemesh_shared.model import (
@@ -300,8 +301,18 @@ async def test_loopback_is_exempt_from_pacing(engine: Engine):
     assert len(rows) == 20 and Outcome.UNMEASURED not in {row.outcome for row in rows}
 
 
-async def test_the_host_owners_cap_slows_every_run():
-    engine = Engine(allowance=Allowance(replace(UNLIMITED, packets_per_s=100.0)))
+@pytest.mark.parametrize(
+    "limits",
+    [
+        replace(UNLIMITED, packets_per_s=100.0),
+        replace(UNLIMITED, connections_per_s=100.0),
+        replace(UNLIMITED, kinds={Kind.TCP: KindLimits(packets_per_s=100.0)}),
+        replace(UNLIMITED, kinds={Kind.TCP: KindLimits(connections_per_s=100.0)}),
+    ],
+    ids=["packets", "connections", "packets of the kind", "connections of the kind"],
+)
+async def test_the_host_owners_cap_slows_every_run(limits: Limits):
+    engine = Engine(allowance=Allowance(limits))
     ports = Target("127.0.0.1:1-40", "127.0.0.1", (PortRange(1, 40),))
     try:
         began = time.monotonic()
@@ -310,3 +321,27 @@ async def test_the_host_owners_cap_slows_every_run():
     finally:
         engine.close()
     assert len(rows) == 40
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [replace(UNLIMITED, concurrent=3), replace(UNLIMITED, kinds={Kind.TCP: KindLimits(concurrent=3)})],
+    ids=["in all", "of the kind"],
+)
+async def test_sockets_that_others_hold_are_not_to_be_had(limits: Limits):
+    allowance = Allowance(limits)
+    engine = Engine(allowance=allowance)
+    allowance.engine_open = engine.open_of
+    for _ in range(3):
+        allowance.opened(Kind.TCP)
+    spec, here = TcpSpec(Options(count=1)), Target("127.0.0.1:1", "127.0.0.1", (PortRange(1, 1),))
+    try:
+        (row,) = await run_kind(Kind.TCP, spec, [here], env_of(engine, 0.3))
+        assert row.outcome is Outcome.UNMEASURED
+        running = asyncio.create_task(run_kind(Kind.TCP, spec, [here], env_of(engine, 20.0)))
+        await asyncio.sleep(0)
+        allowance.closed(Kind.TCP)
+        (row,) = await running
+        assert row.outcome is Outcome.REFUSED
+    finally:
+        engine.close()

@@ -12,7 +12,7 @@ EXAMPLES = [
     ("meshctl controller run", "listens on 0.0.0.0:7400"),
     ("meshctl controller run --listen 10.0.0.5:7400 --public mesh.example:7400", "behind a name"),
 ]
-LIMITS = [("meshctl controller limits --state DIR", "what agents' jobs are narrowed to")]
+LIMITS = [("meshctl controller limits --state DIR", "what is narrowed, and how much may be sent")]
 FORGET = [("meshctl controller forget", "its listening agents are dialled from here")]
 
 app = typer.Typer(
