@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -81,14 +81,18 @@ class Member:
         return self.link is not None and (self.link.ready or self.link.takes_over)
 
 
-def _has_room(member: Member, job: Job) -> bool:
+def _begun(member: Member) -> Counter[str]:
+    """Jobs in an agent's hands, by who asked for them."""
+    waiting = set(member.waiting)
+    return Counter(feed.job.asked_by for job_id, feed in member.feeds.items() if job_id not in waiting)
+
+
+def _has_room(begun: Counter[str], job: Job) -> bool:
     """Of the places that an agent has for us one operator leaves some to others; what nobody asked for over
     the network has no others beside it."""
-    waiting = set(member.waiting)
-    begun = [feed.job.asked_by for job_id, feed in member.feeds.items() if job_id not in waiting]
-    if len(begun) >= JOBS_OF_ONE_OWNER:
+    if begun.total() >= JOBS_OF_ONE_OWNER:
         return False
-    return not job.asked_by or begun.count(job.asked_by) < JOBS_OF_ONE_OPERATOR
+    return not job.asked_by or begun[job.asked_by] < JOBS_OF_ONE_OPERATOR
 
 
 class Fleet:
@@ -241,7 +245,7 @@ class Fleet:
         """Sends a job: now, once the agent has done with others, or on its next link; all within the job's
         budget. ``close_feed`` it in the end."""
         member = self._members[agent_id]
-        full = not _has_room(member, job)
+        full = not _has_room(_begun(member), job)
         feed = member.feeds[job.id] = Feed(job, self._clock.monotonic() + job.budget_ms / 1000)
         if member.revoked:
             feed.give_up()
@@ -260,9 +264,10 @@ class Fleet:
 
     def _send_next(self, member: Member) -> None:
         """The job that has waited longest of those that may begin, with what is left of its time."""
+        begun = _begun(member) if member.waiting else Counter[str]()
         for job_id in member.waiting:
             feed = member.feeds[job_id]
-            if _has_room(member, feed.job):
+            if _has_room(begun, feed.job):
                 member.waiting.remove(job_id)
                 left_ms = round((feed.deadline - self._clock.monotonic()) * 1000)
                 self._send(member, replace(feed.job, budget_ms=max(1, left_ms)))
