@@ -7,7 +7,7 @@ from pathlib import Path
 
 from probemesh_agent.net.policy import Policy
 from probemesh_agent.net.ranges import embedded
-from probemesh_controller.limits import read_limits
+from probemesh_controller.limits import Said, read_limits
 from probemesh_shared.errors import StateError
 
 from tests.fuzz.checks import pick, raises_only
@@ -26,6 +26,8 @@ SEEDS = (
     b"\0[allow]\ncidr = []\n",
     b'\0[deny]\nnames = ["*.internal"]\nports = [22, "8000-8100"]\nkinds = ["http"]\n',
     b"\0[limits]\nconcurrent = " + b"9" * 5000,
+    b"\0[limits]\ntarget_packets_per_s = 20\n[limits.icmp]\npackets_per_s = 2.5\nconcurrent = 4\n",
+    b'\2[[budget]]\nnetworks = ["10.1.0.0/16", "::ffff:a02:0/112"]\npackets-per-s = 9\n[runs]\nat-once = 3\n',
     b"\0[allow]\nports = [0x" + b"f" * 4000 + b"]",
     b'\2[[limit]]\nfor = "site=lisbon"\nnetworks = ["10.0.0.0/8"]\nports = [443]\n',
     b"\2a = " + b"9" * 5000,
@@ -48,6 +50,7 @@ def _file(data: bytes) -> None:
     policy = raises_only(StateError, lambda: Policy.load(_PATH))
     if policy is not None:
         assert policy.limits.concurrent > 0 and policy.limits.packets_per_s > 0
+        assert all(own.packets_per_s > 0 for own in policy.limits.kinds.values()) and policy.limits.in_words()
         policy.explain("192.0.2.1")
 
 
@@ -56,7 +59,11 @@ def _limits(data: bytes) -> None:
     os.ftruncate(_FILE, 0)
     os.pwrite(_FILE, data, 0)
     found = raises_only(StateError, lambda: read_limits(_PATH))
-    assert found is None or isinstance(found, tuple)
+    if isinstance(found, Said):
+        assert 1 <= found.at_once <= 256 and found.in_words
+        for entry in found.budgets.entries:
+            assert entry.networks and 0.1 <= entry.budget.packets_per_s <= 1e6 and entry.in_words
+            assert 0.1 <= entry.budget.connects_per_s <= 1e6
 
 
 def _address(data: bytes) -> None:
