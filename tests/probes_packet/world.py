@@ -50,6 +50,10 @@ class LiteralNetwork:
     def refused_ports(self, spans: Sequence[PortRange]) -> dict[int, Failure]:
         return {}
 
+    async def sending(self, address: Address, options: Options, deadline: float) -> Options:
+        """At once, from any source."""
+        return options
+
     @staticmethod
     def _name(host: str) -> Resolution:
         kinds = {"denied.test": FailureKind.DENIED, "own.test": FailureKind.OWN_ADDRESS}
