@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 # How many run tests at once. More than there are cores pays: much of what tests do is to wait.
-WORKERS ?= 1
+WORKERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -44,7 +44,7 @@ $(VENV)/dev.stamp: pyproject.toml supply/dev.txt | $(BIN)/python
 demo: $(VENV)/run.stamp  ## a controller and three agents on this machine, one probe, what it found
 	$(BIN)/meshctl demo
 
-test: $(VENV)/dev.stamp  ## all tests, WORKERS (1) files at once; those that want root or a program say so when skipped
+test: $(VENV)/dev.stamp  ## all tests, WORKERS (3) files at once; those that want root or a program say so when skipped
 	$(BIN)/pytest --numprocesses $(if $(filter 1,$(WORKERS)),0,$(WORKERS)) $(ARGS)
 
 check: $(VENV)/dev.stamp  ## lint, types, import directions, freshness of what is generated
