@@ -1,6 +1,7 @@
 """Programs that crash leave no memory behind: each is started with core files wanted, and killed by a signal
 that makes them; the kernel itself says whether one was made."""
 
+import contextlib
 import fcntl
 import os
 import resource
@@ -57,27 +58,36 @@ def full_pipe() -> Iterator[int]:
     os.close(writer)
 
 
-def raise_limit() -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (CORE_BYTES, CORE_BYTES))
+@contextlib.contextmanager
+def cores_wanted() -> Iterator[None]:
+    """Of what is started meanwhile. Not between fork and exec: a process with gRPC's threads does not bear
+    that."""
+    was = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (CORE_BYTES, was[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, was)
 
 
 def crashed(
     command: list[str], folder: Path, out: int, ready: Callable[[int], bool], **environ: str
 ) -> tuple[bool, int]:
     """Whether a core was dumped by the SEGV that is sent once it is ``ready``, and which signal ended it."""
-    child = subprocess.Popen(
-        command,
-        cwd=folder,
-        env={**os.environ, "XDG_STATE_HOME": str(folder), **environ},
-        stdin=subprocess.PIPE,
-        stdout=out,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=raise_limit,
-    )
+    log = folder / "said.log"
+    with log.open("wb") as said, cores_wanted():
+        child = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, "XDG_STATE_HOME": str(folder), **environ},
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=said,
+        )
     try:
         until = time.monotonic() + PATIENCE_S
         while not ready(child.pid):
-            assert child.poll() is None, "it ended by itself"
+            assert child.poll() is None, f"it ended by itself: {log.read_text()[-2000:]}"
             assert time.monotonic() < until, "it never came so far"
             time.sleep(0.01)
         child.send_signal(signal.SIGSEGV)
