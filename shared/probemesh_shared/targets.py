@@ -39,6 +39,8 @@ RECORD_TYPES = (
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _PATH_UNSAFE = re.compile(r"[^!#$%&'()*+,./0-9:;=?@A-Z\[\]_a-z~-]")
 _URL_PORTS = {"http": 80, "https": 443}
+#: Hosts of these names would be read as how a target begins.
+_OPENING = frozenset({"agent", "dns", "icmp"})
 _HINT = "write HOST, HOST:PORT, [IPV6]:PORT, tcp://…, udp://…, http(s)://…, dns:NAME, icmp:HOST or agent:NAME"
 
 
@@ -53,7 +55,10 @@ def parse_target(text: str) -> Target:
     if not text.isprintable():
         raise InvalidRequest(f"the target '{escape(text, 80)}' contains control or invisible characters")
     target = _parse(text)
-    return replace(target, text=unparse(target))
+    canonical = unparse(target)
+    if len(canonical) > MAX_TARGET:  # %-escapes take three for one
+        raise InvalidRequest(f"the target is longer than {MAX_TARGET} characters once it is written out")
+    return replace(target, text=canonical)
 
 
 def unparse(target: Target) -> str:
@@ -71,6 +76,8 @@ def unparse(target: Target) -> str:
             return f"icmp:{target.host}"
         case Kind.TCP | Kind.UDP:
             return f"{target.kind}://{bracketed(target.host)}{tail}"
+    if tail and target.host in _OPENING:
+        return f"{target.host}.{tail}"  # the dot says that it is a name
     return f"{bracketed(target.host)}{tail}" if tail else target.host
 
 
