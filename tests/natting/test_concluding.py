@@ -239,6 +239,8 @@ def test_lifetime_lies_between_what_lived_and_what_did_not() -> None:
     assert around.lifetime((Silence(10, True), Silence(30, True), Silence(60, False))) == (30, 60)
     assert around.lifetime((Silence(10, False),)) == (None, 10)
     assert around.lifetime((Silence(20, False), Silence(40, True))) == (40, None), "that one was lost"
+    late = (Silence(20, True, 1.5), Silence(30, False, 1.5))
+    assert around.lifetime(late) == (20, 31.5), "at least, and at most"
     assert around.lifetime(()) == (None, None)
 
 

@@ -194,9 +194,14 @@ def carrier_grade(seen: Seen, mapped: Iterable[str], behind_nat: bool | None) ->
 
 
 def lifetime(silences: Sequence[Silence]) -> tuple[float | None, float | None]:
-    """The longest silence that a mapping outlived, and the shortest beyond it that it did not."""
+    """The longest silence that a mapping outlived, and the shortest beyond it that it did not: at least, and
+    at most, so long were they."""
     lived = max((one.idle_s for one in silences if one.arrived), default=None)
-    died = [one.idle_s for one in silences if not one.arrived and (lived is None or one.idle_s > lived)]
+    died = [
+        round(one.idle_s + one.late_s, 2)
+        for one in silences
+        if not one.arrived and (lived is None or one.idle_s > lived)
+    ]
     return lived, min(died, default=None)
 
 

@@ -89,10 +89,12 @@ class Clash:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """A mapping that was silent for ``idle_s``, and whether an answer of the asked reflector then came in."""
+    """A mapping that was silent for ``idle_s``, and whether an answer of the asked reflector then came in.
+    ``late_s``: by how much longer it may have been silent, where the reflector was not quick to begin."""
 
     idle_s: float
     arrived: bool
+    late_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ async def _pass(inquiry: Inquiry, reflector: Reflector, delays: Sequence[float])
             return ()
         spec = _left_alone(inquiry, token, door.to, delays)
         answered = asyncio.Event()
-        replies: list[tuple[Answer, FlowSpec, tuple[int, ...]]] = []
+        replies: list[tuple[Answer, float, tuple[int, ...]]] = []
 
         async def meanwhile(flow: "asyncio.Task[Answer]") -> bool:
             sent_s = bench.clock.monotonic()
@@ -91,10 +91,11 @@ async def _pass(inquiry: Inquiry, reflector: Reflector, delays: Sequence[float])
             answered.set()
             if not mappings:
                 return False
-            passed_ms = (bench.clock.monotonic() - sent_s) * 1000
-            order = tuple(mappings)
-            answer = _answering(inquiry, door, mappings, delays, passed_ms)
-            replies.append((await bench.flow(reflector.info, answer), answer, order))
+            began_s = bench.clock.monotonic()
+            answer = _answering(inquiry, door, mappings, delays, (began_s - sent_s) * 1000)
+            told = await bench.flow(reflector.info, answer)
+            late_s = _late_s(answer, bench.clock.monotonic() - began_s)
+            replies.append((told, late_s, tuple(mappings)))
             return True
 
         ended = await alongside(bench.flow(inquiry.subject, spec), meanwhile)
@@ -141,14 +142,20 @@ def _answering(
     return asks.flow(inquiry.family, shots, None, source=door.to.address)
 
 
+def _late_s(answer: FlowSpec, took_s: float) -> float:
+    """What the flow took beyond its own plan: on the way to the agent, and there before it began."""
+    last_ms = max((shot.at_ms for shot in answer.shots), default=0.0)
+    return max(0.0, took_s - last_ms / 1000 - answer.options.timeout_s)
+
+
 def _silences(
-    told: Told, reply: tuple[Answer, FlowSpec, tuple[int, ...]], delays: Sequence[float]
+    told: Told, reply: tuple[Answer, float, tuple[int, ...]], delays: Sequence[float]
 ) -> list[Silence]:
     """Of mappings to which something was sent."""
-    answer, _, order = reply
+    answer, late_s, order = reply
     sent = reading.sent_shots(reading.flow_of(answer.rows))
     return [
-        Silence(delays[socket], bool(reading.marked(told, socket, asks.SMALLEST_MARK)))
+        Silence(delays[socket], bool(reading.marked(told, socket, asks.SMALLEST_MARK)), late_s)
         for place, socket in enumerate(order)
         if sent & {2 * place, 2 * place + 1}
     ]
