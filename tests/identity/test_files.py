@@ -96,6 +96,30 @@ def test_a_crash_while_saving_leaves_the_old_pair_or_the_new(
     assert load_identity(tmp_path) == found
 
 
+@pytest.mark.parametrize("before", range(8))
+def test_whoever_reads_while_it_is_written_gets_a_pair_and_stops_nobody(
+    tmp_path: Path, make, monkeypatch, before: int
+) -> None:
+    """A reader that finds the move half-done finishes it, and the writer goes on."""
+    old, new = with_renewal(make), with_renewal(make)
+    save_identity(tmp_path, old)
+    rename, done, read = Path.rename, 0, []
+
+    def slow(self: Path, target: Path) -> Path:
+        nonlocal done
+        done += 1
+        if done == before + 1:
+            read.append(load_identity(tmp_path))
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.Path, "rename", slow)
+        save_identity(tmp_path, new)
+    assert read == [old if before <= 4 else new]
+    assert load_identity(tmp_path) == new
+    assert not list(tmp_path.glob("*.next"))
+
+
 def with_renewal(make) -> Identity:
     one = make(Role.OPERATOR, "ann", "ann")
     key = load_pem_private_key(one.key_pem, None)

@@ -10,6 +10,7 @@ import os
 import ssl
 import stat
 from binascii import a2b_base64
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,7 @@ CA, CERTIFICATE, KEY, RENEWAL = "ca.pem", "cert.pem", "key.pem", "renewal.pem"
 #: ``cert.pem.next`` tells that the move was begun.
 _ORDER = (KEY, RENEWAL, CA, CERTIFICATE)
 _MAX_FILE = 64 << 10
+_TRIES = 4  # of a reader, while somebody writes
 _P256_KEY = 138  # bytes of a P-256 key in PKCS #8, its public half included
 _P256_PUBLIC = bytes.fromhex("a144034200")
 
@@ -155,18 +157,18 @@ def save_identity(folder: Path, identity: Identity) -> None:
 
 def _move_next(folder: Path) -> None:
     for name in _ORDER:
-        staged = folder / (name + ".next")
-        if staged.exists():
-            staged.rename(folder / name)
+        with suppress(FileNotFoundError):  # a reader may be mending what its writer is still moving
+            (folder / (name + ".next")).rename(folder / name)
     _sync_folder(folder)
 
 
-def _pair_matches(certificate: Path, key: Path) -> bool:
-    """OpenSSL is asked only of keys that :mod:`.keygen` did not make: it costs an idle agent 1.3 MiB."""
+def _pair_matches(certificate_pem: bytes, certificate: Path, key_pem: bytes, key: Path) -> bool:
+    """OpenSSL is asked only of keys that :mod:`.keygen` did not make: it costs an idle agent 1.3 MiB, and
+    reads files alone."""
     try:
-        point = _public_point(key.read_bytes()[:_MAX_FILE])
+        point = _public_point(key_pem)
         if point is not None:
-            return point in pem_to_der(certificate.read_bytes()[:_MAX_FILE])
+            return point in pem_to_der(certificate_pem)
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password=_no_passphrase)
     except (ssl.SSLError, OSError, ValueError):
         return False
@@ -203,18 +205,24 @@ def load_identity(folder: Path) -> Identity:
     certificate, key = folder / CERTIFICATE, folder / KEY
     if not folder.is_dir() or not (certificate.exists() and key.exists()):
         raise StateError(f"there is no identity in {folder}", "join a mesh first, or give another --state")
-    key_pem = read_private(key)
-    if not _pair_matches(certificate, key):
-        staged = folder / (CERTIFICATE + ".next")
-        if not staged.exists() or not _pair_matches(staged, key):
-            raise StateError(
-                f"{certificate} and {key} do not belong together", "join again to get a new pair"
-            )
-        _move_next(folder)
+    for _ in range(_TRIES):
+        key_pem = read_private(key)
+        try:
+            certificate_pem = certificate.read_bytes()[:_MAX_FILE]
+            ca_pem = (folder / CA).read_bytes()[:_MAX_FILE]
+            renewal_pem = _renewal_for(key_pem, folder / RENEWAL)
+        except OSError as error:
+            raise StateError(f"{error.filename} cannot be read: {error.strerror}") from error
+        if _pair_matches(certificate_pem, certificate, key_pem, key):
+            return make_identity(certificate_pem, key_pem, ca_pem, renewal_pem)
+        if _is_half_moved(folder, key_pem):
+            _move_next(folder)
+    raise StateError(f"{certificate} and {key} do not belong together", "join again to get a new pair")
+
+
+def _is_half_moved(folder: Path, key_pem: bytes) -> bool:
+    staged = folder / (CERTIFICATE + ".next")
     try:
-        certificate_pem = certificate.read_bytes()[:_MAX_FILE]
-        ca_pem = (folder / CA).read_bytes()[:_MAX_FILE]
-        renewal_pem = _renewal_for(key_pem, folder / RENEWAL)
-    except OSError as error:
-        raise StateError(f"{error.filename} cannot be read: {error.strerror}") from error
-    return make_identity(certificate_pem, key_pem, ca_pem, renewal_pem)
+        return _pair_matches(staged.read_bytes()[:_MAX_FILE], staged, key_pem, folder / KEY)
+    except FileNotFoundError:  # never there, or whoever writes has moved it meanwhile
+        return False
