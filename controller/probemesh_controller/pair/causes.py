@@ -56,6 +56,9 @@ HARMLESS = frozenset(
     }
 )
 
+#: What breaks nothing where the flow is answered, and is the matter where it is not.
+HARMLESS_BESIDE = HARMLESS | {Verdict.TARGET_HOST_FORWARDS}
+
 #: Say nothing about the network.
 NO_FAULT = frozenset({Verdict.AGENT_LOST, Verdict.NOT_ADDRESSABLE, Verdict.VANTAGE_IMPAIRED})
 

@@ -10,7 +10,7 @@ from probemesh_shared.words import NOT_MEASURED, Confidence, Outcome, Verdict
 
 from probemesh_controller.pair.assess import Assessed, assess
 from probemesh_controller.pair.case import Case
-from probemesh_controller.pair.causes import FLOW, HARMLESS, NO_FAULT, OF_SERVICE, Cause, Told
+from probemesh_controller.pair.causes import FLOW, HARMLESS_BESIDE, NO_FAULT, OF_SERVICE, Cause, Told
 from probemesh_controller.pair.cost import packets
 from probemesh_controller.pair.flow.names import FAR_REPORTS, ON_WIRE
 from probemesh_controller.pair.flow.purposes import FLOW_SHOTS
@@ -59,7 +59,7 @@ def _direction(side: Assessed) -> DirectionVerdict:
     if outcome in NOT_MEASURED and flow.verdict is Verdict.UNDETERMINED:
         return DirectionVerdict(outcome=outcome)
     judgement = _that_matters(flow, side)
-    harmless = judgement is not flow and judgement.verdict in HARMLESS
+    harmless = judgement is not flow and judgement.verdict in HARMLESS_BESIDE
     verdict = Verdict.REACHABLE if harmless else judgement.verdict
     path, service = _apart(judgement, verdict)
     if judgement is not flow and service is None:  # the flow itself got through, to its service
@@ -82,7 +82,7 @@ def _that_matters(flow: Judgement, side: Assessed) -> Judgement:
     faults = [
         one
         for one in side.judgements.values()
-        if one.question != FLOW and one.left and not HARMLESS.intersection(one.verdicts)
+        if one.question != FLOW and one.left and not HARMLESS_BESIDE.intersection(one.verdicts)
     ]
     rank = list(Confidence)
     return min(faults, key=lambda one: (rank.index(one.confidence), one.question), default=flow)

@@ -45,6 +45,16 @@ CAUSES: tuple[Cause, ...] = (
         proof=proven_by((names.ANSWERED, names.DELIVERED)),
         when={names.STANDS_IN: True},
     ),
+    row(
+        # its tables hold nothing of what it passes on: what never completed there says nothing
+        "reachable/handed-on",
+        Verdict.REACHABLE,
+        says("it gets through, and what {far} passes it on to answers"),
+        {names.ANSWERED: True, names.FORWARDED: True, names.STANDS_IN: False},
+        proof=proven_by((names.ANSWERED, names.FORWARDED)),
+        transports=PORTS,
+        when={names.LISTENING: False},
+    ),
     Cause(
         "agent-lost",
         Verdict.AGENT_LOST,

@@ -1,5 +1,7 @@
 """Causes: the path is fine, and the service is the matter; or somebody else answers in its place."""
 
+from collections.abc import Mapping
+
 from probemesh_shared.words import Verdict
 
 from probemesh_controller.pair.causes import Cause, proven_by
@@ -167,7 +169,7 @@ SERVICE: tuple[Cause, ...] = (
         "target-host-forwards/open",
         Verdict.TARGET_HOST_FORWARDS,
         says("{far} does not answer itself: it passes the port on to something behind it"),
-        {names.FORWARDED: True},
+        {names.FORWARDED: True, names.ANSWERED: False},
         proof=proven_by((names.FORWARDED,)),
         place=behind_host,
         when={names.LISTENING: False},
@@ -177,6 +179,33 @@ SERVICE: tuple[Cause, ...] = (
 
 #: Does somebody take what gets through?
 TAKEN = "taken"
+#: Is it the host itself that answers, where it does not listen?
+HANDED_ON = "handed-on"
+
+_UNHEARD: Mapping[str, bool] = {names.ANSWERED: True, names.LISTENING: False}
+#: As published ports of containers are: fine, and worth a word.
+HANDERS_ON: tuple[Cause, ...] = (
+    Cause(
+        "handed-on/no",
+        Verdict.REACHABLE,
+        says("{far} passes nothing of it on"),
+        {names.FORWARDED: False},
+        question=HANDED_ON,
+        transports=PORTS,
+        when=_UNHEARD,
+    ),
+    Cause(
+        "handed-on/yes",
+        Verdict.TARGET_HOST_FORWARDS,
+        says("{far} passes the port on to something behind it, which answers"),
+        {names.FORWARDED: True},
+        proven_by((names.FORWARDED,)),
+        behind_host,
+        question=HANDED_ON,
+        transports=PORTS,
+        when=_UNHEARD,
+    ),
+)
 
 TAKERS: tuple[Cause, ...] = (
     Cause(
@@ -202,4 +231,4 @@ TAKERS: tuple[Cause, ...] = (
     ),
 )
 
-CAUSES: tuple[Cause, ...] = (*SERVICE, *TAKERS)
+CAUSES: tuple[Cause, ...] = (*SERVICE, *TAKERS, *HANDERS_ON)
