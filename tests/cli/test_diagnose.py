@@ -20,6 +20,7 @@ from probemesh_shared.words import AgentState, Confidence, Family, Outcome, Tran
 from tests.cli import pairs
 from tests.cli.fakes import agent, tcp_row
 from tests.cli.test_formats import HOSTILE, golden
+from tests.pair.scenario import FOLDER
 
 
 @pytest.fixture
@@ -413,6 +414,12 @@ def test_what_was_saved_is_concluded_again_and_says_so(meshctl, driver, tmp_path
     assert meshctl("diagnose", "--replay", str(path), "--ticket").out.startswith("# Change request")
 
 
+def test_a_scenario_that_was_kept_is_concluded_as_the_case_that_it_was_made_of(meshctl, home):
+    ran = meshctl("diagnose", "--replay", str(FOLDER / "return-drop-tcp.json"), "-o", "json")
+    value = json.loads(ran.out)
+    assert (value["forward"]["verdict"], value["replayed"]) == ("return-drop", True)
+
+
 def test_a_place_that_cannot_be_written_is_told_before_anything_is_sent(meshctl, driver, tmp_path):
     ran = meshctl(*ENDS, "--save", str(tmp_path / "no" / "case.json"))
     assert ran.code == 2 and "there is no such folder" in ran.err and driver.asked == []
@@ -425,6 +432,12 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_sent(meshctl,
         ("{", "it is no JSON"),
         ("[]", "it is no saved diagnosis"),
         ("{}", "it is no saved diagnosis"),
+        (
+            '{"what": "x", "about": "", "case": {}, "forward": {}, "reverse": {}, "findings": []}',
+            "nor a scen",
+        ),
+        ('{"about": "", "case": {}}', "nor a scenario"),
+        ('{"about": "", "case": 1, "forward": {}, "reverse": {}, "findings": []}', "a Case is no object"),
         ('{"what": "probemesh-case", "schema": 2}', "another version"),
         ('{"what": "probemesh-case", "schema": 1}', "a Case is no object"),
         ('{"what": "probemesh-case", "schema": 1, "case": {}}', "a Case is incomplete"),

@@ -32,15 +32,23 @@ def from_text(text: str) -> Case:
         raise
     except ValueError:  # a number of thousands of digits is one as well
         raise BadRecord("it is no JSON") from None
-    if not isinstance(value, dict) or value.get("what") != _WHAT:
-        raise BadRecord("it is no saved diagnosis (meshctl diagnose … --save FILE)")
-    if value.get("schema") != SCHEMA:
+    if not isinstance(value, dict) or not (value.get("what") == _WHAT or _is_scenario(value)):
+        raise BadRecord(
+            "it is no saved diagnosis (meshctl diagnose … --save FILE), nor a scenario kept from one"
+        )
+    if value.get("schema") != SCHEMA and not _is_scenario(value):
         raise BadRecord("it was written by another version, whose format is not known here")
     case = decode(Case, value.get("case"))
     roles = [end.role for end in case.ends]
     if roles.count(EndRole.SOURCE) != 1 or roles.count(EndRole.TARGET) != 1:
         raise BadRecord("its two ends are not both there, each once")
     return case
+
+
+def _is_scenario(value: dict[str, Any]) -> bool:
+    """A case kept as test data, beside what has to be concluded from it (``tests/pair/scenarios``): of the
+    version that it stands in the repository with."""
+    return "what" not in value and {"about", "case", "forward", "reverse", "findings"} <= value.keys()
 
 
 def _finite(text: str) -> float:
