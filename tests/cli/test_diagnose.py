@@ -15,7 +15,7 @@ from probemesh_controller.pair.case import INTERRUPTED, Asked, Limits, RoundDone
 from probemesh_controller.schema import schema_of
 from probemesh_shared.errors import Unreachable
 from probemesh_shared.model import DirectionVerdict, Evidence, PathHop
-from probemesh_shared.words import AgentState, Confidence, Family, Outcome, Transport, Verdict
+from probemesh_shared.words import AgentState, Confidence, Direction, Family, Outcome, Transport, Verdict
 
 from tests.cli import pairs
 from tests.cli.fakes import agent, tcp_row
@@ -292,6 +292,17 @@ def test_a_ticket_where_there_is_nothing_to_ask_for(meshctl, concluded):
     ran = meshctl(*ENDS, "--ticket")
     assert ran.out.startswith("# Nothing to change between berlin-1 and tokyo-1\n")
     assert "now it is 0" in ran.out
+
+
+def test_no_ticket_asks_for_a_service_on_the_way_back(meshctl, concluded):
+    """Nothing need listen there: the way is what counts."""
+    closed = replace(pairs.DROP, verdict=Verdict.PORT_CLOSED, direction=Direction.REVERSE)
+    concluded(forward=pairs.DROPPED, reverse=pairs.CLOSED, findings=(pairs.DROP, closed))
+    assert meshctl(*ENDS, "--ticket").out.count("# Change request") == 1
+    concluded(forward=pairs.REACHABLE, reverse=pairs.CLOSED, findings=(closed,))
+    assert meshctl(*ENDS, "--ticket").out.startswith("# Nothing to change")
+    concluded(forward=pairs.CLOSED, reverse=pairs.REACHABLE, findings=())
+    assert "Start the service on tcp/5432" in meshctl(*ENDS, "--ticket").out
 
 
 @pytest.mark.parametrize(

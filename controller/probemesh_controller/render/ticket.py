@@ -10,7 +10,7 @@ from probemesh_shared.escape import escape
 from probemesh_shared.model import Diagnosis, Finding
 from probemesh_shared.moments import time_text
 from probemesh_shared.outcomes import diagnosis_exit_code
-from probemesh_shared.words import Confidence, Family, PlaceKind, Transport, Verdict
+from probemesh_shared.words import Confidence, Direction, Family, PlaceKind, Transport, Verdict
 
 from probemesh_controller.pair.case import Asked, Case
 from probemesh_controller.render.diagnosis import Side, grouped, sides
@@ -35,6 +35,8 @@ def render(case: Case, diagnosis: Diagnosis) -> str:
 
 
 def _is_to_be_mended(side: Side) -> bool:
+    if side.direction is Direction.REVERSE and side.told.path_verdict is Verdict.REACHABLE:
+        return False  # nothing need listen on the way back
     if side.told.verdict is Verdict.UNDETERMINED:
         return bool(side.told.alternatives)
     words = WORDS.get(side.told.verdict)
