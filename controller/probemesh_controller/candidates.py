@@ -13,7 +13,7 @@ from probemesh_shared import failures
 from probemesh_shared.failures import outcome_of
 from probemesh_shared.model import AgentInfo, Failure, Measurement, Options, Spec, Target
 from probemesh_shared.session.frames import ADVERTISED
-from probemesh_shared.words import FailureKind, Kind, Origin, Stage
+from probemesh_shared.words import FailureKind, Family, Kind, Origin, Stage
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -65,7 +65,7 @@ def address(
     for index, target in enumerate(targets):
         failure = None
         if target.agent is not None:
-            target, failure = _fill(target, prober, fleet)
+            target, failure = _fill(target, prober, fleet, spec.options.family)
         if failure is None:
             ready.append(target)
             indices.append(index)
@@ -80,7 +80,9 @@ def unsupported(spec: Spec, targets: tuple[Target, ...], detail: str, now_ns: in
     return tuple(_row(spec, target, index, failure, now_ns) for index, target in enumerate(targets))
 
 
-def _fill(target: Target, prober: AgentInfo, fleet: tuple[AgentInfo, ...]) -> tuple[Target, Failure | None]:
+def _fill(
+    target: Target, prober: AgentInfo, fleet: tuple[AgentInfo, ...], family: Family
+) -> tuple[Target, Failure | None]:
     named = next((agent for agent in fleet if agent.name == target.agent), None)
     if named is None:
         return target, _failure(FailureKind.NOT_ADDRESSABLE, f"there is no agent {target.agent}")
@@ -92,7 +94,16 @@ def _fill(target: Target, prober: AgentInfo, fleet: tuple[AgentInfo, ...]) -> tu
         return target, _failure(
             FailureKind.NOT_ADDRESSABLE, f"{named.name} has no usable address for {prober.name} ({why})"
         )
+    if not any(_is_of(family, text) for text in addresses):
+        what = "IPv6" if family is Family.IPV6 else "IPv4"
+        return target, _failure(
+            FailureKind.NOT_ADDRESSABLE, f"{named.name} has no usable {what} address for {prober.name}"
+        )
     return replace(target, host=target.host or named.name, addresses=addresses), None
+
+
+def _is_of(family: Family, text: str) -> bool:
+    return family is Family.BOTH or (family is Family.IPV6) == (":" in text)
 
 
 def _failure(kind: FailureKind, detail: str) -> Failure:

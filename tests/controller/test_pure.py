@@ -9,11 +9,13 @@ from probemesh_controller.merging import merge
 from probemesh_shared.model import (
     AgentInfo,
     IcmpSpec,
+    Options,
     PortRange,
     Target,
+    TraceSpec,
 )
 from probemesh_shared.session.frames import ADVERTISED
-from probemesh_shared.words import FailureKind, Kind
+from probemesh_shared.words import FailureKind, Family, Kind, Outcome
 
 
 def agent(name: str, *addresses: str) -> AgentInfo:
@@ -58,6 +60,20 @@ def test_an_unknown_agent_is_not_addressable() -> None:
     (row,) = ready.refused
     assert row.failure is not None and row.failure.kind is FailureKind.NOT_ADDRESSABLE
     assert (row.kind, ready.targets, row.target_index) == (Kind.ICMP, (), 0)
+
+
+@pytest.mark.parametrize(
+    ("family", "refused"), [(Family.IPV6, True), (Family.IPV4, False), (Family.BOTH, False)]
+)
+def test_an_agent_without_an_address_of_the_family_is_not_addressable(family: Family, refused: bool) -> None:
+    b = agent("b", "10.0.0.2")
+    wanted = Target("agent:b", "b", agent="b")
+    ready = address(TraceSpec(Options(family=family)), (wanted,), agent("a"), (agent("a"), b), 1)
+    assert [row.outcome for row in ready.refused] == [Outcome.UNMEASURED] * refused
+    assert len(ready.targets) == (not refused)
+    for row in ready.refused:
+        assert row.failure is not None and row.failure.kind is FailureKind.NOT_ADDRESSABLE
+        assert "no usable IPv6 address" in row.failure.detail
 
 
 async def numbers(start: int, count: int, fail: bool = False) -> AsyncGenerator[int, None]:
