@@ -168,6 +168,8 @@ def test_completion_scripts_name_the_program(meshctl, shell):
 
 
 def test_pages(meshctl):
-    assert "130  interrupted" in meshctl("help", "exit-codes").out
+    told = meshctl("help", "exit-codes").out
+    assert "130  interrupted" in told
+    assert all(f"meshctl {command}:" in told for command in ("diagnose", "trace", "nat"))
     assert meshctl("version").out.startswith("meshctl ")
     assert meshctl("prob").err.splitlines()[1] == "hint: did you mean 'probe'?"

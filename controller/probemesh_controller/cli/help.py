@@ -24,6 +24,9 @@ Exit codes of meshctl, the first that applies:
 meshctl diagnose: the same over its two directions: 0 both are reachable, 3 one is, 1 none is. The way there
 by its verdict, the way back by its path alone, as nothing need listen there; undetermined is not reached.
 
+meshctl trace: the same over the ways that were traced, there and back: 0 every one led to its end, 3 one of
+two did, 1 none did; 4 where nothing could be sent (no such agent, no address of the family asked for).
+
 meshctl nat: 0 of every agent it is known whether a NAT stands in front of it, 3 of some, 1 of none though
 they sent; 4 where nobody could send anything to anybody.
 
