@@ -2,6 +2,6 @@
 
 import sys
 
-from probemesh_agent.main import main
+from probemesh_agent.start import main
 
 sys.exit(main())

@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MeshError as error:
         return _refuse(args, error)
     except KeyboardInterrupt:
+        print("mesh-agent: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # whoever read us has gone; there is nobody to tell

@@ -8,6 +8,7 @@ from pathlib import Path
 from probemesh_shared.clock import SystemClock
 from probemesh_shared.errors import InvalidRequest, StateError
 from probemesh_shared.escape import escape
+from probemesh_shared.interrupts import INTERRUPTED, NOTHING_YET
 from probemesh_shared.model import AgentInfo, Diagnosis
 from probemesh_shared.outcomes import diagnosis_exit_code
 from probemesh_shared.selectors import SELF
@@ -38,16 +39,22 @@ async def run_diagnose(asked: PairAsked) -> int:
     context = required_context()
     case: Case | None = None
     interrupted = False
-    async with connect.opened(context) as mesh:
-        agents = tuple(agent for agent in await mesh.agents() if agent.name != SELF)
-        connect.remember_names(context, agents)
-        pair = read(asked, agents)
-        if isinstance(pair, Asked):
-            case, interrupted = await _drive(mesh, pair)
+    try:
+        async with connect.opened(context) as mesh:
+            agents = tuple(agent for agent in await mesh.agents() if agent.name != SELF)
+            connect.remember_names(context, agents)
+            pair = read(asked, agents)
+            if isinstance(pair, Asked):
+                case, interrupted = await _drive(mesh, pair)
+    except asyncio.CancelledError:  # before the driver had it: asyncio's own answer to an interrupt
+        note(NOTHING_YET)
+        return INTERRUPTED
     if isinstance(pair, OneEnded):
         return await _one_ended(asked, pair, agents)
+    if case is None or (interrupted and not case.rounds):
+        note(NOTHING_YET)
     if case is None:
-        return 130
+        return INTERRUPTED
     if asked.save is not None:
         _save(case, Path(asked.save))
     return _show(asked, case, with_paths(case, conclude(case)), interrupted=interrupted)

@@ -5,16 +5,19 @@ Nothing heavy is imported here: ``meshctl --help`` is to cost little more than `
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 from probemesh_shared.errors import InvalidRequest, MeshError
 from probemesh_shared.escape import escape
+from probemesh_shared.interrupts import INTERRUPTED
 from probemesh_shared.undumped import undumped
 from typer.main import get_command
 
 from probemesh_controller.cli import streams
-from probemesh_controller.cli.flags import FLAGS
+from probemesh_controller.cli.flags import FLAGS, note
 from probemesh_controller.cli.lazy import LazyGroup, help_text
 
 _C = "probemesh_controller.cli"
@@ -58,6 +61,16 @@ EXAMPLES = [
 
 class RootGroup(LazyGroup):
     sections = SECTIONS
+
+    def invoke(self, ctx: Any) -> Any:
+        """An interrupt that no command took for its own affair: nobody goes away without a word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # asyncio may have been about to begin with it
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+            note("interrupted")
+            return INTERRUPTED
 
 
 app = typer.Typer(
@@ -115,7 +128,7 @@ def _run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except (KeyboardInterrupt, typer.Abort):
-        return 130
+        return INTERRUPTED
     except MeshError as error:
         _trace()
         report(str(error), error.hint)

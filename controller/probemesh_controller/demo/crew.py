@@ -10,7 +10,8 @@ from pathlib import Path
 
 from probemesh_shared.errors import MeshError
 
-JOIN_S, STOP_S = 20.0, 8.0
+#: Seconds: of joining, of which most on a busy machine is the start of three programs at once.
+JOIN_S, STOP_S = 60.0, 8.0
 
 _POLICY = """# The demo probes this very machine; an agent as shipped would not.
 [allow]
@@ -51,8 +52,14 @@ class AgentProcess:
         self._log.parent.mkdir(exist_ok=True)
         command = ("join", controller, "--token-file", "-", "--state", str(self._state))
         process = await self._spawn(*command, stdin=asyncio.subprocess.PIPE)
-        async with asyncio.timeout(JOIN_S):
-            await process.communicate(token.encode() + b"\n")
+        try:
+            async with asyncio.timeout(JOIN_S):
+                await process.communicate(token.encode() + b"\n")
+        except TimeoutError:
+            raise MeshError(
+                f"the demo's agent {self.member.name} did not join within {JOIN_S:g} s",
+                f"is the machine very busy (uptime)? the agent's last words: {self.last_words() or 'none'}",
+            ) from None
         if process.returncode != 0:
             raise MeshError(f"the demo's agent {self.member.name} could not join", self.last_words())
 

@@ -24,7 +24,7 @@ from probemesh_controller.remote import RemoteMesh
 from probemesh_controller.serve import serve
 
 MESH = "demo"
-CONNECT_S, LOOK_S = 30.0, 0.05
+CONNECT_S, LOOK_S = 60.0, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,7 @@ async def raised(state: Path) -> AsyncIterator[Stage]:
         held.push_async_callback(_stop_all, crew)
         mesh = RemoteMesh(address, load_identity(state / "operator"))
         held.push_async_callback(mesh.aclose)
-        async with asyncio.TaskGroup() as group:
-            for agent in crew:
-                group.create_task(_enlist(agent, mesh, address))
+        await _all_enlisted(mesh, crew, address)
         await _all_connected(mesh, crew)
         yield Stage(state, f"http://127.0.0.1:{site.port}/")
 
@@ -109,6 +107,22 @@ async def _controller(state: Path) -> AsyncIterator[str]:
         await asyncio.gather(serving, return_exceptions=True)
 
 
+async def _all_enlisted(mesh: RemoteMesh, crew: list[AgentProcess], controller: str) -> None:
+    """All at once. Raises what kept the first of them from it; the others are given up."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for agent in crew:
+                group.create_task(_enlist(agent, mesh, controller))
+    except* MeshError as failed:
+        first: BaseException = failed
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        refused = first
+    else:
+        return
+    raise refused
+
+
 async def _enlist(agent: AgentProcess, mesh: RemoteMesh, controller: str) -> None:
     member = agent.member
     issued = await mesh.create_token(TokenRequest(name=member.name, site=member.site, ttl_s=300))
@@ -126,7 +140,10 @@ async def _all_connected(mesh: RemoteMesh, crew: list[AgentProcess]) -> None:
                         raise MeshError(f"the demo's agent {agent.member.name} ended", agent.last_words())
                 await asyncio.sleep(LOOK_S)
     except TimeoutError:
-        raise MeshError(f"not all of the demo's agents connected within {CONNECT_S:g} s") from None
+        raise MeshError(
+            f"not all of the demo's agents connected within {CONNECT_S:g} s",
+            "is the machine very busy (uptime)? --state DIR keeps what each said, in DIR/logs",
+        ) from None
 
 
 async def _stop_all(crew: list[AgentProcess]) -> None:

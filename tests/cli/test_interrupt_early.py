@@ -1,0 +1,108 @@
+"""Ctrl-C before anything is known: 130, one line, and never a traceback. The programs that are installed."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from probemesh_controller import config
+from probemesh_controller.pki.mesh import init_mesh
+from probemesh_shared.interrupts import NOTHING_YET
+
+from tests.cli.test_interrupt import start
+
+PROGRAMS = Path(sys.executable).parent
+
+
+@pytest.fixture
+def silent(home, monkeypatch):
+    """A controller that takes connections and says nothing; it is of the context in force."""
+    state = home / "mesh"
+    state.mkdir(mode=0o700)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        made = init_mesh(state, "demo")
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        context = config.MeshContext(made.mesh, made.mesh, state / "operator", controller=address)
+        path = state / "config.toml"
+        config.save(config.load(path).with_context(context))
+        monkeypatch.setenv("MESHCTL_CONFIG", str(path))
+        yield listener
+
+
+def loading(program, *arguments, until):
+    """Started, and as far as module ``until``, which Python tells: what it says after that, and its code."""
+    command = [sys.executable, "-X", "importtime", str(PROGRAMS / program), *arguments]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        for line in process.stderr:
+            if line.split("|")[-1].strip() == until:
+                break
+        else:
+            raise AssertionError(f"{program} never loaded {until}")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+        process.communicate()
+    said = [line for line in err.splitlines() if not line.startswith("import time:")]
+    return process.returncode, out, said
+
+
+@pytest.mark.parametrize("module", ["typing", "typer", "probemesh_controller.cli.lazy"])
+def test_meshctl_while_it_is_loaded(silent, module):
+    assert loading("meshctl", "diagnose", "a", "b", until=module) == (130, "", [NOTHING_YET])
+
+
+@pytest.mark.parametrize("module", ["probemesh_controller.cli.pairs", "probemesh_controller.cli.diagnosing"])
+def test_meshctl_while_its_command_is_loaded(silent, module):
+    code, out, said = loading("meshctl", "diagnose", "a", "b", until=module)
+    assert (code, out) == (130, "")
+    assert said in (["interrupted"], [NOTHING_YET])
+
+
+@pytest.mark.parametrize("module", ["argparse", "probemesh_agent.arguments"])
+def test_mesh_agent_while_it_is_loaded(home, module):
+    found = loading("mesh-agent", "probe", "--frames", until=module)
+    assert found == (130, "", ["mesh-agent: interrupted"])
+
+
+def test_a_controller_that_does_not_answer(silent):
+    command = [str(PROGRAMS / "meshctl"), "diagnose", "berlin-1", "tokyo-1", "--tcp", "5432"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    silent.settimeout(120)
+    connection, _ = silent.accept()
+    with contextlib.closing(connection):
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=120) == ("", f"{NOTHING_YET}\n")
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize("moment", ["listing", "beginning"])
+def test_a_diagnosis_of_which_nothing_is_known(config_file, tmp_path, moment):
+    kept = tmp_path / "case.json"
+    ends = ("berlin-1", "tokyo-1", "--tcp", "5432", "--save", str(kept))
+    process = start(config_file, moment, "diagnose", *ends, program="waiting")
+    assert process.stderr.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=120) == ("", f"{NOTHING_YET}\n")
+    assert process.returncode == 130
+    assert not kept.exists()
+
+
+def test_whoever_ignores_interrupts_goes_on(silent):
+    """As ``nohup`` and shells do with what runs in the background."""
+    program = (
+        "import os, signal\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from probemesh_shared.interrupts import end_at_once, raise_again\n"
+        "end_at_once('words'); os.kill(os.getpid(), signal.SIGINT)\n"
+        "raise_again(); os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], env=os.environ, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
