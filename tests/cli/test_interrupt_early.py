@@ -1,6 +1,7 @@
 """Ctrl-C before anything is known: 130, one line, and never a traceback. The programs that are installed."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from probemesh_controller import config
+from probemesh_controller.pair import saved
 from probemesh_controller.pki.mesh import init_mesh
 from probemesh_shared.interrupts import NOTHING_YET
 
@@ -93,6 +95,20 @@ def test_a_diagnosis_of_which_nothing_is_known(config_file, tmp_path, moment):
     assert process.communicate(timeout=120) == ("", f"{NOTHING_YET}\n")
     assert process.returncode == 130
     assert not kept.exists()
+
+
+def test_a_diagnosis_of_which_only_the_ends_are_known(config_file, tmp_path):
+    """It is shown and kept, and the reason is told."""
+    kept = tmp_path / "case.json"
+    ends = ("berlin-1", "tokyo-1", "--tcp", "5432", "--save", str(kept), "-o", "json")
+    process = start(config_file, "arming", "diagnose", *ends, program="waiting")
+    assert process.stderr.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert NOTHING_YET in err.splitlines() and "Traceback" not in err
+    assert json.loads(out)["interrupted"] is True
+    assert saved.from_text(kept.read_text()).rounds == ()
 
 
 def test_whoever_ignores_interrupts_goes_on(silent):

@@ -6,13 +6,14 @@ import sys
 
 from probemesh_controller.cli import connect, main
 
-from tests.cli.fakes import FakeMesh, agent
+from tests.cli.fakes import FakeMesh
+from tests.pair.fakes import info
 
 moment = sys.argv[1]
 
 
 class Silent(FakeMesh):
-    asked = 0
+    asked, ready = 0, False
 
     async def agents(self):
         self.asked += 1
@@ -25,11 +26,13 @@ class Silent(FakeMesh):
         yield
 
     async def never(self):
-        print("ready", file=sys.stderr, flush=True)
+        if not self.ready:
+            print("ready", file=sys.stderr, flush=True)
+        self.ready = True
         await asyncio.Event().wait()
 
 
-fake = Silent([agent("berlin-1", "berlin"), agent("tokyo-1", "tokyo")], {})
+fake = Silent([info("berlin-1", "10.1.0.2"), info("tokyo-1", "203.0.113.2")], {})
 
 
 async def open_mesh(context, with_self):
