@@ -12,13 +12,14 @@ from pathlib import Path
 
 from probemesh_shared.errors import InvalidRequest, MeshError
 from probemesh_shared.escape import escape
+from probemesh_shared.interrupts import INTERRUPTED, hush
 from probemesh_shared.undumped import undumped
 
 from probemesh_agent import arguments
 from probemesh_agent.settings import default_state
 from probemesh_agent.version import version
 
-OK, UNREACHED, WRONG_USE, SOME, NOTHING, INTERRUPTED = 0, 1, 2, 3, 4, 130
+OK, UNREACHED, WRONG_USE, SOME, NOTHING = 0, 1, 2, 3, 4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MeshError as error:
         return _refuse(args, error)
     except KeyboardInterrupt:
+        hush()
         print("mesh-agent: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:

@@ -5,14 +5,13 @@ Nothing heavy is imported here: ``meshctl --help`` is to cost little more than `
 
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import typer
 from probemesh_shared.errors import InvalidRequest, MeshError
 from probemesh_shared.escape import escape
-from probemesh_shared.interrupts import INTERRUPTED
+from probemesh_shared.interrupts import INTERRUPTED, hush, raise_again
 from probemesh_shared.undumped import undumped
 from typer.main import get_command
 
@@ -65,10 +64,10 @@ class RootGroup(LazyGroup):
     def invoke(self, ctx: Any) -> Any:
         """An interrupt that no command took for its own affair: nobody goes away without a word."""
         try:
+            raise_again()
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            # asyncio may have been about to begin with it
-            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+            hush()
             note("interrupted")
             return INTERRUPTED
 
