@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from probemesh_shared.seen import Failure, IcmpError
 from probemesh_shared.words import Outcome, Transport
 
+#: Of a host's own addresses its watch tells no more: from so many on, the list may have gaps.
+MOST_ADDRESSES = 256
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from probemesh_shared.failures import errno_name
 from probemesh_shared.model import Counter, Failure, Listener, WatchDetail, WatchSpec
+from probemesh_shared.twoends import MOST_ADDRESSES
 from probemesh_shared.words import FailureKind, Transport
 
 from probemesh_agent import signals
@@ -30,7 +31,6 @@ from probemesh_agent.responder.streams import StreamSide
 _OFTEN_S, _SELDOM_S = 0.012, 0.05
 _BRISK_S = 5.0  # after arming, and after every look
 _SHARE = 10.0
-_MOST_ADDRESSES = 256
 
 
 def _anybody(_: str) -> bool:
@@ -178,6 +178,7 @@ class Watch:
     def _standing(self, counters: tuple[Counter, ...]) -> WatchDetail:
         """What is as it is, whatever was told before."""
         used, most = conntrack()
+        addresses = interface_addresses()
         listeners = self._listeners()
         return WatchDetail(
             look=self._looks,
@@ -185,7 +186,7 @@ class Watch:
             quiet_ms=self._counters.quiet_ms if self._counters is not None else 0.0,
             span_ms=self._counters.span_ms if self._counters is not None else 0.0,
             agent=self._nonce.hex(),
-            addresses=tuple(map(str, interface_addresses()[:_MOST_ADDRESSES])),
+            addresses=tuple(map(str, addresses[:MOST_ADDRESSES])),
             listeners=listeners,
             listen_failure=self._listen_failure,
             surrogate_port=self._surrogate,
@@ -193,6 +194,7 @@ class Watch:
             blind=self._blind(),
             conntrack=used,
             conntrack_most=most,
+            problems=tuple(_more(len(addresses) - MOST_ADDRESSES, "addresses of this host")),
         )
 
     def _account(self, counters: tuple[Counter, ...]) -> WatchDetail:
@@ -202,6 +204,7 @@ class Watch:
         standing = self._standing(counters)
         half_open, connections, troubles = self._sockets.look() if self._sockets is not None else ((), (), [])
         problems = [
+            *standing.problems,
             *self._problems,
             *troubles,
             *_more(more_datagrams, "datagrams"),
@@ -253,4 +256,4 @@ def _some(port: int | None) -> tuple[int, ...]:
 
 
 def _more(count: int, what: str) -> list[str]:
-    return [f"{count} {what} more were not told"] if count else []
+    return [f"{count} {what} more were not told"] if count > 0 else []

@@ -9,7 +9,18 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import ip_address
 
-from probemesh_shared.model import FlowDetail, FlowSpec, Measurement, ShotSeen, TraceDetail, WatchDetail
+from probemesh_shared.model import (
+    Accepted,
+    Connection,
+    Datagram,
+    FlowDetail,
+    FlowSpec,
+    HalfOpen,
+    Measurement,
+    ShotSeen,
+    TraceDetail,
+    WatchDetail,
+)
 from probemesh_shared.words import Direction, Family, Transport
 
 from probemesh_controller.candidates import readable
@@ -63,12 +74,13 @@ class Probed:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """``case`` seen along ``direction``: ``near`` initiates, ``far`` answers. ``known`` keeps what was found
-    out once: a case does not change."""
+    """``case`` seen along ``direction``: ``near`` initiates, ``far`` answers. ``known`` and ``owned`` keep
+    what was found out once: a case does not change."""
 
     case: Case
     direction: Direction
     known: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
+    owned: dict[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def near(self) -> End | None:
@@ -120,7 +132,7 @@ class View:
         far = self.far
         if far is None:
             return ()
-        seen = (one for one in far.reflexive if one not in own_addresses(far))
+        seen = (one for one in far.reflexive if one not in self.far_own)
         known = (*self.mapped(), *seen, *far.addresses)
         return tuple(dict.fromkeys(one for one in known if self._wanted(one)))
 
@@ -135,7 +147,7 @@ class View:
         far = self.far
         if far is None:
             return ()
-        own = own_addresses(far)
+        own = self.far_own
         for transport in (Transport.UDP, Transport.TCP):
             seen = [
                 address
@@ -147,6 +159,24 @@ class View:
                 return tuple(dict.fromkeys(address for address in seen if address not in own))
         # a foreign service tells nothing, but its host's table does
         return tuple(address for address in far.reflexive if address not in own)
+
+    @property
+    def near_own(self) -> frozenset[str]:
+        """Addresses that the near host is known to have: listed, or those of its sockets."""
+        return self._own("near", self.near, self)
+
+    @property
+    def far_own(self) -> frozenset[str]:
+        """The same of the far host. No list has all: routes of type ``local`` give a host more, and of IPv6
+        only lasting addresses are told."""
+        return self._own("far", self.far, self.back)
+
+    def _own(self, key: str, end: End | None, its: "View") -> frozenset[str]:
+        if end is None:
+            return frozenset()
+        if key not in self.owned:
+            self.owned[key] = own_addresses(end) | frozenset(_of_sockets(end, its))
+        return self.owned[key]
 
     def _wanted(self, address: str) -> bool:
         """Agents are not trusted with the form of an address: what they name instead is dialled by nobody."""
@@ -200,6 +230,31 @@ def own_addresses(end: End) -> frozenset[str]:
     if end.armed is not None and end.armed.addresses:
         return frozenset(end.armed.addresses)
     return frozenset(end.addresses) - frozenset(end.reflexive)
+
+
+def _of_sockets(end: End, its: View) -> Iterator[str]:
+    """Local addresses of the sockets from which that end sent (``its`` view), and of those at which its watch
+    saw something come in."""
+    for probed in its.probes():
+        yield from (local for shot in probed.shots if (local := local_address(shot.local_address)))
+    for done in its.case.rounds:
+        account = done.look(end.name)
+        if account is not None:
+            yield from (local for one in sockets_of(account) if (local := local_address(one.local_address)))
+
+
+def sockets_of(account: WatchDetail) -> Iterator[HalfOpen | Connection | Accepted | Datagram]:
+    """What came in at a socket of that host."""
+    yield from account.half_open
+    yield from account.connections
+    yield from account.accepted
+    yield from account.datagrams
+
+
+def local_address(address: str | None) -> str | None:
+    """That of a socket in plain form; None of one that is bound to every address."""
+    plain = plain_address(address) if address else ""
+    return None if plain in ("", "0.0.0.0", "::") else plain  # noqa: S104 - compared, not bound
 
 
 @lru_cache(maxsize=4096)

@@ -10,8 +10,9 @@ from probemesh_controller.pair.flow.fates import fate_of
 from probemesh_controller.pair.flow.near import ENOUGH, shots_at
 from probemesh_controller.pair.flow.purposes import FLOW_SHOTS, PING_SHOTS, TCP_SHOTS, THIRD, UDP_SHOTS
 from probemesh_controller.pair.flow.socket_evidence import ESTABLISHED, connections, half_open, prober_of
+from probemesh_controller.pair.owning import far_has
 from probemesh_controller.pair.signs import Notes, Reader, Sign
-from probemesh_controller.pair.view import Probed, View, own_addresses
+from probemesh_controller.pair.view import Probed, View
 
 #: A half-open connection that stands so long is one that no handshake ends.
 LASTS_MS = 100.0
@@ -223,8 +224,7 @@ def _turned_away(view: View, tcp: bool | None, udp: bool | None, notes: Notes) -
 
 
 def _at_box(view: View) -> bool:
-    far, address = view.far, view.address
-    return far is not None and address is not None and address not in own_addresses(far)
+    return far_has(view) is False
 
 
 def _through_nat(view: View, tcp: bool | None, udp: bool | None, notes: Notes) -> Iterator[Sign]:

@@ -5,7 +5,8 @@ from probemesh_shared.model import IcmpError, ShotSeen
 from probemesh_shared.words import NOT_MEASURED, FailureKind, Family, Outcome
 
 from probemesh_controller.pair.flow import names
-from probemesh_controller.pair.view import View, own_addresses, plain_address
+from probemesh_controller.pair.owning import may_have
+from probemesh_controller.pair.view import View, plain_address
 
 
 def fate_of(shot: ShotSeen, view: View) -> str | None:
@@ -41,16 +42,15 @@ def _is_size(error: IcmpError) -> bool:
 
 
 def _fate_of_error(icmp: IcmpError, shot: ShotSeen, view: View) -> str:
-    near, far = view.near, view.far
     sender = plain_address(icmp.sender) if icmp.sender else None
-    own = near is not None and (sender in own_addresses(near) or sender == shot.local_address)
+    own = sender is not None and (sender in view.near_own or sender == shot.local_address)
     if is_expired(icmp):
         return names.EXPIRED
     if own:
         return names.REJECTED_BY_SELF
     # an address that the far host does not have itself is a box that stands in front of it
-    its = own_addresses(far) if far is not None else frozenset()
-    if sender in its or (not its and sender == view.address):
+    its = view.far_own
+    if sender in its or (sender == view.address and (not its or may_have(view))):
         return names.REJECTED_BY_TARGET
     return names.REJECTED
 

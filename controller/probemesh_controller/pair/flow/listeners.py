@@ -8,8 +8,9 @@ from probemesh_shared.words import PlaceKind, Transport
 from probemesh_controller.pair.flow import names
 from probemesh_controller.pair.flow.steps import is_ours
 from probemesh_controller.pair.hellos import is_request
+from probemesh_controller.pair.owning import far_has, is_loopback
 from probemesh_controller.pair.signs import Notes, Reader, Sign
-from probemesh_controller.pair.view import View, own_addresses, plain_address
+from probemesh_controller.pair.view import View, plain_address
 
 _ANY4 = ".".join("0000")
 _ANY = frozenset({_ANY4, "::", "*", ""})
@@ -56,8 +57,7 @@ def fits(listener: Listener, view: View) -> bool:
         return listener.address != _ANY4 or ":" not in dialled
     if address == dialled:
         return True
-    far = view.far
-    behind = far is not None and dialled not in own_addresses(far)
+    behind = far_has(view) is not True and bool(dialled) and not is_loopback(dialled)
     return (
         behind
         and not address.startswith("127.")

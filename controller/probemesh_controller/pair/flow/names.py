@@ -18,7 +18,7 @@ OTHER_SOURCE: Final = "other-source"  # replies came from another address than w
 PORT_CODE: Final = "port-code"  # the target's ICMP error says "port unreachable"
 ROUTE_CODE: Final = "route-code"  # the ICMP error is one that a missing route gives as well
 
-AT_BOX: Final = "at-box"  # the address that is dialled is on none of the far end's interfaces
+AT_BOX: Final = "at-box"  # the address that is dialled is none of the far end's
 BOX_REJECTS: Final = "box-rejects"  # ... and the ICMP error comes from that very address
 BOX_FILTERS: Final = "box-filters"  # ... with a code that no host gives for a port that nobody has
 

@@ -20,8 +20,9 @@ from probemesh_controller.pair.flow.fates import (
 )
 from probemesh_controller.pair.flow.purposes import FIRST_FLOW, FLOW_SHOTS, LADDER_FLOW
 from probemesh_controller.pair.flow.rungs import would_be_told
+from probemesh_controller.pair.owning import far_has
 from probemesh_controller.pair.signs import Notes, Reader, Sign
-from probemesh_controller.pair.view import Probed, View, own_addresses, plain_address, seen_from
+from probemesh_controller.pair.view import Probed, View, plain_address, seen_from
 
 #: Nobody gives a neighbour up so soon.
 SOON_MS = 700.0
@@ -208,10 +209,10 @@ def _box(view: View, notes: Notes) -> Iterator[Sign]:
     far, address = view.far, view.address
     if far is None or far.armed is None or address is None or not far.armed.addresses:
         return
-    there = address in own_addresses(far)
-    text = f"{address} is on {'an interface' if there else 'no interface'} of {view.far_name}"
-    seen = (notes.note(text),) if not there else ()
-    yield Sign(names.AT_BOX, not there, seen)
+    has = far_has(view)
+    there = has is not False
+    seen = () if there else (notes.note(f"{address} is on no interface of {view.far_name}"),)
+    yield Sign(names.AT_BOX, None if has is None else not has, seen)
     yield Sign(names.PRIVATE, is_private(address))
     seen_at = {one for probed in view.back.probes() for one in seen_from(probed)}
     if seen_at:
@@ -236,7 +237,7 @@ def _asked_here(seen: list[tuple[ShotSeen, str | None]], view: View) -> Iterator
         if fate == names.LATE_UNREACHABLE and (icmp := icmp_of(shot)) is not None and icmp.sender
     }
     if senders and view.near is not None and view.address is not None:
-        here = senders <= own_addresses(view.near) and is_private(view.address)
+        here = senders <= view.near_own and is_private(view.address)
         yield Sign(names.ASKED_HERE, here)
 
 

@@ -16,8 +16,9 @@ from probemesh_controller.pair.flow.purposes import (
     LADDER_FLOW,
     PATH,
 )
+from probemesh_controller.pair.owning import far_has
 from probemesh_controller.pair.signs import Notes, Reader, Sign
-from probemesh_controller.pair.view import Probed, View, own_addresses, plain_address
+from probemesh_controller.pair.view import Probed, View, plain_address
 
 #: Linux sends with this; the TTL that is left when it comes tells the distance.
 USUAL_TTL = 64
@@ -144,7 +145,7 @@ def _read(view: View, notes: Notes) -> Iterator[Sign]:
 def _left(flow: Rungs, view: View, notes: Notes) -> Iterator[Sign]:
     """A hop can only say of the flow that its TTL ran out if the prober's own host let it out: that needs no
     counter."""
-    own = own_addresses(view.near) if view.near is not None else frozenset()
+    own = view.near_own
     if any(address != "?" and address not in own for address in flow.hops.values()):
         seen = (notes.note(_said(flow, view, "")),)
         yield Sign(names.NEAR_OUT_LOST, False, seen, Place(PlaceKind.SOURCE_HOST))
@@ -203,7 +204,7 @@ def _stands_in(view: View, notes: Notes) -> Iterator[Sign]:
     end, far, address = view.far, distance(view), view.address
     if end is None or end.armed is None or not end.armed.addresses or address is None:
         return
-    if address not in own_addresses(end):
+    if far_has(view) is False:
         yield Sign(names.STANDS_IN, False)
         return
     its = [probed for probed in view.probes_here() if _is_of_flow(probed, view)]

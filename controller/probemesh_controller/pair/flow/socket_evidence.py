@@ -44,7 +44,7 @@ def prober_of(view: View, probed: Probed) -> Prober:
         for shot in probed.shots
         if shot.local_address and shot.local_port
     )
-    own = own_addresses(view.near) if view.near is not None else frozenset()
+    own = view.near_own
     beyond = frozenset(
         address for other in view.probes() for address in seen_from(other) if address not in own
     )
@@ -81,6 +81,7 @@ def half_open(account: WatchDetail, prober: Prober, port: int | None) -> Iterato
 def unclaimed(account: WatchDetail, prober: Prober, view: View, port: int | None) -> int:
     """New half-open connections to the port whose addresses are none that an agent of the case has itself."""
     known = {address for end in view.case.ends for address in own_addresses(end)}
+    known |= view.near_own | view.far_own
     found = {(plain_address(one.address), one.port) for one in account.half_open if one.local_port == port}
     return sum(key[0] not in known and key not in prober.before for key in found)
 

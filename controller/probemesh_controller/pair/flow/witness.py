@@ -10,8 +10,9 @@ from probemesh_controller.pair.flow.controls import flow_answered, tcp_control, 
 from probemesh_controller.pair.flow.counts import host_of
 from probemesh_controller.pair.flow.purposes import FLOW_SHOTS, HOLD
 from probemesh_controller.pair.flow.socket_evidence import connections, half_open, is_answered, prober_of
+from probemesh_controller.pair.owning import far_has, is_loopback
 from probemesh_controller.pair.signs import Notes, Reader, Sign
-from probemesh_controller.pair.view import Probed, View, own_addresses, plain_address
+from probemesh_controller.pair.view import Probed, View, plain_address
 
 #: A connection that stood so long was there at some poll of the far watch.
 SEEN_MS = 150.0
@@ -44,11 +45,11 @@ def _read(view: View, notes: Notes) -> Iterator[Sign]:
 
 def _stranger(view: View, notes: Notes) -> Sign:
     """It answers, it refuses what the far end itself would answer, and the far end had nothing of it."""
-    far, address = view.far, view.address
+    address, has = view.address, far_has(view)
     works = (tcp_control(view), udp_control(view))
-    if True in works or far is None or address not in own_addresses(far):
+    if True in works or address is None or is_loopback(address) or has is False:
         return Sign(names.STRANGER, False)
-    if works != (False, False) or flow_answered(view) is not True or not _unseen(view):
+    if has is None or works != (False, False) or flow_answered(view) is not True or not _unseen(view):
         return Sign(names.STRANGER)
     text = (
         f"{address} answers on {view.flow_name} and refuses what {view.far_name} listens on; "

@@ -15,7 +15,7 @@ from probemesh_controller.pair.tour import names
 from probemesh_controller.pair.tour.basis import asked_port, distance, fates, flow, patience_s, round_of, step
 from probemesh_controller.pair.tour.ports import payload_of
 from probemesh_controller.pair.tour.proxies import FIRST as SHORT
-from probemesh_controller.pair.view import View, own_addresses
+from probemesh_controller.pair.view import View
 
 HOPS, ADDRESSES = "hops", "addresses"
 SLOW, OTHERS, OTHERS_AGAIN = "tour-slow", "tour-addresses", "tour-addresses-again"
@@ -81,7 +81,7 @@ def _build_slow(view: View, signs: Signs) -> Round | None:
 def _other_addresses(view: View) -> tuple[str, ...]:
     """Such as were configured, for those are meant to work."""
     far = view.far
-    if far is None or ADVERTISED not in far.info.capabilities or view.address not in own_addresses(far):
+    if far is None or ADVERTISED not in far.info.capabilities or view.address not in view.far_own:
         return ()  # behind a NAT its own addresses are nobody else's
     return tuple(one for one in view.addresses if one != view.address)[:_MOST_OTHERS]
 

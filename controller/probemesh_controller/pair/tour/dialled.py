@@ -6,18 +6,19 @@ Where two ends cannot tell, third agents look for the connection in their own ta
 from collections.abc import Iterator
 
 from probemesh_shared.model import Shot
-from probemesh_shared.words import Family, Transport, Verdict
+from probemesh_shared.words import Transport, Verdict
 
 from probemesh_controller.pair.case import EndRole, Round
 from probemesh_controller.pair.causes import Cause, Told, proven_by
 from probemesh_controller.pair.flow.socket_evidence import prober_of
 from probemesh_controller.pair.moves import Move
+from probemesh_controller.pair.owning import arrived_at, expires, far_has
 from probemesh_controller.pair.signs import Notes, Reader, Sign, Signs
 from probemesh_controller.pair.tour import names
 from probemesh_controller.pair.tour.basis import asked_port, fates, flow, plainly, step
 from probemesh_controller.pair.tour.hairpin import place_of_box, thirds
 from probemesh_controller.pair.tour.proxies import far_tuples
-from probemesh_controller.pair.view import Probed, View, own_addresses
+from probemesh_controller.pair.view import Probed, View
 
 QUESTION = "dialled"
 WHO_GETS = "tour-who-gets"
@@ -33,17 +34,14 @@ def _read(view: View, notes: Notes) -> Iterator[Sign]:
     address, far = view.address, view.far
     if address is None or far is None or far.armed is None:
         return
-    own = own_addresses(far)
-    text = f"{address} is {'an address' if address in own else 'on no interface'} of {view.far_name}"
-    yield Sign(names.NOT_ITS_OWN, address not in own, (notes.note(text),))
-    expired = [
-        fate.plan.ttl
-        for probed in view.probes_here()
-        for fate in fates(probed)
-        for error in fate.seen.errors
-        if plainly(error.sender) == address and error.type == (3 if error.family is Family.IPV6 else 11)
-    ]
-    if expired:
+    has = far_has(view)
+    if has is not None:
+        text = f"{address} is {'an address' if has else 'on no interface'} of {view.far_name}"
+        yield Sign(names.NOT_ITS_OWN, not has, (notes.note(text),))
+    if (other := arrived_at(view)) is not None and not has:
+        text = f"what {view.near_name} sends to {address} comes in at {view.far_name} as for {other}"
+        yield Sign(names.HANDED_ON, True, (notes.note(text),))
+    if expires(view):
         text = f'{address} itself said "time exceeded", as no host does of a packet that is for it'
         yield Sign(names.DIALLED_EXPIRES, True, (notes.note(text),))
     if any(_from_far(view, probed) for probed in view.probes_here()):
@@ -106,7 +104,9 @@ def _third_receives(view: View, notes: Notes) -> Iterator[Sign]:
 
 
 READER = Reader(
-    frozenset({names.NOT_ITS_OWN, names.DIALLED_EXPIRES, names.FAR_RECEIVES, names.THIRD_RECEIVES}),
+    frozenset(
+        {names.NOT_ITS_OWN, names.HANDED_ON, names.DIALLED_EXPIRES, names.FAR_RECEIVES, names.THIRD_RECEIVES}
+    ),
     lambda view, notes: (*_read(view, notes), *_third_receives(view, notes)),
 )
 
@@ -142,8 +142,14 @@ CAUSES = (
         "dialled-forwarded",
         Verdict.DESTINATION_NAT,
         _forwarded,
-        predicts={names.NOT_ITS_OWN: True, names.FAR_RECEIVES: True},
-        proof=proven_by((names.NOT_ITS_OWN, names.FAR_RECEIVES)),
+        predicts={
+            names.NOT_ITS_OWN: True,
+            names.FAR_RECEIVES: True,
+            names.HANDED_ON: True,
+            names.DIALLED_EXPIRES: True,
+        },
+        # that it is on no interface is no proof: a host may take in more than it lists
+        proof=proven_by((names.HANDED_ON, names.FAR_RECEIVES), (names.DIALLED_EXPIRES, names.FAR_RECEIVES)),
         question=QUESTION,
         when=_WHEN,
     ),

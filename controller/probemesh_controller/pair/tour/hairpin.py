@@ -14,10 +14,11 @@ from probemesh_controller.pair.causes import FLOW, Cause, proven_by
 from probemesh_controller.pair.flow.names import ANSWERED
 from probemesh_controller.pair.flow.rows import MEASURED
 from probemesh_controller.pair.moves import Move
+from probemesh_controller.pair.owning import is_loopback
 from probemesh_controller.pair.signs import Notes, Reader, Sign, Signs
 from probemesh_controller.pair.tour import names
 from probemesh_controller.pair.tour.basis import fates, patience_s, plainly
-from probemesh_controller.pair.view import Probed, View, own_addresses
+from probemesh_controller.pair.view import Probed, View
 
 OUTSIDE, WHO = "tour-outside", "tour-who"
 _MOST_THIRDS = 3
@@ -49,7 +50,11 @@ def _hairpin(view: View, notes: Notes) -> Iterator[Sign]:
     "what is dialled."""
     if view.far is None or view.far.armed is None or view.address is None:
         return
-    if view.address in own_addresses(view.far):
+    if is_loopback(view.address):
+        text = f"{view.address} is no address that a NAT could have"
+        yield Sign(names.HAIRPIN, False, (notes.note(text),))
+        return
+    if view.address in view.far_own:
         text = f"{view.address} is an address of {view.far_name}"
         yield Sign(names.HAIRPIN, False, (notes.note(text),))
         return

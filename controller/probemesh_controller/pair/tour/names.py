@@ -31,7 +31,8 @@ DNS_SHORT: Final = "dns-short"  # a name server answered a query that cannot hav
 
 TRANSLATED: Final = "source-translated"  # the far end sees another source than the prober has
 OUTER_NAT: Final = "outer-nat"  # the prober's own public address is more than one router away
-NOT_ITS_OWN: Final = "not-its-own"  # the dialled address is on none of the far host's interfaces
+NOT_ITS_OWN: Final = "not-its-own"  # the dialled address is none of the far host's
+HANDED_ON: Final = "handed-on"  # what is sent there came in at the far host at another address
 DIALLED_EXPIRES: Final = "dialled-expires"  # the dialled address itself says "time exceeded"
 FAR_RECEIVES: Final = "far-receives"  # what is sent there reaches the far host
 THIRD_RECEIVES: Final = "third-receives"  # ... reaches another agent

@@ -1,6 +1,7 @@
 """Is the prober's own address rewritten on the way, by one box or two? (rules 19, 20, 23). Pure."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from probemesh_shared.model import Place, Shot
 from probemesh_shared.words import Confidence, Family, Outcome, PlaceKind, Transport, Verdict
@@ -10,10 +11,11 @@ from probemesh_controller.pair.causes import Cause, Told, proven_by
 from probemesh_controller.pair.flow.purposes import FLOW_SHOTS
 from probemesh_controller.pair.flow.socket_evidence import prober_of
 from probemesh_controller.pair.moves import Move
+from probemesh_controller.pair.owning import lists_all
 from probemesh_controller.pair.signs import Notes, Reader, Sign, Signs
 from probemesh_controller.pair.tour import names, side
 from probemesh_controller.pair.tour.basis import fates, flow, plainly, ready, round_of, step, surrogate
-from probemesh_controller.pair.view import View, own_addresses, plain_address, seen_from
+from probemesh_controller.pair.view import View, local_address, plain_address, seen_from
 
 QUESTION, LAYERS = "nat", "layers"
 OWN, BEHAVIOUR = "tour-nat-ladder", "tour-nat"
@@ -23,10 +25,30 @@ _MOST_LAYERS = 4
 _EACH = 2
 
 
-def seen_as(view: View) -> tuple[tuple[str, int, int], ...]:
-    """As what the far responder saw the near end's flows: address, port, and the port they were sent from."""
+@dataclass(frozen=True, slots=True)
+class SeenAs:
+    """As what a flow of the near end was seen, and from where it was sent; ports are 0 and ``own`` is None
+    where that is not known."""
+
+    address: str
+    port: int = 0
+    sent_port: int = 0
+    own: str | None = None
+
+    @property
+    def is_kept(self) -> bool:
+        return self.port == self.sent_port
+
+
+def seen_as(view: View) -> tuple[SeenAs, ...]:
+    """By the word of the far responder."""
     return tuple(
-        (plainly(reply.seen_address) or "", reply.seen_port or 0, shot.local_port or 0)
+        SeenAs(
+            plainly(reply.seen_address) or "",
+            reply.seen_port or 0,
+            shot.local_port or 0,
+            local_address(shot.local_address),
+        )
         for probed in view.probes()
         for shot in probed.shots
         for reply in shot.replies
@@ -41,31 +63,44 @@ def _by_whom(view: View) -> str:
     return others[0] if others and view.far_name not in saw else view.far_name
 
 
-def _by_mark(view: View) -> Iterator[tuple[str, int, int]]:
+def _by_mark(view: View) -> Iterator[SeenAs]:
     """The same, where a service answers that tells nothing: connections in its host's table with the odd
     segment size of ours, from addresses that are not the near end's. The port is 0 where it is no shot's."""
-    own = own_addresses(view.near) if view.near is not None else frozenset()
     for probed in view.probes_here(*FLOW_SHOTS):
         account, prober = view.far_account(probed), prober_of(view, probed)
         ports = {shot.local_port for shot in probed.shots}
         for one in account.connections if account is not None else ():
             address = plain_address(one.address)
-            if one.local_port == view.port and address not in own and prober.has_mark(one.mss):
-                yield address, one.port, one.port if one.port in ports else 0
+            if one.local_port == view.port and address not in view.near_own and prober.has_mark(one.mss):
+                sent_from = {local_address(shot.local_address) for shot in probed.shots} - {None}
+                known = one.port if one.port in ports else 0
+                yield SeenAs(address, one.port, known, next(iter(sent_from), None))
+
+
+def _is_translated(one: SeenAs, view: View) -> bool | None:
+    """A host knows from which address it sent. Where it does not say, its list of addresses decides, if that
+    has no gaps."""
+    if one.address in view.near_own:
+        return False
+    if one.own is not None:
+        return True
+    return True if view.near is not None and lists_all(view.near, one.address) else None
 
 
 def _read(view: View, notes: Notes) -> Iterator[Sign]:
     seen, near = seen_as(view) or tuple(_by_mark(view)), view.near
     if not seen or near is None:
         return
-    own = own_addresses(near)
-    others = [one for one in seen if one[0] not in own]
+    translated = [_is_translated(one, view) for one in seen]
+    others = [one for one, is_other in zip(seen, translated, strict=True) if is_other]
+    if not others and None in translated:
+        return
     if not others:
         text = f"{view.far_name} sees {view.near_name} under its own address"
         yield Sign(names.TRANSLATED, False, (notes.note(text),))
         return
-    kept = sum(port == sent for _, port, sent in others)
-    public = sorted({address for address, _, _ in others})
+    kept = sum(one.is_kept for one in others)
+    public = sorted({one.address for one in others})
     ports = (
         "with the same ports" if kept == len(others) else f"with other ports ({kept} of {len(others)} kept)"
     )
@@ -208,7 +243,7 @@ CAUSES = (
 
 def _own_ladder(view: View, signs: Signs) -> Round | None:
     """To the near end's own public address, by UDP and TCP, one hop further each time."""
-    public = next((address for address, _, _ in seen_as(view) if address), None)
+    public = next((one.address for one in seen_as(view) if one.address), None)
     aim = surrogate(view)
     if public is None or aim is None:
         return None
