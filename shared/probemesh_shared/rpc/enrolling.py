@@ -16,6 +16,7 @@ from probemesh_shared.errors import CertificateRefused
 from probemesh_shared.identity.files import Identity, make_identity
 from probemesh_shared.identity.names import controller_dns
 from probemesh_shared.identity.request import KeyRequest
+from probemesh_shared.identity.selftest import unusable
 from probemesh_shared.identity.tlsprobe import fetch_chain
 from probemesh_shared.identity.token import JoinToken
 from probemesh_shared.names import dial_address
@@ -63,7 +64,7 @@ async def renew(connection: Connection, request: KeyRequest, present: Identity) 
     message = enrol_pb2.RenewRequest(csr_der=request.csr_der)
     granted = await connection.call(EnrolmentStub(connection.channel).Renew, message)
     renewed = _granted(granted, request, present.ca_pem, present.mesh)
-    if (renewed.role, renewed.id) != (present.role, present.id):
+    if (renewed.role, renewed.id, renewed.name) != (present.role, present.id, present.name):
         raise CertificateRefused("the controller answered a renewal with somebody else's certificate")
     return renewed
 
@@ -76,4 +77,6 @@ def _granted(granted: Granted, request: KeyRequest, ca_pem: bytes, mesh: str) ->
     )
     if identity.mesh != mesh:
         raise CertificateRefused(f"the controller answered with a certificate of mesh {identity.mesh}")
+    if (why := unusable(identity)) is not None:  # it would take the place of one that is good
+        raise CertificateRefused(f"the controller answered with a certificate that is of no use: {why}")
     return identity
