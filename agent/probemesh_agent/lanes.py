@@ -6,14 +6,14 @@ controller before and after its restart, are different owners.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from probemesh_shared.errors import Busy
 from probemesh_shared.model import Measurement
 from probemesh_shared.session.driver import Wake
 from probemesh_shared.session.frames import JobStatus, OpenJob
-from probemesh_shared.session.outbox import Outbox
+from probemesh_shared.session.outbox import WINDOW, Outbox
 from probemesh_shared.words import Kind
 
 from probemesh_agent.env import Clock
@@ -24,15 +24,24 @@ logger = logging.getLogger(__name__)
 KEPT_S = 30.0
 #: A watch holds sockets open for somebody: where nobody can look, it ends sooner.
 WATCHED_S = 10.0
-MAX_OWNERS = 64
+#: And so many processes of one identity: no single one takes all the places there are.
+MAX_OWNERS, MAX_OF_ONE = 64, 16
+#: Bytes that may wait for acknowledgements before their owner gets nothing more measured: of all owners
+#: together, each its share.
+MOST_WAITING = 8 << 20
 
 
 class _Outbox(Outbox):
-    """Says when there is room again."""
+    """Says when there is room again. ``share`` tells how many bytes may wait at present."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: Callable[[], int]) -> None:
         super().__init__()
+        self._share = share
         self.freed = asyncio.Event()
+
+    @property
+    def room(self) -> bool:
+        return self.waiting < self._share()
 
     def acknowledge(self, job_id: str, seq: int) -> None:
         super().acknowledge(job_id, seq)
@@ -47,13 +56,19 @@ class _Outbox(Outbox):
 class OutboxLane:
     """A lane over an outbox; ``wake`` is that of the live link, if there is one."""
 
-    def __init__(self, owner: str) -> None:
-        self.owner = owner
-        self.outbox = _Outbox()
+    def __init__(self, identity: str, instance: str, share: Callable[[], int]) -> None:
+        self.identity = identity
+        self.owner = f"{identity}/{instance}"
+        self.outbox = _Outbox(share)
         self.wake: Wake | None = None
         self.idle = asyncio.Event()
         self.idle.set()
         self.expiry: asyncio.Task[None] | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """It has gone, and left nothing behind."""
+        return self.wake is None and self.outbox.empty and not self.outbox.running
 
     async def room(self) -> None:
         while not self.outbox.room:
@@ -85,16 +100,23 @@ class Lanes:
     def __len__(self) -> int:
         return len(self._lanes)
 
+    def _share(self) -> int:
+        return max(WINDOW, MOST_WAITING // max(1, len(self._lanes)))
+
     @asynccontextmanager
-    async def attached(self, owner: str, wake: Wake) -> AsyncIterator[OutboxLane]:
+    async def attached(
+        self, identity: str, instance: str, wake: Wake, alone: bool = False
+    ) -> AsyncIterator[OutboxLane]:
         """The owner's lane, for as long as a link lives. An older link of the same owner is closed first.
+        There is always a place for who is ``alone``: the agent's own controller.
 
         Raises :class:`Busy` where there are too many owners."""
+        owner = f"{identity}/{instance}"
         lane = self._lanes.get(owner)
         if lane is None:
-            if len(self._lanes) >= MAX_OWNERS:
-                raise Busy("this agent serves too many at once", "try again later")
-            lane = self._lanes[owner] = OutboxLane(owner)
+            if not alone:
+                self._make_room(identity)
+            lane = self._lanes[owner] = OutboxLane(identity, instance, self._share)
         while lane.wake is not None:
             lane.wake.close()
             await lane.idle.wait()
@@ -110,10 +132,23 @@ class Lanes:
             lane.idle.set()
             lane.expiry = asyncio.create_task(self._expire(lane), name=f"expiry of {owner}")
 
+    def _make_room(self, identity: str) -> None:
+        """Whoever has gone makes room for others of his own, those first that went first; and for all where
+        nothing waits for him."""
+        mine = [lane for lane in self._lanes.values() if lane.identity == identity]
+        gone = [lane for lane in mine if lane.wake is None]
+        for lane in gone[: max(0, len(mine) - MAX_OF_ONE + 1)]:
+            self._drop(lane, "its place was taken by others of the same identity")
+        if len(self._lanes) >= MAX_OWNERS:
+            for lane in [one for one in self._lanes.values() if one.is_done]:
+                self._drop(lane, "its place is needed")
+        if len(mine) - len(gone) >= MAX_OF_ONE or len(self._lanes) >= MAX_OWNERS:
+            raise Busy("this agent serves too many at once", "try again later")
+
     def forget_others(self, identity: str, owner: str) -> None:
         """A controller that restarted has forgotten what it asked for: stop its former instances' jobs."""
         for lane in list(self._lanes.values()):
-            if lane.owner != owner and lane.owner.startswith(f"{identity}/") and lane.wake is None:
+            if lane.owner != owner and lane.identity == identity and lane.wake is None:
                 self._drop(lane, "the controller was restarted")
 
     async def close(self) -> None:

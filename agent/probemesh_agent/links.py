@@ -100,11 +100,11 @@ class Links:
             raise
         if first is None:
             return await _closed(stream, LinkEnd(Why.PEER_CLOSED, False))
-        owner = f"{identity}/{first.instance if isinstance(first, Hello) else ''}"
+        instance = first.instance if isinstance(first, Hello) else ""
         try:
-            async with self._lanes.attached(owner, wake) as lane:
+            async with self._lanes.attached(identity, instance, wake, alone) as lane:
                 if alone:
-                    self._lanes.forget_others(identity, owner)
+                    self._lanes.forget_others(identity, lane.owner)
                 return await self._drive(Peeked(stream, first), lane, wake, caller, on_ready, alone)
         finally:
             await stream.close()

@@ -1,6 +1,6 @@
 """Measurements that no probe kind makes: what resolving came to, addresses that may not be probed. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from probemesh_shared import failures
 from probemesh_shared.failures import outcome_of
@@ -93,10 +93,11 @@ def refused_row(
     return not_probed(kind, index, target, refused.host, port, refused.failure, at_ns)
 
 
-def refused_all(kind: Kind, targets: Sequence[Target], failure: Failure, at_ns: int) -> list[Measurement]:
+def refused_all(kind: Kind, targets: Sequence[Target], failure: Failure, at_ns: int) -> Iterator[Measurement]:
     """A kind that must not be probed from here at all; a climb's first rung is its resolving."""
     shown = Kind.DNS if kind is Kind.LADDER else kind
-    return [not_probed(shown, index, one, None, None, failure, at_ns) for index, one in enumerate(targets)]
+    for index, one in enumerate(targets):
+        yield not_probed(shown, index, one, None, None, failure, at_ns)
 
 
 def unsupported(kind: Kind, index: int, target: Target, at_ns: int) -> Measurement:

@@ -8,13 +8,13 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from probemesh_shared.audit.record import NOBODY, Audit, Caller, unrecorded
-from probemesh_shared.model import Job, Measurement, Spec, Target
+from probemesh_shared.model import IcmpSpec, Job, Measurement, Spec, Target
 from probemesh_shared.session.frames import JOBS_OF_ONE_OWNER, JobStatus
 from probemesh_shared.specs import KINDS
 from probemesh_shared.words import Kind
@@ -47,19 +47,44 @@ class Lane(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """What one agent takes on at once, whoever asks. ``rows``: what the running jobs may yield together."""
+    """What one agent takes on at once, whoever asks: ``rows`` and ``samples`` are what the running jobs may
+    yield together, ``targets`` what they name; all of it is held in memory."""
 
     jobs: int = 64
     jobs_of_one_owner: int = JOBS_OF_ONE_OWNER
+    targets: int = 65_536
     rows: int = 400_000
+    samples: int = 2_000_000
     budget_ms: int = 600_000
     overtime_s: float = 0.5  # after its deadline a probe that should have ended is ended
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How much a job asks for, or several together."""
+
+    targets: int = 0
+    rows: int = 0
+    samples: int = 0
+
+    def __add__(self, other: "Load") -> "Load":
+        return Load(self.targets + other.targets, self.rows + other.rows, self.samples + other.samples)
+
+    def over(self, caps: Caps) -> str | None:
+        """What is too many."""
+        if self.targets > caps.targets:
+            return f"{self.targets} targets, the most at once is {caps.targets}"
+        if self.rows > caps.rows:
+            return f"{self.rows} measurements, the most at once is {caps.rows}"
+        if self.samples > caps.samples:
+            return f"{self.samples} samples, the most at once is {caps.samples}"
+        return None
 
 
 @dataclass(slots=True)
 class _Running:
     task: "asyncio.Task[None]"
-    rows: int
+    load: Load
     kind: Kind
     caller: Caller
     counts: Counter[str] = field(default_factory=Counter)  # of measurements, by outcome
@@ -103,10 +128,10 @@ class Runner:
         if key in self._running:
             logger.warning("job %s of %s came twice; it runs once", job.id, lane.owner)
             return
-        expected = _expected_rows(job)
-        refusal = self._refusal(job, lane, expected)
+        load = _load_of(job)
+        refusal = self._refusal(job, lane, load)
         if refusal is not None:
-            logger.info("job %s of %s rejected: %s", job.id, lane.owner, refusal)
+            logger.debug("job %s of %s rejected: %s", job.id, lane.owner, refusal)
             self._recorder.rejected(job.id, job, caller, refusal)
             lane.end(job.id, JobStatus.REJECTED, refusal)
             return
@@ -114,7 +139,7 @@ class Runner:
         # a policy that has changed ends other jobs, and not this one
         self._network.refused_kind(KINDS[type(job.spec)])
         task = asyncio.create_task(self._run(job, lane), name=f"job {job.id}")
-        self._running[key] = _Running(task, expected, KINDS[type(job.spec)], caller)
+        self._running[key] = _Running(task, load, KINDS[type(job.spec)], caller)
         task.add_done_callback(lambda task: self._over(task, job, lane))
 
     def turned_away(self, job_id: str, job: Job | None, caller: Caller, reason: str) -> None:
@@ -170,18 +195,19 @@ class Runner:
         self._recorder.ended(job, running.caller, status, detail, running.counts)
         lane.end(job.id, status, detail)
 
-    def _refusal(self, job: Job, lane: Lane, expected: int) -> str | None:
+    def _refusal(self, job: Job, lane: Lane, load: Load) -> str | None:
         of_owner = sum(1 for owner, _ in self._running if owner == lane.owner)
         if self._draining:
             return "the agent is shutting down"
         if not job.targets:
             return "a job without targets"
-        if expected > self._caps.rows:
-            return f"too large: {expected} measurements, the most at once is {self._caps.rows}"
+        if (much := load.over(self._caps)) is not None:
+            return f"too large: {much}"
         if len(self._running) >= self._caps.jobs or of_owner >= self._caps.jobs_of_one_owner:
             return "busy: too many jobs at once"
-        if expected + sum(running.rows for running in self._running.values()) > self._caps.rows:
-            return "busy: too many measurements at once"
+        together = sum((running.load for running in self._running.values()), load)
+        if (much := together.over(self._caps)) is not None:
+            return f"busy: with what runs already {much}"
         return None
 
     async def _run(self, job: Job, lane: Lane) -> None:
@@ -219,12 +245,14 @@ class Runner:
 
     async def _measure(self, job: Job, lane: Lane, batcher: Batcher, deadline: float) -> None:
         kind = KINDS[type(job.spec)]
+        await lane.room()  # one who takes nothing off our hands has nothing more measured
         if self._prepare is not None:
             await self._prepare(kind, job.spec, job.targets)
         probe = self._probes.get(kind)
         if probe is None:
             now = self._clock.wall_ns()
-            batcher.add([rows.unsupported(kind, i, target, now) for i, target in enumerate(job.targets)])
+            unknown = (rows.unsupported(kind, i, target, now) for i, target in enumerate(job.targets))
+            await _told(unknown, batcher, lane)
             return
         network = self._network
         if job.narrow:
@@ -232,7 +260,7 @@ class Runner:
 
             network = narrowed(network, job.narrow)
         if (refused := network.refused_kind(kind)) is not None:
-            batcher.add(rows.refused_all(kind, job.targets, refused, self._clock.wall_ns()))
+            await _told(rows.refused_all(kind, job.targets, refused, self._clock.wall_ns()), batcher, lane)
             return
         env = ProbeEnv(network, self._clock, deadline, job.pacing, self._capabilities)
         batches = _batches(probe, kind, job, env)
@@ -258,8 +286,18 @@ async def _close(batches: AsyncIterator[Sequence[Measurement]]) -> None:
         await closing()
 
 
-def _expected_rows(job: Job) -> int:
-    """How many rows the job may yield at least: one for every port of every target."""
+async def _told(measured: Iterable[Measurement], batcher: Batcher, lane: Lane) -> None:
+    """What costs nothing to find out, no faster than it can be told."""
+    for row in measured:
+        batcher.add((row,))
+        await lane.room()
+
+
+def _load_of(job: Job) -> Load:
+    """What the job may yield at least: a row for every port of every target, and every size of a sweep."""
     from probemesh_shared.targets import count_ports  # half a MiB that nobody idle needs
 
-    return sum(max(1, count_ports(target.ports)) for target in job.targets)
+    rows = sum(max(1, count_ports(target.ports)) for target in job.targets)
+    if isinstance(job.spec, IcmpSpec):
+        rows *= max(1, len(job.spec.sizes))
+    return Load(len(job.targets), rows, rows * job.spec.options.count)

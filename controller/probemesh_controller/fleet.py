@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from probemesh_shared.clock import Clock
-from probemesh_shared.errors import CertificateRefused, NotFound, Unreachable
+from probemesh_shared.errors import CertificateRefused, NotAllowed, NotFound, Unreachable
 from probemesh_shared.escape import escape
 from probemesh_shared.model import AgentInfo, Job
 from probemesh_shared.session.driver import FrameStream, LinkEnd
@@ -151,7 +151,10 @@ class Fleet:
         member.link = link
         self._links.add(link)
         try:
-            return await link.run(lambda event: self._on_event(member, link, certificate, address, event))
+            end = await link.run(lambda event: self._on_event(member, link, certificate, address, event))
+            if link.misnamed:
+                raise NotAllowed(f"agent {name} may not report as another")
+            return end
         finally:
             self._links.discard(link)
             if member.link is link:
@@ -200,6 +203,10 @@ class Fleet:
                     feed.events.put_nowait(event)
                 elif isinstance(event, ResultsArrived):
                     self.commit(member, event.job_id, event.seq)
+            case Ready() if event.peer.name not in ("", member.name):
+                log.error("agent %s says that it is %s", escape(member.name, 80), escape(event.peer.name, 80))
+                link.misnamed = True
+                link.fail(ErrorCode.PROTOCOL, "this certificate is of another name")
             case Ready():
                 self._greeted(member, link, certificate, address, event.peer)
             case Drained():

@@ -18,6 +18,7 @@ class Link:
         self, hello: Hello, inbox: Inbox, stream: FrameStream, clock: Clock, takes_over: bool = False
     ) -> None:
         self._takes_over = takes_over
+        self.misnamed = False  # the hello was in another's name
         self.session = Session(Side.CONTROLLER, hello, clock.monotonic(), inbox=inbox)
         self._stream = stream
         self._clock = clock

@@ -10,6 +10,7 @@ from typing import Any
 
 from probemesh_shared.clock import Clock
 from probemesh_shared.errors import MeshError
+from probemesh_shared.escape import escape
 from probemesh_shared.model import Job, Measurement, Target
 from probemesh_shared.session.events import JobEnded, ResultsArrived
 from probemesh_shared.session.frames import JobStatus
@@ -69,6 +70,7 @@ class Run:
         self._store = store
         self._clock = clock
         self._deadline = clock.monotonic() + request.deadline_s
+        self._longest_ms = (request.deadline_s + GRACE_S) * 1000
         self._open: dict[str, tuple[Part, Feed]] = {}
 
     async def execute(self) -> None:
@@ -196,8 +198,17 @@ class Run:
         return JobStatus.LOST, "the link to the agent broke and did not come back in time"
 
     def _mine(self, part: Part, rows: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
-        """The run's target numbers for the job's; rows about targets that were not asked for are dropped."""
+        """The run's target numbers for the job's; rows about targets that were not asked for are dropped, and
+        those with round trips that are longer than the run."""
         count = len(part.indices)
+        possible = tuple(row for row in rows if self._is_possible(row))
+        if len(possible) < len(rows):
+            log.warning(
+                "agent %s reported round trips longer than the run: %d rows",
+                escape(part.agent, 80),
+                len(rows) - len(possible),
+            )
+        rows = possible
         if part.unchanged and all(row.target_index < count for row in rows):
             return rows
         mine = tuple(
@@ -210,6 +221,9 @@ class Run:
                 "agent %s reported targets it was not given: %d rows", part.agent, len(rows) - len(mine)
             )
         return mine
+
+    def _is_possible(self, row: Measurement) -> bool:
+        return all(sample.rtt_ms is None or sample.rtt_ms <= self._longest_ms for sample in row.samples)
 
     async def _store_rows(
         self, part: Part, job_id: str, batches: list[tuple[int, tuple[Measurement, ...]]]

@@ -7,6 +7,7 @@ and raises :class:`BadMessage`, an ``InvalidRequest``, for what cannot be; forei
 """
 
 import functools
+from dataclasses import replace
 from typing import Any, TypeVar, cast, get_args
 
 from google.protobuf.message import DecodeError, Message
@@ -122,12 +123,13 @@ def _wrap(message: type[M], names: dict[type, str], frame: Frame) -> M:
 
 def _unwrap(cls: type, message: Any) -> Frame:
     try:
-        return cast(Frame, compiler.reader(cls)(message))
+        frame = cast(Frame, compiler.reader(cls)(message))
+        return replace(frame, size=message.ByteSize()) if isinstance(frame, ResultBatch) else frame
     except BadMessage as error:
-        frame = _unreadable(cls, message, str(error))
-        if frame is None:
+        unreadable = _unreadable(cls, message, str(error))
+        if unreadable is None:
             raise
-        return frame
+        return unreadable
 
 
 def _unreadable(cls: type, message: Any, detail: str) -> Unreadable | None:

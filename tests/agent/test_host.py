@@ -5,13 +5,15 @@ import json
 import logging
 import os
 import socket
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from agent_tests_fakes import FakeNetwork, ScriptedProbe, row
 from agent_tests_mesh import job
 from probemesh_agent import addresses, capabilities, doctor, kernelclock
-from probemesh_agent.lanes import MAX_OWNERS, Lanes
+from probemesh_agent.lanes import MAX_OF_ONE, MAX_OWNERS, MOST_WAITING, Lanes, OutboxLane
 from probemesh_agent.notify import Notifier
 from probemesh_agent.runner import Runner
 from probemesh_shared.clock import VirtualClock
@@ -119,12 +121,12 @@ class Standing:
 
 async def test_a_lane_is_kept_30_seconds_and_then_its_jobs_stop() -> None:
     standing = Standing()
-    async with standing.lanes.attached("ann/1", Wake()) as lane:
+    async with standing.lanes.attached("ann", "1", Wake()) as lane:
         lane.outbox.open("j")
         standing.runner.start(job("j", "a.example:1", budget_ms=600_000), lane)
     await standing.clock.advance(29)
     assert (standing.runner.active, len(standing.lanes)) == (1, 1)
-    async with standing.lanes.attached("ann/1", Wake()) as again:
+    async with standing.lanes.attached("ann", "1", Wake()) as again:
         assert again is lane
         await standing.clock.advance(60)
         assert standing.runner.active == 1
@@ -135,13 +137,13 @@ async def test_a_lane_is_kept_30_seconds_and_then_its_jobs_stop() -> None:
 
 async def test_a_watch_ends_ten_seconds_after_its_link_and_nothing_else_does() -> None:
     standing = Standing()
-    async with standing.lanes.attached("ann/1", Wake()) as lane:
+    async with standing.lanes.attached("ann", "1", Wake()) as lane:
         for name, spec in (("j", TcpSpec()), ("w", WatchSpec(token=bytes(16)))):
             lane.outbox.open(name)
             standing.runner.start(job(name, "a.example:1", spec=spec, budget_ms=600_000), lane)
     await standing.clock.advance(9)
     assert standing.runner.active == 2
-    async with standing.lanes.attached("ann/1", Wake()):
+    async with standing.lanes.attached("ann", "1", Wake()):
         await standing.clock.advance(60)
         assert standing.runner.active == 2, "the link came back in time"
     await standing.clock.advance(11)
@@ -156,25 +158,62 @@ async def test_a_new_link_of_the_same_owner_closes_the_old_one() -> None:
     old, left = Wake(), asyncio.Event()
 
     async def first() -> None:
-        async with standing.lanes.attached("ann/1", old):
+        async with standing.lanes.attached("ann", "1", old):
             while not old.closing:
                 await old.wait()
         left.set()
 
     task = asyncio.create_task(first())
     await standing.clock.settle()
-    async with standing.lanes.attached("ann/1", Wake()):
+    async with standing.lanes.attached("ann", "1", Wake()):
         assert left.is_set()
     await task
     await standing.lanes.close()
 
 
-async def test_too_many_owners_are_turned_away() -> None:
+async def hold(standing: Standing, stack: AsyncExitStack, identity: str, instance: int) -> OutboxLane:
+    return await stack.enter_async_context(standing.lanes.attached(identity, str(instance), Wake()))
+
+
+async def test_too_many_owners_are_turned_away_but_for_the_own_controller() -> None:
     standing = Standing()
-    for number in range(MAX_OWNERS):
-        async with standing.lanes.attached(f"ann/{number}", Wake()):
-            pass
-    with pytest.raises(Busy):
-        async with standing.lanes.attached("ann/x", Wake()):
-            pass
+    async with AsyncExitStack() as stack:
+        for number in range(MAX_OWNERS):
+            await hold(standing, stack, f"ann{number // MAX_OF_ONE}", number)
+        with pytest.raises(Busy):
+            await hold(standing, stack, "bob", 0)
+        async with standing.lanes.attached("controller:mesh", "1", Wake(), alone=True):
+            assert len(standing.lanes) == MAX_OWNERS + 1
+    async with standing.lanes.attached("bob", "0", Wake()):
+        pass  # they have gone, and left nothing behind
+    await standing.lanes.close()
+
+
+async def test_one_identity_takes_places_from_itself_alone() -> None:
+    standing = Standing()
+    async with standing.lanes.attached("bob", "0", Wake()) as lane:
+        lane.outbox.open("j")
+    async with AsyncExitStack() as stack:
+        for number in range(3 * MAX_OF_ONE):
+            async with standing.lanes.attached("ann", str(number), Wake()) as lane:
+                lane.outbox.open("j")
+        assert len(standing.lanes) == MAX_OF_ONE + 1
+        for number in range(MAX_OF_ONE):
+            await hold(standing, stack, "ann", 100 + number)
+        with pytest.raises(Busy):
+            await hold(standing, stack, "ann", 200)
+        assert len(standing.lanes) == MAX_OF_ONE + 1, "bob's is kept"
+    await standing.lanes.close()
+
+
+async def test_all_owners_together_have_as_much_waiting_as_one_alone() -> None:
+    standing = Standing()
+    rows = [replace(row(number), log=("x" * 1000,)) for number in range(1024)]
+    async with AsyncExitStack() as stack:
+        lanes = [await hold(standing, stack, f"ann{n}", n) for n in range(32)]
+        for lane in lanes:
+            lane.outbox.open("j")
+            while lane.outbox.room:
+                lane.outbox.add("j", rows[:64])
+        assert sum(lane.outbox.waiting for lane in lanes) <= 1.5 * MOST_WAITING
     await standing.lanes.close()

@@ -11,8 +11,8 @@ from agent_tests_mesh import job
 from probemesh_agent.env import ProbeEnv
 from probemesh_agent.runner import Caps, Runner
 from probemesh_shared.clock import VirtualClock
-from probemesh_shared.model import IcmpSpec, Measurement, Target
-from probemesh_shared.words import Kind, Outcome
+from probemesh_shared.model import Failure, IcmpSpec, Measurement, Options, Target, TcpSpec
+from probemesh_shared.words import FailureKind, Kind, Origin, Outcome, Stage
 
 
 class Bench:
@@ -153,10 +153,60 @@ async def test_no_room_stops_the_probe() -> None:
         bench.lane.free.clear()
         bench.runner.start(job("j", *(f"h{n}.example:1" for n in range(50))), bench.lane)
         await bench.clock.advance(1)
-        assert bench.pulled == 1
+        assert bench.pulled == 0
         bench.lane.free.set()
         await bench.clock.advance(1)
         assert len(bench.lane.rows["j"]) == 50
+
+
+class Narrow(FakeLane):
+    """Has room until there is a batch that nobody has taken off it."""
+
+    def add(self, job_id: str, measurements: tuple[Measurement, ...]) -> None:
+        super().add(job_id, measurements)
+        self.free.clear()
+
+
+@pytest.mark.parametrize("refused", [True, False])
+async def test_what_costs_nothing_to_find_out_waits_for_room_too(
+    refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kind that is denied, or unknown: thousands of rows at no cost, and nobody takes them."""
+    bench = Bench()
+    lane = Narrow()
+    denied = Failure(Stage.RESOLVE, FailureKind.DENIED, Origin.AGENT, "no")
+    if refused:
+        monkeypatch.setattr(bench.runner._network, "refused_kind", lambda kind: denied)
+    else:
+        monkeypatch.setattr(bench.runner, "_probes", {})
+    async with bench.leak_free():
+        for name in ("j", "k"):
+            bench.runner.start(job(name, *(f"h{n}.example:1" for n in range(2000))), lane)
+        await bench.clock.advance(1)
+        assert sum(lane.batches) <= 2 * 512
+        lane.free.set()
+        bench.runner.cancel_owner("ann/1", "enough")
+
+
+async def test_targets_samples_and_sizes_count_too() -> None:
+    bench = Endless(Caps(targets=4, rows=100, samples=20))
+    sweep = IcmpSpec(Options(count=1), sizes=tuple(range(64)))
+    async with bench.leak_free():
+        for name, *targets, spec in (
+            ("targets", "a.example:1", "b.example:1", "c.example:1", "d.example:1", "e.example:1", None),
+            ("samples", "a.example:1-3", TcpSpec(Options(count=10))),
+            ("sizes", "a.example:1", "b.example:1", sweep),
+            ("fits", "a.example:1-3", TcpSpec(Options(count=5))),
+            ("beside", "a.example:1", TcpSpec(Options(count=6))),
+        ):
+            bench.runner.start(job(name, *targets, spec=spec), bench.lane)
+        assert [(name, detail) for name, _, detail in bench.lane.ends] == [
+            ("targets", "too large: 5 targets, the most at once is 4"),
+            ("samples", "too large: 30 samples, the most at once is 20"),
+            ("sizes", "too large: 128 measurements, the most at once is 100"),
+            ("beside", "busy: with what runs already 21 samples, the most at once is 20"),
+        ]
+        bench.runner.cancel_owner("ann/1", "enough")
 
 
 async def test_no_room_for_ever_ends_by_the_deadline() -> None:

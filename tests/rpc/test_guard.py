@@ -354,3 +354,10 @@ async def test_a_certificate_is_reloaded_without_a_restart(serve, ca, admin, age
     served.server.reload(issue(ca, Role.CONTROLLER, "controller", "controller"))
     with pytest.raises(NotFound, match="reached"):
         await served.status(admin, CONTROLLER)
+
+
+def test_lists_without_end_make_nothing_grow() -> None:
+    made = guard.Guard("demo")
+    for number in range(50):
+        made.deny_operators([f"eve-{number}"], [f"{number}-{serial}" for serial in range(100)])
+    assert (len(made._denied), len(made._listed), made._denied_operators) == (0, 100, {"eve-49"})

@@ -29,9 +29,11 @@ from probemesh_shared.session.frames import (
     UnknownFrame,
     Unreadable,
 )
+from probemesh_shared.session.inbox import MOST_HELD as MOST_INBOX
 from probemesh_shared.session.inbox import Inbox
 from probemesh_shared.session.machine import Session, SessionConfig, Side
-from probemesh_shared.session.outbox import WINDOW, Outbox
+from probemesh_shared.session.outbox import MAX_HELD, WINDOW, Outbox
+from probemesh_shared.session.roles import MOST_ACKS
 
 from tests.session.simulated import Link, hello, job, measurement
 
@@ -541,6 +543,43 @@ def test_an_acknowledgement_of_the_future_ends_it() -> None:
     (end,) = link.agent.session.receive(Ack("j", 1), 0.0)
     assert isinstance(end, Ended)
     assert end.code is ErrorCode.PROTOCOL
+
+
+def test_jobs_whose_results_nobody_acknowledges_end_it() -> None:
+    """The controller reads the rejections, and keeps them in our memory."""
+    link = ready_link(config=SessionConfig(max_jobs=2, max_queue=100_000))
+    ends = [
+        event
+        for number in range(2 * MAX_HELD)
+        for event in link.agent.session.receive(job(f"j{number}"), 0.0)
+        if isinstance(event, Ended)
+    ]
+    assert [end.code for end in ends] == [ErrorCode.PROTOCOL]
+    outbox, _ = boxes(link)
+    assert outbox.waiting <= MAX_HELD * 1024
+    assert outbox.running == 2
+
+
+def test_results_beyond_the_window_end_it_though_they_are_in_order() -> None:
+    link = ready_link()
+    session, (_, inbox) = link.controller.session, boxes(link)
+    inbox.expect("j")
+    arrived = 0
+    for seq in range(100):
+        for event in session.receive(ResultBatch("j", seq, (), 100_000), 0.0):
+            arrived += isinstance(event, ResultsArrived)
+        if seq < 50:
+            session.committed("j", seq)
+    assert 50 <= arrived <= 50 + MOST_INBOX // 100_000
+    assert session.end is not None and session.end.code is ErrorCode.PROTOCOL
+
+
+def test_ends_of_jobs_that_nobody_asked_for_are_not_hoarded_for_one_who_does_not_read() -> None:
+    session = ready_link().controller.session
+    for number in range(3 * MOST_ACKS):
+        session.receive(JobEnd(f"unknown-{number}", 0, JobStatus.DONE), 0.0)
+    assert session.end is not None and session.end.code is ErrorCode.PROTOCOL
+    assert len(session.take()) == 1
 
 
 def test_the_peers_error_is_told_as_the_peers() -> None:

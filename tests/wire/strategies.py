@@ -8,6 +8,7 @@ from types import NoneType, UnionType
 from typing import Any, Union
 
 from hypothesis import strategies as st
+from probemesh_shared.session.frames import UNSENT
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
@@ -29,6 +30,7 @@ _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "distance": st.integers(0, 255),
     "smallest": st.integers(48, 65535),
     "largest": st.integers(48, 65535),
+    "sizes": st.integers(0, 65535),
     "timeout_s": st.floats(0.001, 86_400),
     "packets_per_s": st.floats(1e-3, 1e6),
     "connects_per_s": st.floats(1e-3, 1e6),
@@ -88,4 +90,5 @@ def _of(owner: type, name: str, hint: Any) -> st.SearchStrategy[Any]:
 def instances(cls: type) -> st.SearchStrategy[Any]:
     """Any object of the dataclass that may travel."""
     hints = typing.get_type_hints(cls)
-    return st.builds(cls, **{f.name: _of(cls, f.name, hints[f.name]) for f in dataclasses.fields(cls)})
+    sent = [f.name for f in dataclasses.fields(cls) if UNSENT not in f.metadata]
+    return st.builds(cls, **{name: _of(cls, name, hints[name]) for name in sent})

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from probemesh_shared.model import Options
@@ -52,7 +53,7 @@ class Flight:
         self._loop = asyncio.get_running_loop()
         self._batches: deque[Sequence[Item]] = deque()
         self._fresh: list[Source] = []
-        self._told: deque[Item] = deque()
+        self._told: deque[Iterator[Item]] = deque()
         self._news = asyncio.Event()
         self._ended = asyncio.Event()
         self._error: BaseException | None = None
@@ -76,9 +77,10 @@ class Flight:
             fresh, self._fresh = self._fresh, []
             self._engine.post(self, fresh)
 
-    def tell(self, item: Item) -> None:
-        """An item that is finished before it began (its ``failure`` says why)."""
-        self._told.append(item)
+    def tell(self, items: Iterable[Item]) -> None:
+        """Items that are finished before they began (their ``failure`` says why), made when they are
+        wanted."""
+        self._told.append(iter(items))
         self._news.set()
 
     def end_feed(self) -> None:
@@ -96,9 +98,8 @@ class Flight:
                     if self.taken + MAX_BACKLOG // 2 < self.delivered:
                         self._engine.wake()
                     yield batch
-                if self._told:
-                    told, self._told = self._told, deque()
-                    yield tuple(told)
+                if told := self._next_told():
+                    yield told
                     continue
                 if self._ended.is_set():
                     if self._error is not None:
@@ -109,6 +110,16 @@ class Flight:
                 await self._news.wait()
         finally:
             await self.aclose()
+
+    def _next_told(self) -> tuple[Item, ...]:
+        """No more than one batch: a scan of what is denied is as long as one of what is not."""
+        told: list[Item] = []
+        while self._told and len(told) < MAX_BATCH:
+            items = tuple(islice(self._told[0], MAX_BATCH - len(told)))
+            told += items
+            if not items:
+                self._told.popleft()
+        return tuple(told)
 
     async def aclose(self) -> None:
         """Stops it; returns when its sockets are closed (well within a second)."""

@@ -85,7 +85,9 @@ class PacketRun:
             for index, target in enumerate(targets):
                 if self._ported and not target.ports:
                     detail = f"{self._kind} needs a port: write {target.host or 'HOST'}:PORT"
-                    self._tell(flight, index, target, None, None, failures.unsupported(Stage.CONNECT, detail))
+                    self._tell(
+                        flight, index, target, None, (None,), failures.unsupported(Stage.CONNECT, detail)
+                    )
                 elif target.addresses or _is_literal(target.host):
                     await self._target(flight, index, target)
                 else:
@@ -113,7 +115,7 @@ class PacketRun:
             _logger.exception("a %s probe failed by our own fault, id %s", self._kind, number)
             detail = f"this agent failed by its own fault; its log has more under {number}"
             failure = Failure(Stage.SEND, FailureKind.INTERNAL, Origin.AGENT, detail)
-            self._tell(flight, index, target, None, None, failure)
+            self._tell(flight, index, target, None, (None,), failure)
 
     def _resolved(self, flight: Flight, index: int, target: Target, resolution: Resolution) -> None:
         missing: list[tuple[str | None, Failure]] = [(one.host, one.failure) for one in resolution.refused]
@@ -123,13 +125,12 @@ class PacketRun:
             )
             missing.append((None, nothing))
         for host, failure in missing:
-            for port in self._ports(target):
-                self._tell(flight, index, target, host, port, failure)
+            self._tell(flight, index, target, host, self._ports(target), failure)
         if resolution.addresses:
             refused = self._env.network.refused_ports(target.ports) if self._ported else {}
             for port, failure in refused.items():
                 for address in resolution.addresses:
-                    self._tell(flight, index, target, address.host, port, failure)
+                    self._tell(flight, index, target, address.host, (port,), failure)
             flight.feed(self._items(index, target, resolution.addresses, refused))
 
     def _ports(self, target: Target) -> Iterator[int | None]:
@@ -165,12 +166,14 @@ class PacketRun:
 
     @staticmethod
     def _tell(
-        flight: Flight, index: int, target: Target, host: str | None, port: int | None, failure: Failure
+        flight: Flight,
+        index: int,
+        target: Target,
+        host: str | None,
+        ports: Iterable[int | None],
+        failure: Failure,
     ) -> None:
-        text = _texts(target, count_ports(target.ports) if port else 0)(port)
-        item = Item(index, text, host, port, (), False)
-        item.failure = failure
-        flight.tell(item)
+        flight.tell(_finished(index, target, host, ports, failure))
 
     # --- from items to rows ---
 
@@ -206,6 +209,16 @@ class PacketRun:
         if item.samples and item.launched < self._options.count:
             lines.append(f"attempt {item.launched + 1} and later: the run's deadline came first")
         return tuple(lines[:_LOG_LINES]) or ((failure.detail,) if failure else ())
+
+
+def _finished(
+    index: int, target: Target, host: str | None, ports: Iterable[int | None], failure: Failure
+) -> Iterator[Item]:
+    text_of = _texts(target, count_ports(target.ports))
+    for port in ports:
+        item = Item(index, text_of(port) if port else target.text, host, port, (), False)
+        item.failure = failure
+        yield item
 
 
 def _is_literal(host: str) -> bool:

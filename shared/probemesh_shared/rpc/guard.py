@@ -72,6 +72,7 @@ class Guard:
         self._audit = audit
         self._denied = set(denied)
         self._denied_operators: set[str] = set()
+        self._listed: frozenset[str] = frozenset()  # serials, by the last list that came
         self._distrusted: frozenset[str] = frozenset()
         self._live: dict[asyncio.Task[Any], Peer] = {}
         self._calls: Counter[str] = Counter()  # of a serial
@@ -103,9 +104,10 @@ class Guard:
         return self._end(cut, CertificateRefused(_REVOKED, _ASK))
 
     def deny_operators(self, names: Iterable[str], serials: Iterable[str]) -> int:
-        """As :meth:`deny_operator` for several: the whole list, in place of the names denied before."""
+        """As :meth:`deny_operator` for several: the whole list, in place of the one before. Whoever sends
+        lists without end makes nothing grow."""
         self._denied_operators = set(names)
-        self.deny(serials)
+        self._listed = frozenset(serials)
         cut = [task for task, peer in self._live.items() if self._is_denied(peer)]
         return self._end(cut, CertificateRefused(_REVOKED, _ASK))
 
@@ -115,7 +117,7 @@ class Guard:
 
     def _is_denied(self, peer: Peer) -> bool:
         by_name = peer.role in _BY_NAME and peer.id in self._denied_operators
-        return by_name or peer.serial in self._denied
+        return by_name or peer.serial in self._denied or peer.serial in self._listed
 
     def distrust(self, serials: Iterable[str]) -> int:
         """Certificates of a CA that is not trusted any more, in place of those before: TLS refuses them with

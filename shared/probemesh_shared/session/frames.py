@@ -1,10 +1,12 @@
 """The frames of a session. Both directions share most; who may send what is checked by the machine."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from probemesh_shared.model import Job, Measurement
 
+#: Marks a field that its message does not have.
+UNSENT = "unsent"
 #: Newest protocol spoken here, and the oldest still understood. A peer's hello carries its own two.
 PROTOCOL = 1
 MIN_PROTOCOL = 1
@@ -85,11 +87,13 @@ class ClockReply:
 
 @dataclass(frozen=True, slots=True)
 class ResultBatch:
-    """``seq`` counts from 0 within the job, without gaps."""
+    """``seq`` counts from 0 within the job, without gaps. ``size``: bytes on the wire, where it came over
+    one."""
 
     job_id: str
     seq: int
     measurements: tuple[Measurement, ...]
+    size: int = field(default=0, compare=False, metadata={UNSENT: True})
 
 
 @dataclass(frozen=True, slots=True)

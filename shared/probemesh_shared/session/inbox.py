@@ -7,11 +7,20 @@ Without I/O or clock.
 
 import dataclasses
 import enum
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
 from probemesh_shared.model import Job
 from probemesh_shared.session.events import JobEnded, ResultsArrived
 from probemesh_shared.session.frames import Ack, Cancel, JobEnd, JobStatus, OpenJob, ResultBatch
+
+#: Bytes that may have come and not be committed yet. An agent's own window is half of it.
+MOST_HELD = 512 * 1024
+_FRAME = 512  # what any frame counts beside its content, as in the agent's window
+
+
+class Flood(ValueError):
+    """More comes than the window lets through: the peer does not wait for what it sent to be committed."""
 
 
 class Gap(ValueError):
@@ -36,6 +45,7 @@ class _Expected:
     committed: int = 0  # the first number that is not committed
     ended: bool = False
     cancel: str | None = None  # the reason, once cancelled
+    held: deque[int] = field(default_factory=deque)  # sizes of what was received and is not committed
 
 
 class Inbox:
@@ -48,6 +58,7 @@ class Inbox:
         self._jobs: dict[str, _Expected] = {}
         self._notices: list[Ack | Cancel] = []
         self._undated: list[str] = []
+        self._held = 0
 
     # --- the owner's calls ----------------------------------------------------------------------------
 
@@ -65,6 +76,7 @@ class Inbox:
         job = self._jobs.pop(job_id, None)
         if job is None:
             return
+        self._held -= sum(job.held)
         if job.received:
             self._notices.append(Ack(job_id, job.received - 1))
         if not job.ended and job.sent is not Sent.NOT_YET:
@@ -86,7 +98,9 @@ class Inbox:
             return False
         if seq >= job.received:
             raise ValueError(f"number {seq} of job {job_id} has not been received")
-        job.committed = max(job.committed, seq + 1)
+        while job.committed <= seq:
+            self._held -= job.held.popleft()
+            job.committed += 1
         if job.ended and job.committed == job.received:
             del self._jobs[job_id]
         return True
@@ -143,7 +157,7 @@ class Inbox:
 
     def results(self, frame: ResultBatch) -> tuple[ResultsArrived | None, Ack | None]:
         """A batch came: the event if it is new, the acknowledgement to repeat if it is a double."""
-        fresh, ack = self._arrived(frame.job_id, frame.seq)
+        fresh, ack = self._arrived(frame.job_id, frame.seq, frame.size)
         return (ResultsArrived(frame.job_id, frame.seq, frame.measurements) if fresh else None), ack
 
     def end(self, frame: JobEnd) -> tuple[JobEnded | None, Ack | None]:
@@ -168,7 +182,7 @@ class Inbox:
 
     # --- within -------------------------------------------------------------------------------------------
 
-    def _arrived(self, job_id: str, seq: int) -> tuple[bool, Ack | None]:
+    def _arrived(self, job_id: str, seq: int, size: int = 0) -> tuple[bool, Ack | None]:
         """Whether the frame is new; and what to acknowledge at once: of forgotten jobs, committed doubles."""
         job = self._jobs.get(job_id)
         if job is None:
@@ -178,7 +192,11 @@ class Inbox:
             return False, (Ack(job_id, job.committed - 1) if job.committed else None)
         if seq > job.received or job.ended:
             raise Gap(f"number {seq} of job {job_id} came where {job.received} was due")
+        if self._held + _FRAME + size > MOST_HELD:
+            raise Flood(f"more than {MOST_HELD} bytes of results came before those before them were stored")
         job.received += 1
+        job.held.append(_FRAME + size)
+        self._held += _FRAME + size
         return True, None
 
     def _close(self, job_id: str, status: JobStatus, detail: str) -> JobEnded | None:

@@ -25,8 +25,8 @@ from probemesh_shared.session.frames import (
     RenewWanted,
     UnknownFrame,
 )
-from probemesh_shared.session.inbox import Gap, Inbox
-from probemesh_shared.session.outbox import FutureAck, Outbox
+from probemesh_shared.session.inbox import Flood, Gap, Inbox
+from probemesh_shared.session.outbox import FutureAck, Hoard, Outbox
 from probemesh_shared.session.roles import AgentRole, ControllerRole, Handler
 
 
@@ -126,7 +126,7 @@ class Session:
             self._role.date(now)
             try:
                 self._pending += self._handle(frame, now)
-            except (Violation, Gap, FutureAck) as error:
+            except (Violation, Flood, Gap, Hoard, FutureAck) as error:
                 self.fail(ErrorCode.PROTOCOL, str(error))
         return self._drain()
 

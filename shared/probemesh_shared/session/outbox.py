@@ -20,7 +20,12 @@ from probemesh_shared.wire.sizes import size_of
 WINDOW = 256 * 1024
 _FRAME = 512  # a batch without its measurements
 _PREFIX = 8  # a measurement's tag and length in its batch
+MAX_HELD = 512  # jobs of which something waits for an acknowledgement; honest owners have some dozens
 _ENDED_KEPT = 4096  # ids of finished jobs that are remembered, so that a job sent again does not run again
+
+
+class Hoard(ValueError):
+    """The peer gives jobs and acknowledges nothing of them: what is kept for it has to end somewhere."""
 
 
 class FutureAck(ValueError):
@@ -55,6 +60,11 @@ class Outbox:
         return self._spool.size < self._limit
 
     @property
+    def waiting(self) -> int:
+        """Bytes that wait for their acknowledgement, sent or not."""
+        return self._spool.size
+
+    @property
     def empty(self) -> bool:
         """True where nothing waits for an acknowledgement."""
         return self._spool.size == 0
@@ -72,9 +82,11 @@ class Outbox:
     # --- the owner's calls ----------------------------------------------------------------------------
 
     def open(self, job_id: str) -> bool:
-        """Takes a job on; False where this id was here before, ended or not."""
+        """Takes a job on; False where this id was here before, ended or not. Raises :class:`Hoard`."""
         if job_id in self._jobs or job_id in self._gone:
             return False
+        if len(self._jobs) >= MAX_HELD:
+            raise Hoard(f"{MAX_HELD} jobs wait for their results to be acknowledged")
         self._jobs[job_id] = _Job()
         return True
 

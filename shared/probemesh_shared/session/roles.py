@@ -22,8 +22,11 @@ from probemesh_shared.session.frames import (
     ResultBatch,
     Unreadable,
 )
-from probemesh_shared.session.inbox import Inbox
+from probemesh_shared.session.inbox import Flood, Inbox
 from probemesh_shared.session.outbox import Outbox
+
+#: Jobs whose acknowledgement may wait to be written.
+MOST_ACKS = 4096
 
 Send = Callable[[Frame], None]
 Handler = Callable[[Any], list[Event]]
@@ -169,4 +172,6 @@ class ControllerRole:
         return [] if event is None else [event]
 
     def _again(self, ack: Ack) -> None:
+        if len(self._acks) >= MOST_ACKS:
+            raise Flood("the peer does not read what it is told of jobs that nobody asked it for")
         self._acks[ack.job_id] = max(ack.seq, self._acks.get(ack.job_id, 0))

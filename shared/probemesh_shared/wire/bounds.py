@@ -18,6 +18,7 @@ MAX_BYTES = 65_536  # one bytes value: a certificate, a body's beginning
 MAX_ITEMS = 16_384  # one list: targets of a job, measurements of a batch
 MAX_ENTRIES = 256  # one map: labels
 MAX_ID = 200
+MAX_SIZES = 64  # of one sweep: each of them is measured beside the others
 MAX_SAMPLES = 1_000  # of one measurement: it has to fit into one batch, failures and all
 _INT_MAX = (1 << 63) - 1
 _DAY_MS = 86_400_000.0
@@ -74,6 +75,7 @@ _FIELD: dict[tuple[str, str] | str, Check] = {
     "dscp": integer(0, 63),
     "ttl": _OCTET,
     "size": integer(0, 65_535),
+    ("IcmpSpec", "sizes"): integer(0, 65_535),
     "mss": integer(0, 65_535),
     "first_hop": integer(1, 255),
     "max_hops": integer(1, 255),
@@ -116,6 +118,10 @@ _FIELD: dict[tuple[str, str] | str, Check] = {
     "text": length(4096),
     "host": length(1024),
 }
+#: Lists that cannot be as long as others, each of whose elements makes its reader work: by (class, field).
+_ITEMS: dict[tuple[str, str], Check] = {
+    ("IcmpSpec", "sizes"): length(MAX_SIZES),
+}
 _TYPE: dict[type, Check] = {
     int: integer(0, _INT_MAX),
     float: number(0.0, _DAY_MS),  # durations and offsets, all of them forward
@@ -123,6 +129,7 @@ _TYPE: dict[type, Check] = {
     bytes: length(MAX_BYTES),
     bool: lambda value: value,
 }
+_LIST = length(MAX_ITEMS)
 
 
 def check_for(cls: type, name: str, kind: type) -> Check:
@@ -137,6 +144,11 @@ def check_for(cls: type, name: str, kind: type) -> Check:
 def _ordered(ports: PortRange) -> None:
     if ports.first > ports.last:
         raise BadMessage(f"range {ports.first}-{ports.last} runs backwards")
+
+
+def items_for(cls: type, name: str) -> Check:
+    """The bound of how many elements list ``name`` of ``cls`` has."""
+    return _ITEMS.get((cls.__name__, name), _LIST)
 
 
 #: Conditions over several fields of one object.

@@ -217,7 +217,7 @@ def _repeated(cls: type, name: str, hint: Any, field: FieldDescriptor) -> _Field
     if not field.is_repeated:
         raise Mismatch(f"{field.full_name} is not repeated")
     write, read = _single(cls, name, hint, field)
-    limit = bounds.length(bounds.MAX_ITEMS)
+    limit = bounds.items_for(cls, name)
 
     def write_all(values: Any) -> list[Any]:
         return list(values) if write is None else [write(value) for value in values]
@@ -241,7 +241,8 @@ def _map(name: str, field: FieldDescriptor) -> _Field:
 def _fields(cls: type) -> tuple[_Field, ...]:
     descriptor = descriptor_of(cls)
     hints = typing.get_type_hints(cls)
-    fields = tuple(_field(cls, f.name, hints[f.name], descriptor) for f in dataclasses.fields(cls))
+    sent = [f.name for f in dataclasses.fields(cls) if "unsent" not in f.metadata]
+    fields = tuple(_field(cls, name, hints[name], descriptor) for name in sent)
     covered = {number for field in fields for number in field.readers}
     if left := [f.name for f in descriptor.fields if f.number not in covered]:
         raise Mismatch(f"{cls.__name__} lacks {', '.join(left)}")
