@@ -13,7 +13,7 @@ from pathlib import Path
 
 from probemesh_shared.identity.files import Identity, save_identity
 
-from tests.hostile.portal import way_in
+from tests.hostile.portal import way_in, way_out
 from tests.lab.netlab import Host, NetLab
 
 AGENT, FRIEND = "10.9.0.1", "10.9.0.2"
@@ -117,9 +117,9 @@ def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
 
 
 @contextlib.contextmanager
-def hosted(folder: Path, identity: Identity) -> Iterator[HostedAgent]:
-    """The agent listens at ``reached``, and dials :data:`CONTROLLED` at its friend, where nobody is unless
-    the test puts somebody there (:func:`tests.hostile.portal.way_out`)."""
+def hosted(folder: Path, identity: Identity, controller: int | None = None) -> Iterator[HostedAgent]:
+    """The agent listens at ``reached``, and dials its controller, which is local port ``controller``: nobody
+    where that is None."""
     state = folder / "state"
     save_identity(state / "agent", identity)
     (state / "agent" / "agent.toml").write_text(f'controller = "{FRIEND}:{CONTROLLED}"\n')
@@ -133,7 +133,11 @@ def hosted(folder: Path, identity: Identity) -> Iterator[HostedAgent]:
         command = [sys.executable, "-m", "probemesh_agent", "run", "--state", str(state)]
         command += ["--policy", str(folder / "policy.toml"), "--listen", f"{AGENT}:{LISTENS}"]
         log = folder / "agent.log"
-        with log.open("wb") as said, host.start(*command, stdout=said, stderr=said) as process:
-            until(lambda: "listening on" in log.read_text(), 30, "the agent listens")
-            with way_in(friend, (AGENT, LISTENS)) as reached:
-                yield HostedAgent(host, friend, process, log, reached)
+        with contextlib.ExitStack() as stack:
+            if controller is not None:
+                stack.enter_context(way_out(friend, (FRIEND, CONTROLLED), controller))
+            said = stack.enter_context(log.open("wb"))
+            process = stack.enter_context(host.start(*command, stdout=said, stderr=said))
+            until(lambda: "listening on" in log.read_text(), 60, "the agent listens")
+            reached = stack.enter_context(way_in(friend, (AGENT, LISTENS)))
+            yield HostedAgent(host, friend, process, log, reached)
