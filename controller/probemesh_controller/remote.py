@@ -18,7 +18,7 @@ from probemesh_shared.errors import Busy, MeshError, NotFound, Unreachable
 from probemesh_shared.identity.files import Identity
 from probemesh_shared.identity.names import controller_dns
 from probemesh_shared.model import AgentInfo
-from probemesh_shared.rpc.client import Connection, connect
+from probemesh_shared.rpc.client import CALL_TIMEOUT_S, Connection, connect
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from probemesh_controller import wire
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 #: Seconds in which a run whose link was lost is picked up again; the controller waits as long.
 RESUME_S = 30.0
 _QUEUED = 64
+_MOST_AGENTS = 100_000
 _CANCEL_TIMEOUT_S = 2.0
 
 
@@ -73,8 +74,14 @@ class RemoteMesh:
         return wire.status_from_proto(answer)
 
     async def agents(self) -> tuple[AgentInfo, ...]:
-        answer = await self._connection.call(self._stub.ListAgents, mesh_pb2.ListAgentsRequest())
-        return tuple(from_proto(AgentInfo, agent) for agent in answer.agents)
+        call, request = self._stub.ListAgents, mesh_pb2.ListAgentsRequest()
+        found: list[AgentInfo] = []
+        async with aclosing(self._connection.stream(call, request, CALL_TIMEOUT_S)) as parts:
+            async for part in parts:
+                found += (from_proto(AgentInfo, agent) for agent in part.agents)
+                if len(found) > _MOST_AGENTS:
+                    raise BadMessage("the controller lists more agents than a mesh may have")
+        return tuple(found)
 
     async def label_agent(
         self, name: str, set_labels: Mapping[str, str], remove: tuple[str, ...], site: str | None

@@ -54,9 +54,9 @@ class MeshService(MeshServicer):
 
     async def ListAgents(
         self, request: mesh_pb2.ListAgentsRequest, context: Any
-    ) -> mesh_pb2.ListAgentsResponse:
-        agents = await self._engine.agents()
-        return mesh_pb2.ListAgentsResponse(agents=map(wire.agent_to_proto, agents))
+    ) -> AsyncGenerator[mesh_pb2.ListAgentsResponse, None]:
+        for part in wire.agents_to_proto(await self._engine.agents()):
+            yield part
 
     async def Run(
         self, request: mesh_pb2.RunRequest, context: Any

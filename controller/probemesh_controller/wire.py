@@ -1,6 +1,6 @@
 """Requests and events of runs to protobuf and back, where the two differ in more than their form."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import cast
 
 from probemesh.v1 import mesh_pb2, model_pb2
@@ -71,6 +71,23 @@ def agent_to_proto(agent: AgentInfo) -> model_pb2.AgentInfo:
     return cast(model_pb2.AgentInfo, to_proto(agent))
 
 
+#: Bytes of agents, or of records, in one message: two of the largest are no more than a message may be.
+_PART = 256 << 10
+
+
+def agents_to_proto(agents: Iterable[AgentInfo]) -> Iterator[mesh_pb2.ListAgentsResponse]:
+    """At least one message."""
+    part, size = mesh_pb2.ListAgentsResponse(), 0
+    for agent in agents:
+        message = agent_to_proto(agent)
+        if size and size + message.ByteSize() > _PART:
+            yield part
+            part, size = mesh_pb2.ListAgentsResponse(), 0
+        part.agents.append(message)
+        size += message.ByteSize()
+    yield part
+
+
 def status_from_proto(message: mesh_pb2.StatusResponse) -> MeshStatus:
     return MeshStatus(
         message.mesh,
@@ -112,10 +129,6 @@ def token_from_proto(message: mesh_pb2.CreateTokenRequest) -> TokenRequest:
     )
 
 
-#: Bytes of records in one message: two of the largest are no more than a message may be.
-_AUDIT_PART = 256 << 10
-
-
 def query_from_proto(message: mesh_pb2.AuditRequest) -> AuditQuery:
     """Raises BadMessage."""
     return from_proto(AuditQuery, message.query)
@@ -126,7 +139,7 @@ def audit_to_proto(found: AuditFound) -> Iterator[mesh_pb2.AuditResponse]:
     part, size = mesh_pb2.AuditResponse(), 0
     for record in found.records:
         message = cast(mesh_pb2.AuditRecord, to_proto(record))
-        if size and size + message.ByteSize() > _AUDIT_PART:
+        if size and size + message.ByteSize() > _PART:
             yield part
             part, size = mesh_pb2.AuditResponse(), 0
         part.records.append(message)

@@ -30,6 +30,8 @@ from probemesh_controller.local import local_mesh
 from probemesh_controller.pki.mesh import init_mesh
 from probemesh_controller.remote import RemoteMesh
 from probemesh_controller.serve import reached_by, serve
+from probemesh_controller.store.port import AgentRecord
+from probemesh_controller.store.sqlite import SqliteStore
 from probemesh_shared.audit.query import AuditQuery
 from probemesh_shared.errors import CertificateRefused, InvalidRequest, NotFound, StateError, Unreachable
 from probemesh_shared.identity.files import load_identity
@@ -182,6 +184,20 @@ async def test_status_and_context_and_address(served: Served, client: RemoteMesh
     settings = config.load(served.state / "config.toml")
     (context,) = settings.contexts.values()
     assert context.controller == served.address and context.identity == served.state / "operator"
+
+
+async def test_a_thousand_agents_are_listed(served: Served, client: RemoteMesh) -> None:
+    """Each with a word for every counter of its kernel: several times what one message may hold."""
+    words = tuple(f"kernel.counter.{number:03}" for number in range(200))
+    store = SqliteStore(served.state / "controller" / "store.sqlite")
+    with store.group():
+        for number in range(1000):
+            store.put_agent(AgentRecord(f"id-{number}", f"a-{number:04}", created_ns=1, capabilities=words))
+    store.close()
+    agents = await client.agents()
+    assert [agent.name for agent in agents] == [f"a-{number:04}" for number in range(1000)]
+    assert {agent.capabilities for agent in agents} == {words}
+    assert (await client.status()).agents_known == 1000
 
 
 async def test_a_second_controller_on_the_same_state_is_refused(served: Served) -> None:

@@ -39,7 +39,7 @@ class MeshStub:
                 request_serializer=probemesh_dot_v1_dot_mesh__pb2.StatusRequest.SerializeToString,
                 response_deserializer=probemesh_dot_v1_dot_mesh__pb2.StatusResponse.FromString,
                 _registered_method=True)
-        self.ListAgents = channel.unary_unary(
+        self.ListAgents = channel.unary_stream(
                 '/probemesh.v1.Mesh/ListAgents',
                 request_serializer=probemesh_dot_v1_dot_mesh__pb2.ListAgentsRequest.SerializeToString,
                 response_deserializer=probemesh_dot_v1_dot_mesh__pb2.ListAgentsResponse.FromString,
@@ -86,7 +86,9 @@ class MeshServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAgents(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """In parts, at least one, by name: a thousand agents are more than one message may hold. What fits into one is on
+        the wire as it was while this was a call with one answer.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -137,7 +139,7 @@ def add_MeshServicer_to_server(servicer, server):
                     request_deserializer=probemesh_dot_v1_dot_mesh__pb2.StatusRequest.FromString,
                     response_serializer=probemesh_dot_v1_dot_mesh__pb2.StatusResponse.SerializeToString,
             ),
-            'ListAgents': grpc.unary_unary_rpc_method_handler(
+            'ListAgents': grpc.unary_stream_rpc_method_handler(
                     servicer.ListAgents,
                     request_deserializer=probemesh_dot_v1_dot_mesh__pb2.ListAgentsRequest.FromString,
                     response_serializer=probemesh_dot_v1_dot_mesh__pb2.ListAgentsResponse.SerializeToString,
@@ -221,7 +223,7 @@ class Mesh:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/probemesh.v1.Mesh/ListAgents',

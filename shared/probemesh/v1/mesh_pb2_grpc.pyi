@@ -32,7 +32,10 @@ class MeshStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MeshAsyncStub: ...
     Status: _grpc.UnaryUnaryMultiCallable[_mesh_pb2.StatusRequest, _mesh_pb2.StatusResponse]
-    ListAgents: _grpc.UnaryUnaryMultiCallable[_mesh_pb2.ListAgentsRequest, _mesh_pb2.ListAgentsResponse]
+    ListAgents: _grpc.UnaryStreamMultiCallable[_mesh_pb2.ListAgentsRequest, _mesh_pb2.ListAgentsResponse]
+    """In parts, at least one, by name: a thousand agents are more than one message may hold. What fits into one is on
+    the wire as it was while this was a call with one answer.
+    """
     Run: _grpc.UnaryStreamMultiCallable[_mesh_pb2.RunRequest, _mesh_pb2.RunEvent]
     """Starts a run, or with `resume` set goes on with one whose link was lost: events after `resume_after` follow."""
     CancelRun: _grpc.UnaryUnaryMultiCallable[_mesh_pb2.CancelRunRequest, _mesh_pb2.CancelRunResponse]
@@ -46,7 +49,10 @@ class MeshStub:
 class MeshAsyncStub(MeshStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Status: _aio.UnaryUnaryMultiCallable[_mesh_pb2.StatusRequest, _mesh_pb2.StatusResponse]  # type: ignore[assignment]
-    ListAgents: _aio.UnaryUnaryMultiCallable[_mesh_pb2.ListAgentsRequest, _mesh_pb2.ListAgentsResponse]  # type: ignore[assignment]
+    ListAgents: _aio.UnaryStreamMultiCallable[_mesh_pb2.ListAgentsRequest, _mesh_pb2.ListAgentsResponse]  # type: ignore[assignment]
+    """In parts, at least one, by name: a thousand agents are more than one message may hold. What fits into one is on
+    the wire as it was while this was a call with one answer.
+    """
     Run: _aio.UnaryStreamMultiCallable[_mesh_pb2.RunRequest, _mesh_pb2.RunEvent]  # type: ignore[assignment]
     """Starts a run, or with `resume` set goes on with one whose link was lost: events after `resume_after` follow."""
     CancelRun: _aio.UnaryUnaryMultiCallable[_mesh_pb2.CancelRunRequest, _mesh_pb2.CancelRunResponse]  # type: ignore[assignment]
@@ -69,7 +75,10 @@ class MeshServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _mesh_pb2.ListAgentsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_mesh_pb2.ListAgentsResponse, _abc.Awaitable[_mesh_pb2.ListAgentsResponse]]: ...
+    ) -> _typing.Union[_abc.Iterator[_mesh_pb2.ListAgentsResponse], _abc.AsyncIterator[_mesh_pb2.ListAgentsResponse]]:
+        """In parts, at least one, by name: a thousand agents are more than one message may hold. What fits into one is on
+        the wire as it was while this was a call with one answer.
+        """
 
     @_abc_1.abstractmethod
     def Run(

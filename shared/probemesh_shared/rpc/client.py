@@ -64,11 +64,14 @@ class Connection:
         return answer
 
     async def stream(
-        self, method: grpc.aio.UnaryStreamMultiCallable[Request, Response], request: Request
+        self,
+        method: grpc.aio.UnaryStreamMultiCallable[Request, Response],
+        request: Request,
+        timeout_s: float | None = None,
     ) -> AsyncGenerator[Response, None]:
-        """One request, many answers, no deadline. Closing the iterator cancels the call. Raises
-        :class:`MeshError`."""
-        call = method(request)
+        """One request, many answers, all of them within ``timeout_s`` where it is given. Closing the iterator
+        cancels the call. Raises :class:`MeshError`."""
+        call = method(request, timeout=timeout_s)
         self._calls.add(call)
         try:
             while (message := await call.read()) is not grpc.aio.EOF:
