@@ -5,12 +5,13 @@ import contextlib
 import dataclasses
 import socket
 import ssl
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from probemesh_shared.errors import CertificateRefused, NotAllowed, Unreachable
-from probemesh_shared.identity.files import save_identity
+from probemesh_shared.identity.files import Identity, save_identity
 from probemesh_shared.identity.names import agent_dns
 from probemesh_shared.rpc.client import connect
 from probemesh_shared.rpc.explain import explain
@@ -201,6 +202,52 @@ async def test_it_answers_again(served, admin) -> None:
     error = await explain(served.address, admin, CONTROLLER)
     assert isinstance(error, Unreachable)
     assert "answers now" in str(error)
+
+
+@contextlib.asynccontextmanager
+async def curt(controller: Identity, folder: Path, patience: list[float]) -> AsyncIterator[str]:
+    """A server that ends its first connections after the handshake, each after so many seconds, without a
+    word; then it is a good one. Its address."""
+    save_identity(folder, controller)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if patience:
+            await asyncio.sleep(patience.pop(0))
+        else:
+            writer.write(b"\0\0\0\4\0\0\0\0\0")
+            await reader.read(100)
+        writer.close()
+
+    server = await asyncio.start_server(meet, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_who_is_killed_in_our_handshake_refuses_nobody(controller, admin, tmp_path: Path) -> None:
+    """grpc refuses by closing, too: an agent that takes the one for the other stays away for minutes."""
+    async with curt(controller, tmp_path, [0.0]) as address:
+        error = await explain(address, admin, CONTROLLER)
+    assert isinstance(error, Unreachable), error
+    assert "answers now" in str(error)
+
+
+async def test_who_closes_whenever_we_come_refuses_us(controller, admin, tmp_path: Path) -> None:
+    async with curt(controller, tmp_path, [0.0, 0.0]) as address:
+        error = await explain(address, admin, CONTROLLER)
+    assert isinstance(error, CertificateRefused), error
+
+
+async def test_who_has_no_time_for_us_refuses_nobody(
+    controller, admin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server with its hands full ends handshakes that take too long."""
+    monkeypatch.setattr("probemesh_shared.identity.tlsprobe._REFUSED_WITHIN_S", 0.1)
+    async with curt(controller, tmp_path, [0.2, 0.2]) as address:
+        error = await explain(address, admin, CONTROLLER)
+    assert isinstance(error, Unreachable), error
+    assert "no time" in str(error)
 
 
 async def test_a_proxy_in_the_environment_does_not_matter(

@@ -10,6 +10,7 @@ import os
 import socket
 import ssl
 import tempfile
+import time
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -20,6 +21,9 @@ from probemesh_shared.identity.files import Identity
 from probemesh_shared.names import split_host_port
 
 _MAX_CHAIN = 8
+#: How soon a server that refuses us closes the connection. One with its hands full closes it too, after the
+#: five seconds that :mod:`probemesh_shared.rpc.grpc_setup` gives a handshake.
+_REFUSED_WITHIN_S = 4.0
 # X509_V_ERR_*, openssl/x509_vfy.h
 _NOT_YET, _EXPIRED, _NAME = 9, 10, 62
 _OTHER_CA = frozenset({2, 7, 18, 19, 20, 21, 24, 30, 31})
@@ -46,6 +50,9 @@ class Probed:
 
     problem: Problem
     detail: str = ""
+
+
+_CLOSED = Probed(Problem.OURS, "it closes the connection when it sees it")
 
 
 def _client_context() -> ssl.SSLContext:
@@ -81,7 +88,22 @@ def _dial(address: str, timeout_s: float) -> socket.socket:
 
 
 def probe_tls(address: str, identity: Identity, server_name: str, timeout_s: float) -> Probed:
-    """One handshake as grpc would make it, and one read. ``timeout_s`` is for each step."""
+    """One handshake as grpc would make it, and one read. ``timeout_s`` is for each step.
+
+    grpc refuses a certificate by closing the connection, without an alert. So does whoever is killed at that
+    moment, or stands in between and is: it is a refusal where it happens twice.
+    """
+    for _ in range(2):
+        began = time.monotonic()
+        probed = _probe(address, identity, server_name, timeout_s)
+        if probed != _CLOSED:
+            return probed
+        if time.monotonic() - began > _REFUSED_WITHIN_S:
+            return Probed(Problem.SILENT, "it closes the connection, having found no time for it")
+    return _CLOSED
+
+
+def _probe(address: str, identity: Identity, server_name: str, timeout_s: float) -> Probed:
     context = _client_context()
     context.load_verify_locations(cadata=identity.ca_pem.decode("ascii"))
     try:
@@ -147,7 +169,7 @@ def _first_read(secure: ssl.SSLSocket) -> Probed:
         return _alert(error)
     except ConnectionResetError:
         data = b""
-    return Probed(Problem.NONE) if data else Probed(Problem.OURS, "it closes the connection when it sees it")
+    return Probed(Problem.NONE) if data else _CLOSED
 
 
 _ALERTS = {
