@@ -1,6 +1,8 @@
 """Session frames over the real calls, both dialling directions, and a session driven over them."""
 
 import asyncio
+import gc
+import socket
 from typing import Any
 
 import pytest
@@ -89,6 +91,29 @@ async def test_a_link_that_never_came_up_is_explained(serve, other_ca, ca, agent
     assert any(isinstance(result, CertificateRefused) for result in results)
     assert not any(isinstance(result, grpc.aio.AioRpcError) for result in results)
     await link.close()
+
+
+async def test_a_link_that_failed_dials_no_more(agent) -> None:
+    """Whoever keeps its error keeps neither channel nor call: with them grpc would go on to dial, and hold a
+    connection that nobody uses. It does so after a fifth of a second."""
+    with socket.socket() as later:
+        later.bind(("127.0.0.1", 0))
+        link = fleet_link(connect(f"127.0.0.1:{later.getsockname()[1]}", agent, CONTROLLER))
+        gc.disable()  # what only it can free stays for as long as it likes
+        try:
+            try:
+                await link.read()
+            except Unreachable as error:
+                kept = error  # by hand: pytest would keep its traceback too
+            await link.close()
+            del link
+            later.listen()
+            later.settimeout(1.5)
+            with pytest.raises(TimeoutError):
+                await asyncio.to_thread(later.accept)
+        finally:
+            gc.enable()
+    assert "connection refused" in str(kept)
 
 
 async def test_a_link_that_breaks_is_unreachable(serve, agent) -> None:

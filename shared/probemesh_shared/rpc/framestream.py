@@ -105,7 +105,9 @@ class CallFrames:
         raise self._failure
 
     async def close(self) -> None:
-        """Ends our side in good order, so that the last frame arrives, then frees call and connection."""
+        """Ends our side in good order, so that the last frame arrives, then frees call and connection: also
+        of those who keep the failure for its words, whose traceback would keep the call. grpc would go on to
+        dial for it, and hold what it reached."""
         with contextlib.suppress(Exception):
             async with asyncio.timeout(CLOSE_S):
                 await self._call.done_writing()
@@ -115,6 +117,9 @@ class CallFrames:
             await asyncio.wait({self._reading})
             with contextlib.suppress(asyncio.CancelledError):
                 self._reading.exception()  # looked at, or asyncio would complain
+            self._reading = None
+        if self._failure is not None:
+            self._failure.__traceback__ = self._failure.__context__ = None
         await self._connection.close()
 
 
