@@ -25,7 +25,9 @@ from probemesh_agent.runner import Runner
 
 logger = logging.getLogger(__name__)
 
-HELLO_S = 10.0
+#: A peer that answers keepalive and has said nothing yet has its hands full, with a fleet that came back at once:
+#: to go away now and dial again would make it do the same work twice, and never get through.
+HELLO_S = 25.0
 
 Greet = Callable[[], Hello]
 Told = Callable[[RenewWanted | DenyList], None]

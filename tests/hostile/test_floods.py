@@ -299,6 +299,30 @@ async def test_connections_of_strangers_at_one_address(serve: Any, agent: Identi
     await link.close()
 
 
+async def test_a_fleet_behind_one_address_has_its_turn(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand agents that come back at once from behind a balancer look like strangers for as long as their
+    handshakes wait for us. They are, once there is little room."""
+    monkeypatch.setattr(door, "_YOUNG_S", -1.0)
+    served = await serve(max_connections=400)  # a quarter is 100, and 32 strangers
+    host, port = served.address.split(":")
+
+    async def seen(count: int) -> None:
+        for _ in range(100):
+            await served.server.door.look()
+            if len(served.server.door._known) >= count:
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"not {count} connections")
+
+    waiting = [await asyncio.open_connection(host, int(port)) for _ in range(80)]
+    await seen(80)
+    assert not served.server.door.cuts
+    waiting += [await asyncio.open_connection(host, int(port)) for _ in range(40)]
+    await until_cut(served, "too many connections", 69)  # down to the 32, after the 101st
+    for _, writer in waiting:
+        writer.close()
+
+
 async def test_who_never_says_anything_after_the_handshake_is_let_go(
     serve: Any, villain: Identity, agent: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:

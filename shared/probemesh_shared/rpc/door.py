@@ -29,8 +29,9 @@ _SLICE = 64
 #: Connections of one certificate. Tokens may be shared by a whole daemon set, operators by many commands.
 CONNECTIONS = {Role.AGENT: 8, Role.JOIN: 256}
 CONNECTIONS_OF_OTHERS = 64
-#: Nobody dials without a call to make at once: what is not recognised by then never will be.
-SILENT_S = 15.0
+#: Nobody dials without a call to make at once: what is not recognised by then never will be. Calls may wait for
+#: us meanwhile, for as long as agents do (25 s), when a fleet comes back at once.
+SILENT_S = 30.0
 #: A handshake under way is not counted against its address for as long as this.
 _YOUNG_S = 1.0
 #: A message's frames, and its part of TLS records; a call's headers.
@@ -55,7 +56,8 @@ class _Connection:
 
 
 class Door:
-    """Of one server; used from its event loop only. ``on_cut(address, peer, why, times)`` hears of everybody
+    """Of one server; used from its event loop only. Of one address ``strangers`` may wait, once there are
+    more than ``crowded`` connections in all. ``on_cut(address, peer, why, times)`` hears of everybody
     who is cut off; ``peer`` is None where nobody was recognised, and ``times`` is how many such went since it
     last heard."""
 
@@ -64,11 +66,13 @@ class Door:
         limits: Limits | None = None,
         *,
         strangers: int = 512,
+        crowded: int = 2048,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.on_cut: Callable[[str, Peer | None, str, int], None] = lambda *_: None
         self.cuts: Counter[str] = Counter()  # by why
         self._strangers = strangers
+        self._crowded = crowded
         self._now = now
         self._conduct = Conduct(limits or Limits(), now)
         self._known: dict[Key, _Connection] = {}
@@ -190,8 +194,9 @@ class Door:
         ]
 
     def _too_many(self) -> list[_Connection]:
-        """Of strangers at one address the oldest: whoever is welcome is soon recognised. Of one certificate
-        the newest: they came on top of what was enough."""
+        """Of strangers at one address the oldest: whoever is welcome is soon recognised, unless a whole fleet
+        comes back at once from behind one balancer, which has to have its turn while there is room. Of one
+        certificate the newest: they came on top of what was enough."""
         strangers: dict[str, list[_Connection]] = {}
         holders: dict[str, list[_Connection]] = {}
         for key, known in self._known.items():
@@ -202,7 +207,8 @@ class Door:
             elif self._now() - known.since > _YOUNG_S:
                 strangers.setdefault(key.where, []).append(known)
         found: list[_Connection] = []
-        for group in strangers.values():
+        crowded = sum(known.seen is not None for known in self._known.values()) > self._crowded
+        for group in strangers.values() if crowded else ():
             group.sort(key=lambda one: one.since)
             found += group[: max(0, len(group) - self._strangers)]
         for group in holders.values():

@@ -20,8 +20,9 @@ from probemesh_shared.words import AuditOutcome
 
 S = TypeVar("S")
 MAX_CONNECTIONS = 8_192
-#: Of which one address may hold so many that nobody is recognised on.
+#: Of which one address may hold so many that nobody is recognised on, once a quarter of all is taken.
 _STRANGERS_SHARE, _FEWEST_STRANGERS = 16, 32
+_CROWDED_SHARE = 4
 
 
 class MeshServer:
@@ -37,7 +38,10 @@ class MeshServer:
     ) -> None:
         self._identity = identity
         self._served: Identity | None = None
-        self.door = Door(strangers=max(_FEWEST_STRANGERS, max_connections // _STRANGERS_SHARE))
+        self.door = Door(
+            strangers=max(_FEWEST_STRANGERS, max_connections // _STRANGERS_SHARE),
+            crowded=max_connections // _CROWDED_SHARE,
+        )
         self.door.on_cut = self._cut_off
         self._audit = audit
         self._guard = Guard(identity.mesh, denied_serials, audit, door=self.door)
