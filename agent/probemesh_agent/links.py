@@ -25,8 +25,8 @@ from probemesh_agent.runner import Runner
 
 logger = logging.getLogger(__name__)
 
-#: A peer that answers keepalive and has said nothing yet has its hands full, with a fleet that came back at once:
-#: to go away now and dial again would make it do the same work twice, and never get through.
+#: A peer that answers keepalive and has said nothing yet has its hands full, with a fleet that came back at
+#: once: to go away and dial again would make it do the same work twice, and never get through.
 HELLO_S = 25.0
 
 Greet = Callable[[], Hello]

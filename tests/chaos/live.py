@@ -259,7 +259,7 @@ class LiveMesh:
             assert self.controller.alive, self.controller.said[before:]
             return found is not None
 
-        until(ready, 20, "the controller is up")
+        until(ready, 60, "the controller is up")
 
     def connected(self) -> set[str]:
         async def ask() -> set[str]:

@@ -4,7 +4,7 @@ they are cut off, and nobody else is."""
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,11 @@ from probemesh_shared.rpc.server import MeshServer
 from probemesh_shared.session.frames import Heartbeat
 from probemesh_shared.words import AuditOutcome, Role
 
-from tests.hostile.rawh2 import END_HEADERS, END_STREAM, RawH2, Type, frame, request_headers
+from tests.hostile.floods import ATTACH, CANCEL, FLOODS, attack
+from tests.hostile.rawh2 import END_HEADERS, RawH2, Type, frame, request_headers
 from tests.rpc.conftest import CONTROLLER, Served, hold, issue
 
 pytestmark = pytest.mark.timeout(60)
-
-STATUS, ATTACH = "/probemesh.v1.Mesh/Status", "/probemesh.v1.Fleet/Attach"
-EMPTY = b"\0\0\0\0\0"  # a message of no bytes
-CANCEL = b"\0\0\0\x08"
 
 
 @pytest.fixture(scope="session")
@@ -39,90 +36,10 @@ def villain(ca: CertificateAuthority) -> Identity:
     return issue(ca, Role.AGENT, "bad1", "bad-1")
 
 
-# --- what is sent -----------------------------------------------------------------------------------------
-
-
-def streams(each: Callable[[int, bytes], bytes], path: str = STATUS) -> Iterator[bytes]:
-    headers = request_headers(path)
-    number = 1
-    while True:
-        yield b"".join(each(number + 2 * i, headers) for i in range(20))
-        number += 40
-
-
-def resets() -> Iterator[bytes]:
-    return streams(lambda n, h: frame(Type.HEADERS, END_HEADERS, n, h) + frame(Type.RST_STREAM, 0, n, CANCEL))
-
-
-def resets_of_whole_calls() -> Iterator[bytes]:
-    return streams(
-        lambda n, h: (
-            frame(Type.HEADERS, END_HEADERS, n, h)
-            + frame(Type.DATA, END_STREAM, n, EMPTY)
-            + frame(Type.RST_STREAM, 0, n, CANCEL)
-        )
-    )
-
-
-def openings() -> Iterator[bytes]:
-    return streams(lambda n, h: frame(Type.HEADERS, END_HEADERS, n, h), ATTACH)
-
-
-def unknown_methods() -> Iterator[bytes]:
-    return streams(
-        lambda n, h: frame(Type.HEADERS, END_HEADERS, n, h) + frame(Type.DATA, END_STREAM, n, EMPTY), "/no"
-    )
-
-
-def endless_headers() -> Iterator[bytes]:
-    yield frame(Type.HEADERS, 0, 1, request_headers(STATUS))
-    while True:
-        yield frame(Type.CONTINUATION, 0, 1, b"\x00\x01a\x01b" * 200) * 20
-
-
-def after_a_call(kind: int, payload: bytes, flags: int = 0, stream: int = 0) -> Iterator[bytes]:
-    yield frame(Type.HEADERS, END_HEADERS, 1, request_headers(STATUS)) + frame(Type.DATA, 1, 1, EMPTY)
-    while True:
-        yield frame(kind, flags, stream, payload) * 500
-
-
-FLOODS: dict[str, Callable[[], Iterator[bytes]]] = {
-    "resets": resets,
-    "resets-of-whole-calls": resets_of_whole_calls,
-    "openings": openings,
-    "unknown-methods": unknown_methods,
-    "endless-headers": endless_headers,
-    "settings": lambda: after_a_call(Type.SETTINGS, b""),
-    "pings": lambda: after_a_call(Type.PING, bytes(8)),
-    "window-updates": lambda: after_a_call(Type.WINDOW_UPDATE, b"\0\0\0\1"),
-    "priorities": lambda: after_a_call(Type.PRIORITY, bytes(5), stream=1),
-    "resets-of-nothing": lambda: after_a_call(Type.RST_STREAM, CANCEL, stream=1),
-    "unknown-frames": lambda: after_a_call(0x77, bytes(100)),
-    "empty-data": lambda: after_a_call(Type.DATA, b"", stream=1),
-}
-
-
 async def hold_one(context: Any) -> None:
     """Says something, and works for ever without listening."""
     await context.write(session_pb2.ControllerFrame(heartbeat=session_pb2.Heartbeat(seq=1)))
     await asyncio.Event().wait()
-
-
-def attack(address: str, identity: Identity, flood: Iterator[bytes], seconds: float = 20.0) -> float | None:
-    """Bytes that went out before the connection was cut; None where it never was."""
-    sent = 0
-    with RawH2(address, identity, CONTROLLER) as raw:
-        end = time.monotonic() + seconds
-        for data in flood:
-            if not raw.send(data):
-                return sent
-            sent += len(data)
-            raw.drain()
-            if raw.goodbye:  # grpc's own: it reads no more
-                return sent
-            if time.monotonic() > end:
-                return None
-    return None
 
 
 # --- floods -------------------------------------------------------------------------------------------------
@@ -300,8 +217,8 @@ async def test_connections_of_strangers_at_one_address(serve: Any, agent: Identi
 
 
 async def test_a_fleet_behind_one_address_has_its_turn(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand agents that come back at once from behind a balancer look like strangers for as long as their
-    handshakes wait for us. They are, once there is little room."""
+    """A thousand agents that come back at once from behind a balancer look like strangers for as long as
+    their handshakes wait for us. They are taken for some once there is little room."""
     monkeypatch.setattr(door, "_YOUNG_S", -1.0)
     served = await serve(max_connections=400)  # a quarter is 100, and 32 strangers
     host, port = served.address.split(":")

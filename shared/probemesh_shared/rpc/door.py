@@ -29,8 +29,8 @@ _SLICE = 64
 #: Connections of one certificate. Tokens may be shared by a whole daemon set, operators by many commands.
 CONNECTIONS = {Role.AGENT: 8, Role.JOIN: 256}
 CONNECTIONS_OF_OTHERS = 64
-#: Nobody dials without a call to make at once: what is not recognised by then never will be. Calls may wait for
-#: us meanwhile, for as long as agents do (25 s), when a fleet comes back at once.
+#: Nobody dials without a call to make at once: what is not recognised by then never will be. When a fleet
+#: comes back at once calls wait for us, for as long as agents do (25 s).
 SILENT_S = 30.0
 #: A handshake under way is not counted against its address for as long as this.
 _YOUNG_S = 1.0
