@@ -150,7 +150,8 @@ class RemoteMesh:
         finally:
             pump.cancel()
             await asyncio.gather(pump, return_exceptions=True)
-            if follower.began and not ended:
+            if not ended and (follower.began or (pump.cancelled() and self._connection.is_ready)):
+                # also where no word of it came yet: it may be under way, and would wait to be picked up again
                 await self._cancel(request.run_id)
 
     async def _cancel(self, run_id: str) -> None:

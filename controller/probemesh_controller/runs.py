@@ -67,6 +67,7 @@ class Runs:
         self._closing = False
         self._at_once: Callable[[], int] = lambda: RUNS_OF_ONE
         self._begun: dict[str, str] = {}  # by id, whose: those that are not held yet
+        self._unwanted: dict[str, str] = {}  # of these, what was cancelled meanwhile, and why
 
     def limited_by(self, at_once: Callable[[], int], budget_of: BudgetOf) -> None:
         """``at_once``: runs that one owner may have under way. Both are asked for each run that begins."""
@@ -103,6 +104,7 @@ class Runs:
             return await self._begin(request, owner)
         finally:
             del self._begun[request.run_id]
+            self._unwanted.pop(request.run_id, None)
 
     async def _begin(self, request: RunRequest, owner: str) -> Run:
         now = self._clock.wall_ns()
@@ -118,6 +120,8 @@ class Runs:
             request, owner, made, pace, self._ledger.learn, audit, self._fleet, self._store, self._clock
         )
         audit.started()
+        if run.id in self._unwanted:
+            run.cancel(self._unwanted[run.id])
         task = asyncio.create_task(self._execute(run), name=f"run {run.id}")
         self._held[run.id] = _Held(run, task)
         self._make_room()
@@ -167,6 +171,13 @@ class Runs:
         if held is None or held.run.owner != owner:
             raise NotFound("there is no such run (any more)", "start it again")
         return held.run
+
+    def cancel(self, run_id: str, owner: str, reason: str) -> None:
+        """Also one that is only about to begin. Raises NotFound."""
+        if self._begun.get(run_id) == owner:
+            self._unwanted[run_id] = reason
+        else:
+            self.find(run_id, owner).cancel(reason)
 
     def cancel_owner(self, owner: str, reason: str) -> None:
         """All runs of somebody who may no longer have any."""

@@ -74,8 +74,7 @@ class MeshService(MeshServicer):
 
     async def CancelRun(self, request: mesh_pb2.CancelRunRequest, context: Any) -> mesh_pb2.CancelRunResponse:
         note(run=request.run_id)
-        run = self._engine.runs.find(request.run_id, owner_of(peer_of(context)))
-        run.cancel("its client cancelled it")
+        self._engine.runs.cancel(request.run_id, owner_of(peer_of(context)), "its client cancelled it")
         return mesh_pb2.CancelRunResponse()
 
     async def LabelAgent(

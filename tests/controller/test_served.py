@@ -378,6 +378,34 @@ async def test_a_lost_link_is_healed_in_the_middle_of_a_run(served: Served, clie
     assert sum(isinstance(e, RunVantageEnded) for e in events) == 1
 
 
+async def test_a_run_is_given_up_though_no_word_of_it_came(
+    served: Served, client: RemoteMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The controller would hold it for half a minute, to be picked up again, and what it armed with it."""
+    folder = await served.join(client, "berlin")
+    await served.run_agent("berlin", folder)
+    await connected(client, "berlin")
+    read = asyncio.Event()
+
+    async def never(*_: object) -> None:
+        read.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("probemesh_controller.remote._Follower._take", never)
+    spec = IcmpSpec(Options(count=1000, interval_s=0.5))
+    asked = RunRequest("r1", (parse_target("icmp:192.0.2.1"),), (spec,), ("berlin",), 60.0)
+    run = asyncio.create_task(collect(client, asked))
+    await read.wait()
+    run.cancel()
+    await asyncio.wait({run})
+
+    async def over() -> bool:
+        (ended,) = (await client.audit(AuditQuery(event="run-ended"))).records or (None,)
+        return ended is not None and ended.outcome is AuditOutcome.CANCELLED
+
+    await until(over)
+
+
 async def test_a_mesh_that_is_closed_under_a_run_ends_it(served: Served, client: RemoteMesh) -> None:
     folder = await served.join(client, "berlin")
     await served.run_agent("berlin", folder)

@@ -3,7 +3,9 @@
 import asyncio
 from typing import Any
 
-from probemesh_controller.api import RunEvent, RunVantageEnded
+import pytest
+from probemesh_controller.api import RunEnded, RunEvent, RunVantageEnded
+from probemesh_shared.errors import NotFound
 from probemesh_shared.model import Job, PortRange, Target
 from probemesh_shared.session.frames import JOBS_OF_ONE_OWNER, JobStatus
 
@@ -93,3 +95,25 @@ async def test_jobs_that_wait_go_out_on_the_next_link(bench: Any) -> None:
     await advance(bench, 3)
     await asyncio.gather(*tasks)
     assert {end(one)[0] for one in events} == {JobStatus.DONE}
+
+
+async def test_a_run_that_is_cancelled_before_it_is_known_sends_nothing(bench: Any) -> None:
+    agent = await bench.agent("berlin", work=never)
+    runs, begin = bench.engine.runs, asyncio.Event()
+    kept = bench.engine.fleet.agents
+
+    async def slow() -> Any:
+        await begin.wait()
+        return await kept()
+
+    bench.engine.fleet.agents = slow
+    events, task = bench.collect(bench.request("berlin", run_id="early", deadline_s=5))
+    await bench.clock.settle()
+    with pytest.raises(NotFound):
+        runs.cancel("early", "somebody else", "enough")
+    runs.cancel("early", "local", "enough")
+    begin.set()
+    await advance(bench, 1.5)
+    await task
+    assert end(events)[0] is JobStatus.CANCELLED and events[-1] == RunEnded(True)
+    assert not agent.jobs

@@ -46,6 +46,13 @@ class Connection:
             raise RuntimeError("the connection is closed")
         return self._channel
 
+    @property
+    def is_ready(self) -> bool:
+        """A call would go out at once, over the link there is."""
+        if self._channel is None:
+            return False
+        return bool(self._channel.get_state() is grpc.ChannelConnectivity.READY)
+
     async def call(
         self,
         method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
