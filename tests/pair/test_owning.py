@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from probemesh_controller.pair.assess import assess
 from probemesh_controller.pair.case import Case
 from probemesh_controller.pair.conclude import conclude
@@ -58,6 +59,12 @@ def test_a_source_that_is_the_probers_own_socket_is_no_nat():
     forward = assess(told, Notes())[0]
     assert forward.signs.holds(TRANSLATED) is False
     assert not _verdicts(told) & {Verdict.SOURCE_NAT, Verdict.DESTINATION_NAT}
+
+
+@pytest.mark.parametrize("seen", ["", "nonsense", "::1%\x1b[31m"])
+def test_what_a_responder_calls_an_address_may_be_none(seen: str):
+    shots = [replace(shot, local_address=None) for shot in answered(3, valid=True, seen=seen)]
+    assert conclude(done(case(), step("first:flow", shots), b=watch(LISTENING))).forward
 
 
 def test_a_source_that_is_not_the_probers_own_is_a_nat_though_the_list_is_cut():

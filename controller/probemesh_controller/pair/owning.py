@@ -50,8 +50,12 @@ def lists_all(end: End, address: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Of 127.0.0.0/8 a host has every address, and lists one; what is sent to any leaves no host."""
-    return ip_address(address).is_loopback
+    """Of 127.0.0.0/8 a host has every address, and lists one; what is sent to any leaves no host. Agents are
+    not trusted with the form of an address: what is none is not one of these."""
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def arrived_at(view: View) -> str | None:
