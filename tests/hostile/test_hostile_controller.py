@@ -279,7 +279,10 @@ async def test_the_agent_outlives_it_and_serves_the_next(stage: Stage, name: str
     assert agent.alive and "Traceback" not in agent.said
     assert agent.resident() <= before + GROWN_MOST
     assert agent.most_resident() <= EVER_MOST
-    assert agent.descriptors() <= descriptors + 16
+    # a stream that was cut off is given back in the agent's own time
+    async with asyncio.timeout(PATIENCE_S):
+        while agent.descriptors() > descriptors + 16:
+            await asyncio.sleep(0.1)
     assert agent.counted().leaked == 0, agent.counted().leaks
 
 
