@@ -281,7 +281,7 @@ async def test_the_agent_outlives_it_and_serves_the_next(stage: Stage, name: str
     assert agent.most_resident() <= EVER_MOST
     # a stream that was cut off is given back in the agent's own time
     async with asyncio.timeout(PATIENCE_S):
-        while agent.descriptors() > descriptors + 16:
+        while agent.descriptors() > descriptors + 16:  # noqa: ASYNC110 (another process)
             await asyncio.sleep(0.1)
     assert agent.counted().leaked == 0, agent.counted().leaks
 
