@@ -4,7 +4,8 @@ flood, beside that of the same requests when it is quiet.
 Quiet and flood take turns, and the ratio is the median of the rounds', so that a busy machine hurts both
 alike. Requests are lists of agents and runs at one agent, from the request to its measurement. The flood has
 the lowest priority: it comes from elsewhere, and what it costs there is not what is measured. Every round's
-villain is another one, or it would be in disgrace already. ``--json`` prints rows for ``bench/run.py``.
+villain is another one, from another address, or it would be in disgrace already. ``--json`` prints rows for
+``bench/run.py``.
 """
 
 import asyncio
@@ -24,12 +25,16 @@ from tests.hostile.health import Felt, Honest, flood, honest, villain
 ROUNDS, SECONDS = 3, 4.0
 
 
+def _elsewhere(kind: str, number: int) -> str:
+    return f"127.66.{1 + list(KINDS).index(kind)}.{1 + number}"
+
+
 async def compared(kind: str, peers: Honest, mesh: LiveMesh) -> dict[str, object]:
     quiet, flooded, ratios, sent, dialled = Felt(), Felt(), list[float](), 0, 0
     for number in range(ROUNDS):
         before = await peers.feel(SECONDS)
         who = villain(mesh.state, mesh.folder / f"{kind}-{number}")
-        with flood(kind, mesh.address, who) as done:
+        with flood(kind, mesh.address, who, _elsewhere(kind, number)) as done:
             during = await peers.feel(SECONDS)
         ratios.append(during.p99_s / before.p99_s)
         quiet.add(before)

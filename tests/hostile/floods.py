@@ -1,8 +1,9 @@
 """Floods of every HTTP/2 frame by somebody with a good certificate, and connections by somebody with none.
 
-As a program, ``python -m tests.hostile.floods KIND ADDRESS FOLDER``, it goes on until its stdin ends, and
-then says how often it dialled and how many bytes it sent, as JSON. ``FOLDER`` holds a certificate of the
-mesh. Its priority is the lowest: a flood comes from elsewhere, and what it costs there is nobody's concern.
+As a program, ``python -m tests.hostile.floods KIND ADDRESS FOLDER SOURCE``, it goes on until its stdin ends,
+and then says how often it dialled and how many bytes it sent, as JSON. ``FOLDER`` holds a certificate of the
+mesh, ``SOURCE`` is the address it comes from. Its priority is the lowest: a flood comes from elsewhere, and
+what it costs there is nobody's concern.
 """
 
 import contextlib
@@ -76,6 +77,7 @@ FLOODS: dict[str, Callable[[], Iterator[bytes]]] = {
     "openings": openings,
     "unknown-methods": unknown_methods,
     "endless-headers": endless_headers,
+    "headers-broken-off": endless_headers,
     "settings": lambda: after_a_call(Type.SETTINGS, b""),
     "pings": lambda: after_a_call(Type.PING, bytes(8)),
     "window-updates": lambda: after_a_call(Type.WINDOW_UPDATE, b"\0\0\0\1"),
@@ -86,12 +88,27 @@ FLOODS: dict[str, Callable[[], Iterator[bytes]]] = {
 }
 
 
-def attack(address: str, identity: Identity, flood: Iterator[bytes], seconds: float = 20.0) -> int | None:
+#: In the middle of a header block nothing else may be said: these end when somebody ends them. Whoever
+#: acknowledges settings there breaks his own connection, and grpc hands over the headers that it had.
+UNANSWERING = {"endless-headers"}
+#: Where floods come from: honest peers do not share it.
+ELSEWHERE = "127.0.0.66"
+
+
+def attack(
+    address: str,
+    identity: Identity,
+    name: str,
+    seconds: float = 20.0,
+    source: str = ELSEWHERE,
+    counted: Callable[[Iterator[bytes]], Iterator[bytes]] = lambda flood: flood,
+) -> int | None:
     """Bytes that went out before the connection was cut; None where it never was."""
     sent = 0
-    with RawH2(address, identity, controller_dns(identity.mesh)) as raw:
+    answers = name not in UNANSWERING
+    with RawH2(address, identity, controller_dns(identity.mesh), source=source, answers=answers) as raw:
         end = time.monotonic() + seconds
-        for data in flood:
+        for data in counted(FLOODS[name]()):
             if not raw.send(data):
                 return sent
             sent += len(data)
@@ -116,20 +133,21 @@ _HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 class Flooding:
     """``stop`` ends it."""
 
-    def __init__(self, address: str, identity: Identity) -> None:
+    def __init__(self, address: str, identity: Identity, source: str) -> None:
         self.stop = threading.Event()
         self.began = threading.Event()  # the far end has something of it
         self.dialled = 0
         self.sent = 0
         self._address = address
         self._identity = identity
+        self._source = source
 
     def frames(self, kind: str) -> None:
         """Dials again when it was cut off."""
         while not self.stop.is_set():
             self.dialled += 1
             with contextlib.suppress(OSError):
-                attack(self._address, self._identity, self._counted(FLOODS[kind]()))
+                attack(self._address, self._identity, kind, source=self._source, counted=self._counted)
             self.stop.wait(1 / _REDIALS)
 
     def _counted(self, flood: Iterator[bytes]) -> Iterator[bytes]:
@@ -152,7 +170,7 @@ class Flooding:
                 self._drop(waiting, held, key.fileobj)  # type: ignore[arg-type]
             for _ in range(min(20, _HELD - len(held))):
                 with contextlib.suppress(OSError):
-                    made = socket.create_connection((host, int(port)), 1.0)
+                    made = socket.create_connection((host, int(port)), 1.0, (self._source, 0))
                     held[made] = 0
                     waiting.register(made, selectors.EVENT_READ)
                     self.dialled += 1
@@ -173,15 +191,16 @@ class Flooding:
 KINDS: dict[str, Callable[[Flooding], None]] = {
     "resets": lambda flooding: flooding.frames("resets"),
     "giant headers": lambda flooding: flooding.frames("endless-headers"),
+    "headers broken off": lambda flooding: flooding.frames("headers-broken-off"),
     "connections": lambda flooding: flooding.connections(slow=False),
     "slow handshakes": lambda flooding: flooding.connections(slow=True),
 }
 
 
 def main() -> None:
-    kind, address, folder = sys.argv[1:]
+    kind, address, folder, source = sys.argv[1:]
     os.nice(19)
-    flooding = Flooding(address, load_identity(Path(folder)))
+    flooding = Flooding(address, load_identity(Path(folder)), source)
     thread = threading.Thread(target=KINDS[kind], args=(flooding,))
     thread.start()
     flooding.began.wait()

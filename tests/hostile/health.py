@@ -33,6 +33,8 @@ from probemesh_shared.session.machine import Session, Side
 from probemesh_shared.session.outbox import Outbox
 from probemesh_shared.words import AgentState, Kind, Outcome, Role
 
+from tests.hostile.floods import ELSEWHERE
+
 ROOT = Path(__file__).resolve().parents[2]
 AGENTS = 20
 _TARGET = Target("db.internal:5432", "db.internal", (PortRange(5432, 5432),))
@@ -155,9 +157,9 @@ class Flood:
 
 
 @contextlib.contextmanager
-def flood(kind: str, address: str, villain: Path) -> Iterator[Flood]:
+def flood(kind: str, address: str, villain: Path, source: str = ELSEWHERE) -> Iterator[Flood]:
     done = Flood()
-    words = [sys.executable, "-m", "tests.hostile.floods", kind, address, str(villain)]
+    words = [sys.executable, "-m", "tests.hostile.floods", kind, address, str(villain), source]
     with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdin is not None

@@ -55,17 +55,28 @@ def request_headers(path: str, authority: str = "x", extra: tuple[tuple[str, str
 
 
 class RawH2:
-    """One connection, its preface sent. ``closed`` is set by :meth:`drain` and by a write that failed."""
+    """One connection, its preface sent. ``closed`` is set by :meth:`drain` and by a write that failed.
+    ``source`` is the address that it comes from; where it does not ``answer`` settings and pings, it may be
+    in the middle of a header block."""
 
-    def __init__(self, address: str, identity: Identity, server_name: str, timeout_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        address: str,
+        identity: Identity,
+        server_name: str,
+        timeout_s: float = 10.0,
+        source: str = "",
+        answers: bool = True,
+    ) -> None:
         host, port = address.rsplit(":", 1)
         context = _client_context()
         context.load_verify_locations(cadata=identity.ca_pem.decode("ascii"))
         _load_own(context, identity)
-        plain = socket.create_connection((host, int(port)), timeout_s)
+        plain = socket.create_connection((host, int(port)), timeout_s, (source, 0) if source else None)
         self.socket: ssl.SSLSocket = context.wrap_socket(plain, server_hostname=server_name)
         self.closed = False
         self.goodbye = False
+        self._answers = answers
         self._unread = b""
         self.heard = b""  # the last of what the server said
         self.send(PREFACE + frame(Type.SETTINGS, 0, 0))
@@ -100,11 +111,11 @@ class RawH2:
             if len(self._unread) < 9 + size:
                 return
             payload, self._unread = self._unread[9 : 9 + size], self._unread[9 + size :]
-            if kind == Type.PING and not flags & ACK:
+            if kind == Type.PING and not flags & ACK and self._answers:
                 self.send(frame(Type.PING, ACK, 0, payload))
             elif kind == Type.GOAWAY:
                 self.goodbye = True
-            elif kind == Type.SETTINGS and not flags & ACK:
+            elif kind == Type.SETTINGS and not flags & ACK and self._answers:
                 self.send(frame(Type.SETTINGS, ACK, 0))
 
     def hear(self, what: bytes, seconds: float = 10.0) -> bool:

@@ -24,8 +24,8 @@ from probemesh_shared.rpc.server import MeshServer
 from probemesh_shared.session.frames import Heartbeat
 from probemesh_shared.words import AuditOutcome, Role
 
-from tests.hostile.floods import ATTACH, CANCEL, FLOODS, attack
-from tests.hostile.rawh2 import END_HEADERS, RawH2, Type, frame, request_headers
+from tests.hostile.floods import ATTACH, CANCEL, ELSEWHERE, EMPTY, FLOODS, STATUS, attack
+from tests.hostile.rawh2 import END_HEADERS, END_STREAM, RawH2, Type, frame, request_headers
 from tests.rpc.conftest import CONTROLLER, Served, hold, issue
 
 pytestmark = pytest.mark.timeout(60)
@@ -53,7 +53,7 @@ async def test_a_flood_is_cut_off_and_nobody_else(
     served.attach.behave = hold
     link = fleet_link(served.dial(agent))
     await link.read()
-    assert await asyncio.to_thread(attack, served.address, villain, FLOODS[name]()) is not None
+    assert await asyncio.to_thread(attack, served.address, villain, name) is not None
     for number in range(3):  # the healthy one is heard still
         await link.write(Heartbeat(number))
     await until(lambda: {peer.name for peer in served.server.peers()} == {"berlin-1"})
@@ -121,6 +121,61 @@ async def test_calls_taken_back_end_in_disgrace(
     }
     with pytest.raises(Busy):
         await served.status(villain)
+
+
+async def test_who_breaks_headers_off_again_and_again_may_not_dial(
+    serve: Any, agent: Identity, villain: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each connection is over before anybody looks, and each has cost us a call with thousands of headers."""
+    served = await serve()
+    served.attach.behave = hold
+    link = fleet_link(served.dial(agent))
+    await link.read()
+
+    def raid() -> bool:
+        for _ in range(200):
+            try:
+                attack(served.address, villain, "headers-broken-off")
+            except OSError:
+                if served.server.door.cuts["headers without an end"]:
+                    return True
+        return False
+
+    assert await asyncio.to_thread(raid)
+    host, port = served.address.rsplit(":", 1)
+    with pytest.raises(TimeoutError):
+        await asyncio.to_thread(socket.create_connection, (host, int(port)), 0.2, (ELSEWHERE, 0))
+    await link.write(Heartbeat(1))
+    with pytest.raises(MeshError, match="may not look at the mesh"):  # others dial as ever
+        await served.status(agent)
+    now = time.monotonic()
+    monkeypatch.setattr(served.server.door, "_now", lambda: now + 3600)
+    await served.server.door.look()
+    await asyncio.to_thread(lambda: socket.create_connection((host, int(port)), 5, (ELSEWHERE, 0)).close())
+    await link.close()
+
+
+async def test_a_whole_call_with_headers_by_the_thousand_ends_in_disgrace(
+    serve: Any, agent: Identity, villain: Identity
+) -> None:
+    """grpc bounds the headers of a frame, and not those of a call."""
+    served = await serve()
+
+    def raid() -> bool:
+        with RawH2(served.address, villain, CONTROLLER) as raw:
+            raw.send(frame(Type.HEADERS, 0, 1, request_headers(STATUS)))
+            raw.send(frame(Type.CONTINUATION, 0, 1, b"\x00\x01a\x01b" * 150) * 20)
+            raw.send(frame(Type.CONTINUATION, END_HEADERS, 1) + frame(Type.DATA, END_STREAM, 1, EMPTY))
+            heard = raw.hear(b"headers without an end")
+            raw.drain(5.0)
+            return heard and raw.closed
+
+    assert await asyncio.to_thread(raid)
+    assert served.server.door.cuts["headers without an end"] == 1
+    with pytest.raises(Busy):
+        await served.status(villain)
+    with pytest.raises(MeshError, match="may not look at the mesh"):
+        await served.status(agent)
 
 
 async def test_bulk_is_no_noise(serve: Any, agent: Identity) -> None:
@@ -300,7 +355,7 @@ async def test_ipv6(controller: Identity, villain: Identity) -> None:
     server = MeshServer(controller)
     port = await server.start("[::1]:0")
     try:
-        sent = await asyncio.to_thread(attack, f"::1:{port}", villain, FLOODS["settings"]())
+        sent = await asyncio.to_thread(attack, f"::1:{port}", villain, "settings", 20.0, "::1")
         assert sent is not None
         assert server.door.cuts["noise"] == 1
     finally:

@@ -6,10 +6,11 @@ a duplicate, which stays what it is, and which is closed again at once: it never
 up.
 """
 
+import contextlib
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
@@ -74,6 +75,7 @@ class Connections:
     def __init__(self, port: int) -> None:
         self._port = port
         self._others: dict[int, str] = {}  # descriptors, with their inode, that are not ours
+        self._listening: set[int] = set()  # of these, those that listen at our port
 
     def __iter__(self) -> Iterator[Seen]:
         """Lazily, so that a long table can be looked through in slices."""
@@ -94,14 +96,18 @@ class Connections:
             return None  # closed meanwhile
         if not inode.startswith("socket:") or self._others.get(descriptor) == inode:
             return None
-        key = None
+        key, listens = None, False
         found = _duplicate(descriptor)
         if found is not None:
             with found:
                 key = self._key(found)
+                listens = key is None and self._listens(found)
                 received = _received(found)
         if key is None:
             self._others[descriptor] = inode
+            self._listening.discard(descriptor)
+            if listens:
+                self._listening.add(descriptor)
             return None
         return Seen(key, descriptor, inode, received)
 
@@ -114,6 +120,29 @@ class Connections:
             return key_of(*found.getpeername()[:2])
         except (OSError, ValueError):
             return None  # it listens, or is over
+
+    def _listens(self, found: socket.socket) -> bool:
+        try:
+            accepts = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            return bool(accepts) and found.getsockname()[1] == self._port
+        except (OSError, IndexError):
+            return False
+
+    def bar(self, barred: Iterable[str]) -> bool:
+        """Nobody from these addresses (:attr:`Key.where`) may dial, and everybody else may; False where
+        that cannot be had."""
+        from probemesh_shared.rpc import barrier  # ctypes: who is never flooded does without
+
+        barred, done = list(barred)[-barrier.MOST :], 0
+        for descriptor in self._listening:
+            found = _duplicate(descriptor)
+            if found is None:
+                continue
+            with found, contextlib.suppress(OSError):
+                if self._listens(found):
+                    barrier.bar(found, barred)
+                    done += 1
+        return bool(done)
 
     def shut(self, seen: Seen) -> bool:
         """Ends one, if it still is what was seen; grpc then frees it and fails its calls."""

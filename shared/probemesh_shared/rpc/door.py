@@ -1,12 +1,18 @@
 """Keeps the door of one listener: who has how many connections, who misbehaves, and out with them.
 
 grpc bounds streams and sizes by itself, but never ends a connection that is merely abusive, and holds one
-that says nothing after its handshake for ever. Once a second the connections are looked at
+that says nothing after its handshake for ever. Several times a second the connections are looked at
 (:mod:`.connections`); what calls show is judged as it happens (:mod:`.conduct`). A connection is *recognised*
 once a call on it has shown a certificate that is welcome.
+
+One that is over before anybody has looked at it shows nothing, and may still have cost us a call with headers
+without an end: grpc bounds those of a frame, not of a call. Whose they were is not told. After such a call
+all is looked at more often for a while, and nobody unrecognised may be loud; who is may not dial again for a
+while, he and whoever shares his address, since to take him in costs more than to cut him off.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -22,10 +28,18 @@ from probemesh_shared.words import Role
 
 _log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 0.25
+#: After a call with headers that nobody of ours sends, for so long.
+_LOOK_OFTEN_S, SUSPECT_S = 0.05, 60.0
+#: Bytes that nobody needs before he is recognised, but for one whole message at once: under suspicion enough.
+_LOUD = 64 << 10
+#: For so long an address may not dial: long enough to be rid of him, and soon over for who shares it.
+BARRED_S = 20.0
+#: Headers of a call; ours have half a dozen.
+MOST_HEADERS = 64
 #: Looking takes at most this part of a processor, however many descriptors there are, down to some pace.
-_SHARE, _LOOK_AT_LEAST_EVERY_S = 0.05, 5.0
-_SLICE = 64
+_SHARE, _SHARE_UNDER_SUSPICION, _LOOK_AT_LEAST_EVERY_S = 0.05, 0.2, 5.0
+_SLICE = 16
 #: Connections of one certificate. Tokens may be shared by a whole daemon set, operators by many commands.
 CONNECTIONS = {Role.AGENT: 8, Role.JOIN: 256}
 CONNECTIONS_OF_OTHERS = 64
@@ -80,6 +94,9 @@ class Door:
         self._task: asyncio.Task[None] | None = None
         self._told_at = float("-inf")
         self._untold = 0
+        self._suspicious_until = float("-inf")
+        self._look_now = asyncio.Event()
+        self._barred: dict[str, float] = {}  # addresses, until
 
     # --- calls ------------------------------------------------------------------------------------------
 
@@ -100,6 +117,18 @@ class Door:
         if key is not None:
             connection = self._known.setdefault(key, _Connection(since=self._now()))
             connection.peer, connection.recognised_at = peer, self._now()
+
+    def suspect(self) -> None:
+        """There was a call with more than :data:`MOST_HEADERS`, from whomever."""
+        if not self._is_suspicious:
+            self._look_now.set()
+        self._suspicious_until = self._now() + SUSPECT_S
+
+    def disgrace(self, peer: Peer, why: str) -> Busy:
+        """Cuts off, and for a while turns away, whoever has that certificate; what he is told."""
+        self._conduct.disgrace(peer.serial)
+        self._cut_certificate(peer, why)
+        return Busy(why, f"it is let in again after {self._conduct.limits.disgrace_s:g} s")
 
     def reset(self, peer: Peer) -> None:
         """The peer took its call back, or is gone, in the middle of the handler's work."""
@@ -126,7 +155,17 @@ class Door:
     async def _keep(self) -> None:
         while True:
             worked = await self.look()
-            await asyncio.sleep(min(max(LOOK_EVERY_S, worked / _SHARE), _LOOK_AT_LEAST_EVERY_S))
+            pause = max(LOOK_EVERY_S, worked / _SHARE)
+            if self._is_suspicious:
+                pause = max(_LOOK_OFTEN_S, worked / _SHARE_UNDER_SUSPICION)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(pause, _LOOK_AT_LEAST_EVERY_S)):
+                    await self._look_now.wait()
+            self._look_now.clear()
+
+    @property
+    def _is_suspicious(self) -> bool:
+        return self._now() < self._suspicious_until
 
     async def look(self) -> float:
         """One look at all connections, in slices; processor seconds that it took."""
@@ -152,6 +191,9 @@ class Door:
             self._meet(key, seen)
         for known in self._noisy():
             self._cut(known, "noise")
+        for known in self._loud():
+            self._cut(known, "headers without an end")
+        self._let_in()
         for known in self._silent():
             self._cut(known, "silence")
         for known in self._too_many():
@@ -179,11 +221,41 @@ class Door:
             noise = known.seen.received - known.received - known.explained
             known.received, known.explained = known.seen.received, 0
             where = key.where if known.peer is None else None
+            before = where is not None and self._conduct.in_disgrace(where)
             if not self._conduct.heard(key, noise, where):
                 if known.peer is not None:
                     self._conduct.disgrace(known.peer.serial)
+                elif before:
+                    self._bar(key.where)
                 found.append(known)
         return found
+
+    def _loud(self) -> list[_Connection]:
+        if not self._is_suspicious:
+            return []
+        found = []
+        for key, known in self._known.items():
+            if known.peer is None and known.seen is not None and known.seen.received > _LOUD:
+                self._conduct.disgrace(key.where)
+                self._bar(key.where)
+                found.append(known)
+        return found
+
+    def _bar(self, where: str) -> None:
+        self._barred.pop(where, None)
+        self._barred[where] = self._now() + BARRED_S
+        self._refuse()
+
+    def _let_in(self) -> None:
+        over = [where for where, until in self._barred.items() if until <= self._now()]
+        for where in over:
+            del self._barred[where]
+        if over:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        if self._connections is not None and self._connections.bar(self._barred):
+            _log.warning("connections are not taken from: %s", ", ".join(self._barred) or "nobody any more")
 
     def _silent(self) -> list[_Connection]:
         now = self._now()

@@ -28,7 +28,7 @@ from probemesh_shared.errors import (
 )
 from probemesh_shared.rpc import calls
 from probemesh_shared.rpc.authz import allowed, refusal
-from probemesh_shared.rpc.door import Door
+from probemesh_shared.rpc.door import MOST_HEADERS, Door
 from probemesh_shared.rpc.errors import to_status
 from probemesh_shared.rpc.grpc_setup import grpc
 from probemesh_shared.rpc.peer import Peer, peer_of
@@ -145,6 +145,8 @@ class Guard:
         method, peer = call.method, peer_of(context)
         call.caller = calls.caller_of(peer)
         self._door.called(peer)
+        if len(context.invocation_metadata() or ()) > MOST_HEADERS:
+            raise self._door.disgrace(peer, "headers without an end")
         if self._closing:
             raise Unreachable("shutting down", "try again in a moment")
         if peer.mesh != self._mesh:

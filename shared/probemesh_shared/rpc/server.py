@@ -12,7 +12,7 @@ from probemesh_shared.identity.files import Identity
 from probemesh_shared.names import join_host_port, split_host_port
 from probemesh_shared.rpc import calls
 from probemesh_shared.rpc.authz import check_table
-from probemesh_shared.rpc.door import Door
+from probemesh_shared.rpc.door import MOST_HEADERS, Door
 from probemesh_shared.rpc.grpc_setup import SERVER_OPTIONS, grpc
 from probemesh_shared.rpc.guard import Guard
 from probemesh_shared.rpc.peer import Peer
@@ -23,6 +23,18 @@ MAX_CONNECTIONS = 8_192
 #: Of which one address may hold so many that nobody is recognised on, once a quarter of all is taken.
 _STRANGERS_SHARE, _FEWEST_STRANGERS = 16, 32
 _CROWDED_SHARE = 4
+
+
+class _Heads(grpc.aio.ServerInterceptor):
+    """Sees the headers of calls that no handler ever sees: those that were given up before their message."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        if len(details.invocation_metadata or ()) > MOST_HEADERS:
+            self._door.suspect()
+        return await continuation(details)
 
 
 class MeshServer:
@@ -47,7 +59,11 @@ class MeshServer:
         self._guard = Guard(identity.mesh, denied_serials, audit, door=self.door)
         self._methods: list[str] = []
         options = (*SERVER_OPTIONS, ("grpc.max_allowed_incoming_connections", max_connections))
-        self._server = grpc.aio.server(options=options, compression=grpc.Compression.NoCompression)
+        self._server = grpc.aio.server(
+            options=options,
+            compression=grpc.Compression.NoCompression,
+            interceptors=(_Heads(self.door),),
+        )
 
     def add(self, register: Callable[[S, Any], None], servicer: S) -> None:
         """``add(add_FleetServicer_to_server, servicer)``. Handlers are ``async``; streams are asynchronous
