@@ -35,7 +35,7 @@ from probemesh_agent.engine.loop import Engine
 from probemesh_agent.env import Address, ProbeEnv, Resolution
 from probemesh_agent.probes.icmp import IcmpProbe
 from probemesh_agent.probes.tcp import TcpProbe
-from probemesh_shared.model import IcmpSpec, Options, PortRange, Spec, Target, TcpSpec
+from probemesh_shared.model import Failure, IcmpSpec, Options, PortRange, Spec, Target, TcpSpec
 from probemesh_shared.words import Family, Outcome
 
 FIRST_PORT, PORTS = 20_000, 4_000
@@ -68,6 +68,9 @@ class _Permissive:
 
     async def resolve(self, target: Target, options: Options, deadline: float) -> Resolution:
         return Resolution(target.host, (Address(target.host, _IPV4),))
+
+    def refused_ports(self, _: Sequence[PortRange]) -> dict[int, Failure]:
+        return {}
 
 
 def ours(probe: Any, spec: Spec, targets: Sequence[Target], expected: int) -> Rate:
@@ -144,7 +147,7 @@ def tcp_rows(ports: Sequence[int]) -> list[dict[str, Any]]:
     rates, ratio = in_turns(turns)
     rows = [row("tcp connects", rates[0].per_s, "/s", peer=f"{rates[0].per_cpu_s:,.0f} a CPU second")]
     if len(rates) > 1:
-        rows.append(row("tcp connects ÷ nmap -sT", ratio, "×", 0.6, peer_rate(rates[1])))
+        rows.append(row("tcp connects ÷ nmap -sT", ratio, "×", 0.7, peer_rate(rates[1])))
     else:
         rows.append(row("tcp connects ÷ nmap -sT", None, "×", peer="nmap is not installed"))
     return rows + blackbox_rows(rates[0], ports[0])
@@ -165,7 +168,7 @@ def icmp_rows() -> list[dict[str, Any]]:
         rates, ratio = in_turns(turns)
     rows = [row("icmp echoes", rates[0].per_s, "/s", peer=f"{rates[0].per_cpu_s:,.0f} a CPU second")]
     if len(rates) > 1:
-        rows.append(row("icmp echoes ÷ fping -i 0", ratio, "×", 1.0, peer_rate(rates[1])))
+        rows.append(row("icmp echoes ÷ fping -i 0", ratio, "×", 1.2, peer_rate(rates[1])))
     else:
         rows.append(row("icmp echoes ÷ fping -i 0", None, "×", peer="fping is not installed"))
     return rows

@@ -55,11 +55,22 @@ def test_running_jobs_loads_a_kind_when_it_is_asked_for() -> None:
     assert not {"h11", "h2"} & loaded(code + "p[Kind.DNS]"), "only where somebody asks by HTTPS"
 
 
+def test_protobufs_python_half_is_there_for_who_wants_it() -> None:
+    code = (
+        "import probemesh, sys\nfrom google.protobuf.internal import python_message as p\n"
+        "assert 'google.protobuf.internal.encoder' not in sys.modules\n"
+        "assert isinstance(p.GeneratedProtocolMessageType, type)\n"
+        "assert p.GeneratedProtocolMessageType is sys.modules[p.__name__].GeneratedProtocolMessageType\n"
+    )
+    assert "google" in loaded(code)
+
+
 #: What one live link and no job do without: each was in a budget's way once.
 NOT_IDLE = {
     **FORBIDDEN,
     "bz2": "comes with shutil",
     "email": "comes with importlib.metadata",
+    "google.protobuf.internal.encoder": "a MiB; protobuf's Python half, where it has a compiled one",
     "hashlib": "secrets and tokens bring it, and OpenSSL's digests with it",
     "http": "nothing idle speaks it",
     "importlib.metadata": "2 MiB; the version is the metadata's name",
