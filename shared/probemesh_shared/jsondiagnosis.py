@@ -23,7 +23,10 @@ def diagnosis_to_json(
         "forward": _direction(diagnosis.forward),
         "reverse": _direction(diagnosis.reverse),
         "findings": [finding_to_json(finding) for finding in diagnosis.findings],
-        "excluded": [{"verdict": verdict, "text": text} for verdict, text in diagnosis.excluded],
+        "excluded": [
+            {"verdict": one.verdict, "direction": one.direction, "text": "; ".join(one.by)}
+            for one in diagnosis.excluded
+        ],
         "path": _path(diagnosis.path),
         "reverse_path": _path(diagnosis.reverse_path),
         "packets": diagnosis.packets,

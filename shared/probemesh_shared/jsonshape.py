@@ -541,9 +541,10 @@ class DirectionJson(TypedDict):
 
 
 class ExcludedJson(TypedDict):
-    """A cause that was ruled out."""
+    """A cause that was ruled out in one direction."""
 
     verdict: Verdict
+    direction: Direction
     text: Annotated[str, "by what"]
 
 

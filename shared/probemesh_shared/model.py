@@ -311,10 +311,20 @@ class PathHop:
 
 
 @dataclass(frozen=True, slots=True)
+class RuledOut:
+    """A cause that does not fit what was seen of one direction, and by what, in words for people. A verdict
+    may have several such: one for each mechanism that it stands for."""
+
+    verdict: Verdict
+    direction: Direction
+    by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What two ends say together. ``excluded`` are causes that were ruled out, each with how. ``path`` is
-    from source to target, ``reverse_path`` back. ``packets`` and ``elapsed_s`` are what it cost;
-    ``missing`` is what could not be looked at and why, for people."""
+    """What two ends say together. ``excluded`` are causes that were ruled out. ``path`` is from source to
+    target, ``reverse_path`` back. ``packets`` and ``elapsed_s`` are what it cost; ``missing`` is what could
+    not be looked at and why, for people."""
 
     source: str
     target: str
@@ -325,7 +335,7 @@ class Diagnosis:
     forward: DirectionVerdict = DirectionVerdict()
     reverse: DirectionVerdict = DirectionVerdict()
     findings: tuple[Finding, ...] = ()
-    excluded: tuple[tuple[Verdict, str], ...] = ()
+    excluded: tuple[RuledOut, ...] = ()
     path: tuple[PathHop, ...] = ()
     reverse_path: tuple[PathHop, ...] = ()
     packets: int = 0

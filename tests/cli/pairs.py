@@ -10,6 +10,7 @@ from probemesh_shared.model import (
     Finding,
     PathHop,
     Place,
+    RuledOut,
     Scope,
     ShotSeen,
     WatchDetail,
@@ -25,6 +26,13 @@ from probemesh_shared.words import (
 
 from tests.cli.fakes import NOW_NS
 from tests.pair.fakes import info, shots, step
+
+COUNTERS = "tokyo-1's counters did not move: InReceives +0 for 5 SYNs"
+
+
+def ruled_out(verdict: Verdict, *by: str, direction: Direction = Direction.FORWARD) -> RuledOut:
+    return RuledOut(verdict, direction, by)
+
 
 REACHABLE = DirectionVerdict(
     Outcome.OK, Verdict.REACHABLE, Verdict.REACHABLE, Verdict.REACHABLE, Confidence.CERTAIN
@@ -87,8 +95,11 @@ def diagnosis(forward=DROPPED, reverse=REACHABLE, findings=(DROP,), **more) -> D
         reverse,
         findings,
         excluded=(
-            (Verdict.RETURN_DROP, "tokyo-1 saw no SYN of berlin-1's: nothing came that could be answered"),
-            (Verdict.TARGET_INPUT_DROP, "tokyo-1's counters did not move: InReceives +0 for 5 SYNs"),
+            ruled_out(
+                Verdict.RETURN_DROP, "tokyo-1 saw no SYN of berlin-1's: nothing came that could be answered"
+            ),
+            ruled_out(Verdict.TARGET_INPUT_DROP, COUNTERS),
+            ruled_out(Verdict.TARGET_INPUT_REJECT, COUNTERS),
         ),
         path=PATH,
         reverse_path=BACK,

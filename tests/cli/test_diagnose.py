@@ -227,7 +227,7 @@ def test_json_is_what_the_schema_says(meshctl, driver):
     }
     assert value["reverse"]["path_verdict"] == "reachable"
     assert value["findings"][0]["direction"] == "forward"
-    assert value["excluded"][0]["verdict"] == "return-drop"
+    assert (value["excluded"][0]["verdict"], value["excluded"][0]["direction"]) == ("return-drop", "forward")
     assert value["path"][1] == {
         "name": "hop 1",
         "address": "10.1.0.1",
@@ -262,6 +262,20 @@ def test_text(meshctl, driver, wanted):
 def test_text_of_a_healthy_pair(meshctl, concluded):
     concluded(forward=pairs.REACHABLE, findings=(), excluded=(), path=pairs.PATH[:2] + pairs.PATH[3:])
     golden("diagnose-healthy.table", meshctl(*ENDS).out)
+
+
+def test_what_it_is_not_is_told_for_each_direction_and_each_verdict_with_its_own_reason(meshctl, concluded):
+    back = pairs.ruled_out(Verdict.RETURN_DROP, "no answer", "no error", direction=Direction.REVERSE)
+    same = pairs.ruled_out(Verdict.FORWARD_REJECT, "silence")
+    concluded(excluded=(same, pairs.ruled_out(Verdict.FORWARD_RESET, "silence"), back))
+    out = meshctl(*ENDS).out
+    there, _, rest = out.partition("What it is not, berlin-1 → tokyo-1")[2].partition("What it is not, ")
+    assert "forward-reject, forward-reset: silence" in there
+    assert rest.startswith("tokyo-1 → berlin-1\n    return-drop: no answer; and 1 more\n")
+    assert "return-drop: no answer; no error" in meshctl(*ENDS, "-o", "wide").out
+    ticket = meshctl(*ENDS, "--ticket").out
+    assert "- forward-reject, forward-reset: silence" in ticket
+    assert "no answer" not in ticket
 
 
 def test_text_of_a_set(meshctl, concluded):
@@ -340,7 +354,7 @@ def test_nothing_from_elsewhere_steers_a_terminal(meshctl, concluded, driver, wa
     )
     concluded(
         findings=(finding,),
-        excluded=((Verdict.LOSS, evil),),
+        excluded=(pairs.ruled_out(Verdict.LOSS, evil),),
         missing=(evil,),
         path=(PathHop(evil, evil, 1, mark=evil, breaks=True), PathHop(evil)),
         source=evil,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from probemesh_shared.model import Diagnosis, DirectionVerdict, Evidence, Finding, Place, Scope
+from probemesh_shared.model import Diagnosis, DirectionVerdict, Evidence, Finding, Place, RuledOut, Scope
 from probemesh_shared.words import NOT_MEASURED, Confidence, Outcome, Verdict
 
 from probemesh_controller.pair.assess import Assessed, assess
@@ -29,8 +29,6 @@ def conclude(case: Case) -> Diagnosis:
     forward, reverse = assess(case, notes)
     asked = case.asked
     told = _direction(forward), _direction(reverse)
-    held = {verdict for one in told for verdict in (one.verdict, *one.alternatives)}
-    excluded = dict.fromkeys((*_excluded(forward, notes), *_excluded(reverse, notes)))
     return Diagnosis(
         source=asked.source,
         target=asked.target,
@@ -41,7 +39,7 @@ def conclude(case: Case) -> Diagnosis:
         forward=told[0],
         reverse=told[1],
         findings=(*_findings(forward, notes), *_findings(reverse, notes)),
-        excluded=tuple((verdict, why) for verdict, why in excluded if verdict not in held),
+        excluded=(*_excluded(forward, told[0], notes), *_excluded(reverse, told[1], notes)),
         packets=packets(case),
         elapsed_s=case.elapsed_s,
         missing=(*_missing(case), *_unexplained(forward), *_unexplained(reverse)),
@@ -191,22 +189,23 @@ def _evidence(judgement: Judgement, side: Assessed, notes: Notes) -> Iterator[Ev
         yield Evidence(identifier, identifier not in against, notes.text(identifier))
 
 
-def _excluded(side: Assessed, notes: Notes) -> Iterator[tuple[Verdict, str]]:
+def _excluded(side: Assessed, told: DirectionVerdict, notes: Notes) -> tuple[RuledOut, ...]:
     """What was ruled out of the flow's causes, and by what; not what some other row still holds up, nor where
     nothing is the matter."""
     flow = side.judgements.get(FLOW)
     if flow is None or flow.verdict is Verdict.REACHABLE or flow.verdict in NO_FAULT:
-        return
-    for one in flow.excluded:
-        if one.cause.verdict not in flow.verdicts and one.cause.verdict is not Verdict.REACHABLE:
-            why = _why(one, notes)
-            if why:
-                yield one.cause.verdict, why
+        return ()
+    held = {Verdict.REACHABLE, *flow.verdicts, told.verdict, *told.alternatives}
+    found = (
+        RuledOut(one.cause.verdict, side.view.direction, _by(one, notes))
+        for one in flow.excluded
+        if one.cause.verdict not in held
+    )
+    return tuple(dict.fromkeys(one for one in found if one.by))
 
 
-def _why(one: Excluded, notes: Notes) -> str:
-    texts = [notes.text(identifier) for sign in one.by for identifier in sign.seen]
-    return "; ".join(dict.fromkeys(texts))
+def _by(one: Excluded, notes: Notes) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(notes.text(identifier) for sign in one.by for identifier in sign.seen))
 
 
 def _unexplained(side: Assessed) -> Iterator[str]:

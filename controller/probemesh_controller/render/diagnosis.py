@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from probemesh_shared.escape import escape
-from probemesh_shared.model import Diagnosis, DirectionVerdict, Finding, PathHop
+from probemesh_shared.model import Diagnosis, DirectionVerdict, Finding, PathHop, RuledOut
 from probemesh_shared.moments import time_text
 from probemesh_shared.words import NOT_MEASURED, Direction, Verdict
 
@@ -99,7 +99,7 @@ def render(
         *(_answer(side, view, interrupted) for side in both),
         _ways(both, view),
         *_details(diagnosis, both, view),
-        _excluded(diagnosis, view),
+        *_excluded(both, diagnosis.excluded, view),
         _missing(diagnosis, view),
         steps_lines(case, view.width, view.color) if view.wide else [],
         _next(diagnosis, view),
@@ -210,24 +210,33 @@ def _title(finding: Finding, diagnosis: Diagnosis) -> str:
     )
 
 
-def _excluded(diagnosis: Diagnosis, view: View) -> list[str]:
-    everything = grouped(diagnosis.excluded)
-    if not everything:
-        return []
-    lines = ["What it is not"]
-    for verdict, hows in everything if view.wide else everything[:_MOST]:
-        lines += hanging(f"{verdict}: ", "; ".join(hows if view.wide else hows[:1]), view.width)
-    return [*lines, *_more(0 if view.wide else len(everything) - _MOST)]
+def _excluded(both: Iterable[Side], excluded: tuple[RuledOut, ...], view: View) -> Iterator[list[str]]:
+    for side in both:
+        everything = grouped(one for one in excluded if one.direction is side.direction)
+        if not everything:
+            continue
+        lines = [f"What it is not, {escape(side.near, 80)} → {escape(side.far, 80)}"]
+        for verdicts, by in everything if view.wide else everything[:_MOST]:
+            text = "; ".join(by) if view.wide else shortened(by)
+            lines += hanging(f"{', '.join(verdicts)}: ", text, view.width)
+        yield [*lines, *_more(0 if view.wide else len(everything) - _MOST)]
 
 
-def grouped(excluded: Iterable[tuple[Verdict, str]]) -> list[tuple[Verdict, list[str]]]:
-    """Each verdict once, those first that people think of first, with all that rules it out."""
-    found: dict[Verdict, list[str]] = {}
-    for verdict, how in excluded:
-        hows = found.setdefault(verdict, [])
-        hows += [piece for piece in how.split("; ") if piece not in hows]
+def grouped(excluded: Iterable[RuledOut]) -> list[tuple[tuple[Verdict, ...], tuple[str, ...]]]:
+    """Each verdict once, with all that rules it out, together with those that just the same rules out; those
+    first that people think of first."""
     rank = {verdict: number for number, verdict in enumerate(_SUSPECTS)}
-    return sorted(found.items(), key=lambda item: rank.get(item[0], len(rank)))
+    found: dict[Verdict, dict[str, None]] = {}
+    for one in sorted(excluded, key=lambda one: rank.get(one.verdict, len(rank))):
+        found.setdefault(one.verdict, {}).update(dict.fromkeys(one.by))
+    alike: dict[tuple[str, ...], list[Verdict]] = {}
+    for verdict, by in found.items():
+        alike.setdefault(tuple(by), []).append(verdict)
+    return [(tuple(verdicts), by) for by, verdicts in alike.items()]
+
+
+def shortened(by: tuple[str, ...]) -> str:
+    return by[0] if len(by) == 1 else f"{by[0]}; and {len(by) - 1} more"
 
 
 def _missing(diagnosis: Diagnosis, view: View) -> list[str]:

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 from probemesh_shared.escape import escape
-from probemesh_shared.model import Diagnosis, Finding
+from probemesh_shared.model import Diagnosis, Finding, RuledOut
 from probemesh_shared.moments import time_text
 from probemesh_shared.outcomes import diagnosis_exit_code
 from probemesh_shared.words import Confidence, Direction, Family, PlaceKind, Transport, Verdict
 
 from probemesh_controller.pair.case import Asked, Case
-from probemesh_controller.render.diagnosis import Side, grouped, sides
+from probemesh_controller.render.diagnosis import Side, grouped, shortened, sides
 from probemesh_controller.render.paths import drawing
 from probemesh_controller.render.verdictwords import WORDS, Owner, said
 
@@ -178,11 +178,14 @@ def _proof(diagnosis: Diagnosis, side: Side) -> Iterator[str]:
         yield ""
         yield from (f"- {plain(one.text)} [{plain(one.id)}]" for one in against)
     yield ""
-    yield from _excluded(diagnosis.excluded)
+    yield from _excluded(one for one in diagnosis.excluded if one.direction is side.direction)
 
 
-def _excluded(excluded: Iterable[tuple[Verdict, str]]) -> Iterator[str]:
-    rows = [f"- {verdict}: {plain(hows[0])}" for verdict, hows in grouped(excluded)[:_MOST_EXCLUDED]]
+def _excluded(excluded: Iterable[RuledOut]) -> Iterator[str]:
+    rows = [
+        f"- {', '.join(verdicts)}: {plain(shortened(by))}"
+        for verdicts, by in grouped(excluded)[:_MOST_EXCLUDED]
+    ]
     if rows:
         yield from ("## What it is not", "", *rows, "")
 
