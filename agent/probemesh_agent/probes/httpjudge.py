@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from probemesh_shared.escape import escape
 from probemesh_shared.expectations import HttpExpected
 from probemesh_shared.expectations.values import spell_ranges
 from probemesh_shared.model import Failure, HttpSpec, PortRange
@@ -62,8 +63,8 @@ def oddities(spec: HttpSpec, answer: Answer) -> list[str]:
         found.append("the range asked for was not honoured: the answer is 200, with all of it")
     if answer.content_encoding is not None and not _asked_encoding(spec):
         found.append(
-            f"Content-Encoding {answer.content_encoding[:_SHOWN]} came although identity was asked for; "
-            "the body is as sent"
+            f"Content-Encoding {escape(answer.content_encoding, _SHOWN)} came although identity was asked "
+            "for; the body is as sent"
         )
     if answer.left_over:
         found.append(f"{answer.left_over} bytes came behind the end of the answer")

@@ -55,7 +55,10 @@ def time_ns(tag: int, text: str) -> int:
         text = ("19" if text >= "50" else "20") + text
     elif tag != _GENERAL_TIME:
         raise ValueError("not a time")
-    when = datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+    try:
+        when = datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:  # its words would have the bytes in them
+        raise ValueError("a date that is none") from None
     return int(when.timestamp()) * 1_000_000_000
 
 
