@@ -34,7 +34,7 @@ def test_an_agent_that_is_told_to_stop(
         return
     assert told.code == 3
     reached = [one for one in told.vantages("cairo-1") if one["outcome"] == "ok"]
-    assert len(reached) in (answered, answered - 1)  # an answer may have been on its way
+    assert answered - 2 <= len(reached) <= answered  # the last answers may have been on their way
     left = [one for one in told.vantages("cairo-1") if one["outcome"] != "ok"]
     assert {one["outcome"] for one in left} == {"cancelled"}
     assert all("shutting down" in one["reason"] for one in left), left[0]

@@ -73,7 +73,7 @@ def plan(folder: Path) -> Path:
     http = {
         "7001": {"": {"body": "hello"}},
         "7002": {BERLIN: {"status": 203, "body": "an older copy"}, "": {"body": "hello"}},
-        "7003": {TOKYO: {"delay_s": 0.4}, "": {}},
+        "7003": {TOKYO: {"delay_s": 0.8}, "": {}},
         str(DEAD): {"": {"body": "hello"}},
     }
     tls = {BERLIN: str(folder / "box.pem"), "": str(folder / "ours.pem")}

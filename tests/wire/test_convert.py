@@ -28,6 +28,7 @@ AT_HOME = {
     model.DirectionVerdict,
     model.PathHop,
     model.Diagnosis,
+    model.RuledOut,
     model.Vantage,
     model.TargetResult,
     frames.UnknownFrame,

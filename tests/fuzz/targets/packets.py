@@ -41,7 +41,7 @@ def _packet(data: bytes) -> None:
     if seen is not None:
         for place in (seen.source, seen.destination):
             socket.inet_pton(socket.AF_INET6 if ":" in place else socket.AF_INET, place)
-        assert 0 <= seen.ttl <= 255 and len(seen.kind) <= 20
+        assert 0 <= seen.ttl <= 255 and len(seen.kind) <= len("parameter-problem/255")
     syn = savedsyn.parse(data)
     if syn is not None:
         assert len(syn.options) <= 40 and 0 <= syn.dscp <= 63 and 0 <= syn.ttl <= 255
