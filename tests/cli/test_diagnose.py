@@ -267,15 +267,38 @@ def test_text_of_a_healthy_pair(meshctl, concluded):
 def test_what_it_is_not_is_told_for_each_direction_and_each_verdict_with_its_own_reason(meshctl, concluded):
     back = pairs.ruled_out(Verdict.RETURN_DROP, "no answer", "no error", direction=Direction.REVERSE)
     same = pairs.ruled_out(Verdict.FORWARD_REJECT, "silence")
-    concluded(excluded=(same, pairs.ruled_out(Verdict.FORWARD_RESET, "silence"), back))
+    fallen = (same, pairs.ruled_out(Verdict.FORWARD_RESET, "silence"), back)
+    concluded(reverse=pairs.DROPPED, excluded=fallen)
     out = meshctl(*ENDS).out
     there, _, rest = out.partition("What it is not, berlin-1 → tokyo-1")[2].partition("What it is not, ")
     assert "forward-reject, forward-reset: silence" in there
     assert rest.startswith("tokyo-1 → berlin-1\n    return-drop: no answer; and 1 more\n")
     assert "return-drop: no answer; no error" in meshctl(*ENDS, "-o", "wide").out
     ticket = meshctl(*ENDS, "--ticket").out
-    assert "- forward-reject, forward-reset: silence" in ticket
-    assert "no answer" not in ticket
+    there, back = ticket.split("## What it is not")[1:]
+    assert "- forward-reject, forward-reset: silence" in there and "no answer" not in there
+    assert "- return-drop: no answer; and 1 more" in back and "silence" not in back
+
+
+def test_what_is_well_on_the_way_back_asks_for_nothing(meshctl, concluded):
+    closed = replace(
+        pairs.DROP, verdict=Verdict.PORT_CLOSED, direction=Direction.REVERSE, next_test="start the service"
+    )
+    back = pairs.ruled_out(Verdict.RETURN_DROP, "an answer came", direction=Direction.REVERSE)
+    concluded(reverse=pairs.CLOSED, findings=(pairs.DROP, closed), excluded=(back,))
+    out = meshctl(*ENDS).out
+    assert "✓ tokyo-1 → berlin-1: port-closed" in out
+    assert "start the service" not in out and "What it is not" not in out
+    assert "port-closed, tokyo-1 → berlin-1: how" not in out
+    wide = meshctl(*ENDS, "-o", "wide").out
+    assert "port-closed, tokyo-1 → berlin-1: how" in wide and "return-drop: an answer came" in wide
+
+
+def test_many_that_one_reason_rules_out_leave_it_a_line(meshctl, concluded):
+    many = (Verdict.FORWARD_DROP, Verdict.FORWARD_REJECT, Verdict.FORWARD_RESET, Verdict.TARGET_DOWN)
+    concluded(excluded=tuple(pairs.ruled_out(verdict, "it answered") for verdict in many))
+    names = ", ".join(many)
+    assert f"    {names}:\n        it answered\n" in meshctl(*ENDS).out
 
 
 def test_text_of_a_set(meshctl, concluded):

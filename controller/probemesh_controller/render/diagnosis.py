@@ -68,6 +68,11 @@ class Side:
         return self.told.path_verdict is Verdict.REACHABLE
 
     @property
+    def is_well(self) -> bool:
+        """The way back is there, whatever its service does: nothing need listen there."""
+        return self.direction is Direction.REVERSE and self.is_reached
+
+    @property
     def is_measured(self) -> bool:
         return self.told.path_verdict is not None or self.told.outcome not in NOT_MEASURED
 
@@ -102,7 +107,7 @@ def render(
         *_excluded(both, diagnosis.excluded, view),
         _missing(diagnosis, view),
         steps_lines(case, view.width, view.color) if view.wide else [],
-        _next(diagnosis, view),
+        _next(diagnosis, both, view),
         [paint(_cost(case, diagnosis), "dim", view.color)],
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
@@ -145,7 +150,7 @@ def _sign(side: Side) -> tuple[str, str]:
         return "✓", "good"
     if told.verdict is Verdict.UNDETERMINED:
         return "?", "warn"
-    if side.direction is Direction.REVERSE and side.is_reached:
+    if side.is_well:
         return "✓", "good"
     return "✕", "bad"
 
@@ -159,7 +164,7 @@ def _plain(side: Side, interrupted: bool) -> str:
             return "not measured: interrupted before anything was known of it"
         return f"not measured: {side.near} could not send it, or was not asked to any more"
     text = found.summary if found is not None else said(told.verdict, side.near, side.far, side.flow)
-    if side.direction is Direction.REVERSE and side.is_reached and told.verdict is not Verdict.REACHABLE:
+    if side.is_well and told.verdict is not Verdict.REACHABLE:
         return f"{text}; nothing need listen there, so that counts as reached"
     return text
 
@@ -185,8 +190,9 @@ def _ways(both: Sequence[Side], view: View) -> list[str]:
 def _details(diagnosis: Diagnosis, both: Sequence[Side], view: View) -> Iterator[list[str]]:
     """Evidence of the answers first, then what was found besides."""
     first = [side.first for side in both if side.first is not None]
+    shown = [side.first for side in both if side.first is not None and (view.wide or not side.is_well)]
     rest = [one for one in diagnosis.findings if all(one is not other for other in first)]
-    for finding in first:
+    for finding in shown:
         known = "what was seen" if finding.verdict is Verdict.UNDETERMINED else "how that is known"
         lines = [f"{_title(finding, diagnosis)}: {known}"]
         yield [*lines, *evidence_lines(finding, view.width, None if view.wide else 5)]
@@ -213,7 +219,7 @@ def _title(finding: Finding, diagnosis: Diagnosis) -> str:
 def _excluded(both: Iterable[Side], excluded: tuple[RuledOut, ...], view: View) -> Iterator[list[str]]:
     for side in both:
         everything = grouped(one for one in excluded if one.direction is side.direction)
-        if not everything:
+        if not everything or (side.is_well and not view.wide):
             continue
         lines = [f"What it is not, {escape(side.near, 80)} → {escape(side.far, 80)}"]
         for verdicts, by in everything if view.wide else everything[:_MOST]:
@@ -253,8 +259,10 @@ def _more(left: int) -> list[str]:
     return [f"    … {left} more: -o wide"] if left > 0 else []
 
 
-def _next(diagnosis: Diagnosis, view: View) -> list[str]:
-    tests = dict.fromkeys(one.next_test for one in diagnosis.findings if one.next_test)
+def _next(diagnosis: Diagnosis, both: Sequence[Side], view: View) -> list[str]:
+    well = [side.first for side in both if side.is_well]
+    told = (one for one in diagnosis.findings if all(one is not other for other in well))
+    tests = dict.fromkeys(one.next_test for one in told if one.next_test)
     if not tests:
         return []
     lines = ["What to do next"]

@@ -45,6 +45,8 @@ def evidence_lines(finding: Finding, width: int, most: int | None = MOST) -> lis
 
 
 def hanging(head: str, text: str, width: int) -> list[str]:
-    """Wrapped behind ``head``, which is ours and not escaped."""
+    """Wrapped behind ``head``, which is ours and not escaped; below it, where it leaves little room."""
+    if len(head) > width // 3:
+        return [*wrap(head.rstrip(), width, _INDENT), *wrap(text, width, 2 * _INDENT)]
     wrapped = wrap(text, width, _INDENT + " " * len(head))
     return [_INDENT + head + wrapped[0].lstrip(" "), *wrapped[1:]] if wrapped else []
