@@ -62,7 +62,7 @@ def demand(spec: Spec, target: Target) -> Demand:
         case MtuSpec():
             return Demand(packets=count * _HALVINGS)
         case FlowSpec(transport=transport, shots=shots):
-            several = len(shots)
+            several = len(shots) or count
             return Demand(connects=several) if transport is Transport.TCP else Demand(packets=several)
         case WatchSpec():
             return Demand()

@@ -78,6 +78,18 @@ NOT_MEASURED = frozenset(
 )
 
 
+class SlotState(StrEnum):
+    """What became of one due time of one cell of a schedule: exactly one of these. The last two say nothing
+    about the target."""
+
+    OK = "ok"
+    FAILED = "failed"  # measured, and it said no: refused, unreachable, a wrong answer ...
+    TIMED_OUT = "timed-out"  # silence
+    DENIED = "denied"  # by the agent's own policy
+    MISSED = "missed"  # nobody looked
+    AGENT_LOST = "agent-lost"  # the agent that was to look, or to answer, is gone
+
+
 class Stage(StrEnum):
     """What was being done when it failed."""
 

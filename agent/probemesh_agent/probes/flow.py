@@ -2,7 +2,7 @@
 
 The row's detail tells every shot, and this host's own kernel counters over the flow. Of several addresses of
 a target the first that may be probed is dialled. Without planned shots they are the options' count of plain
-ones, and the row has a sample of each."""
+ones to each address, and its row has a sample of each."""
 
 import asyncio
 import contextlib
@@ -115,10 +115,11 @@ class _Run:
             refused: list[tuple[str | None, Failure]] = [(one.host, one.failure) for one in found.refused]
             nothing = found.failure or _no_address(target)
             return [self._untried(index, target, *one) for one in refused or [(None, nothing)]]
-        address = found.addresses[0]
         if monotonic() >= env.deadline:
-            return [self._untried(index, target, address.host, failures.past_deadline())]
-        return [await self._flow(index, target, address, ports[0] if ports else 0)]
+            return [self._untried(index, target, found.addresses[0].host, failures.past_deadline())]
+        dialled = found.addresses if self._is_plain else found.addresses[:1]
+        port = ports[0] if ports else 0
+        return await asyncio.gather(*(self._flow(index, target, each, port) for each in dialled))
 
     async def _flow(self, index: int, target: Target, address: Address, port: int) -> Measurement:
         spec, env = self._spec, self._env

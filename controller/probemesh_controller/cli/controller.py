@@ -7,12 +7,23 @@ import typer
 
 from probemesh_controller.cli import ca
 from probemesh_controller.cli.lazy import MeshCommand, MeshGroup, help_text
+from probemesh_controller.cli.output import Format, OutputOption
 
 EXAMPLES = [
     ("meshctl controller run", "listens on 0.0.0.0:7400"),
     ("meshctl controller run --listen 10.0.0.5:7400 --public mesh.example:7400", "behind a name"),
 ]
 LIMITS = [("meshctl controller limits --state DIR", "what is narrowed, and how much may be sent")]
+CHECK = [
+    ("meshctl controller check-config meshes.toml", "what it declares, and what that comes to"),
+    ("meshctl controller check-config meshes.toml --offline -o json", "in CI, without a mesh"),
+]
+CHECK_MORE = """Everything that is wrong with the file is told at once, each with its line and what to write
+instead. Where a mesh is configured, its agents are asked for: then selectors that mean nobody and budgets
+that are exceeded are told as well.
+
+The exit code is 0 where all is well, 1 where the file can be read but means an agent that is not there or
+exceeds a budget, 2 where it cannot be read."""
 FORGET = [("meshctl controller forget", "its listening agents are dialled from here")]
 
 app = typer.Typer(
@@ -82,3 +93,20 @@ def forget() -> None:
     from probemesh_controller.cli import fleet
 
     fleet.forget_controller()
+
+
+@app.command(
+    "check-config",
+    cls=MeshCommand,
+    help=help_text("Check a file of meshes and schedules, and explain it.", CHECK, CHECK_MORE),
+)
+def check_config(
+    file: Annotated[Path, typer.Argument(metavar="FILE", show_default=False)],
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no mesh who is there")] = False,
+    output: OutputOption = Format.TABLE,
+) -> int:
+    import asyncio
+
+    from probemesh_controller.cli.checking import check_config
+
+    return asyncio.run(check_config(file, offline, output))

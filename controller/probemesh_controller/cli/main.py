@@ -31,6 +31,7 @@ SECTIONS = {
         "probe": (f"{_C}.probe", "Who reaches a target, how fast, and which rung fails where"),
         "diagnose": (f"{_C}.diagnose", "Which direction, hop and mechanism fails between two agents"),
         "trace": (f"{_C}.trace", "The way to a target hop by hop; to an agent there and back"),
+        "matrix": (f"{_C}.matrix", "Who reaches whom: every pair of a mesh in one grid"),
         "nat": (f"{_C}.nat", "What the NAT or firewall in front of each agent does"),
         "history": (f"{_C}.history", "Earlier runs: list them, show one again"),
         "modules": (f"{_C}.modules", "Probes saved under a name: list and show them"),

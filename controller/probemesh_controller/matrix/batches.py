@@ -1,0 +1,89 @@
+"""From what is to be measured to as few runs as there can be: one spec, many targets, the agents that all
+measure these. Pure.
+
+A run asks every one of its agents for every one of its targets. Sources whose targets differ by nothing but
+the sources themselves share a run: to itself an agent sends nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from probemesh_shared.model import Options, Spec, Target
+from probemesh_shared.slots import Cell
+from probemesh_shared.targets import unparse
+
+from probemesh_controller.meshes.aiming import Aim, spec_of
+from probemesh_controller.planning import MAX_AGENTS, MAX_TARGETS
+
+#: The least time a run has, seconds; and what an agent may take beside its samples.
+_LEAST_S, _BESIDE_S = 15.0, 5.0
+#: Of flows an agent has so many under way at once.
+_AT_ONCE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One cell and how it is measured."""
+
+    aim: Aim
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """``cells`` by source and place of the target."""
+
+    spec: Spec
+    targets: tuple[Target, ...]
+    agents: tuple[str, ...]
+    cells: dict[tuple[str, int], Task] = field(default_factory=dict)
+
+
+def batches(tasks: Sequence[Task], target_of: Callable[[Aim], Target], token: bytes | None) -> list[Batch]:
+    """``target_of`` gives what is dialled for an aim; ``token`` is what responders answer to."""
+    by_spec: defaultdict[Spec, dict[str, dict[str, tuple[Target, Task]]]] = defaultdict(dict)
+    for task in tasks:
+        target = target_of(task.aim)
+        spec = spec_of(task.aim, task.options, token)
+        by_spec[spec].setdefault(task.aim.cell.source, {})[_key(target)] = (target, task)
+    return [batch for spec, of_source in by_spec.items() for batch in _of_spec(spec, of_source)]
+
+
+def _key(target: Target) -> str:
+    return f"{unparse(target)} {target.secure}"
+
+
+def _of_spec(spec: Spec, of_source: dict[str, dict[str, tuple[Target, Task]]]) -> Iterator[Batch]:
+    targets = {key: target for wanted in of_source.values() for key, (target, _) in wanted.items()}
+    own: defaultdict[str, set[str]] = defaultdict(set)
+    for key, target in targets.items():
+        if target.agent is not None:
+            own[target.agent].add(key)
+    groups: defaultdict[frozenset[str], list[str]] = defaultdict(list)
+    for source, wanted in of_source.items():
+        groups[frozenset(wanted) | own[source]].append(source)
+    for keys, sources in groups.items():
+        ordered = sorted(keys)
+        for first in range(0, len(ordered), MAX_TARGETS):
+            some = ordered[first : first + MAX_TARGETS]
+            for start in range(0, len(sources), MAX_AGENTS):
+                agents = tuple(sources[start : start + MAX_AGENTS])
+                cells = {
+                    (source, place): of_source[source][key][1]
+                    for place, key in enumerate(some)
+                    for source in agents
+                    if key in of_source[source]
+                }
+                yield Batch(spec, tuple(targets[key] for key in some), agents, cells)
+
+
+def deadline_s(batch: Batch) -> float:
+    """In which it can end, though nothing answers."""
+    options = batch.spec.options
+    one = (options.count - 1) * options.interval_s + options.timeout_s
+    return max(_LEAST_S, one * (1 + len(batch.targets) // _AT_ONCE) + _BESIDE_S)
+
+
+def cells_of(tasks: Sequence[Task]) -> tuple[Cell, ...]:
+    return tuple(task.aim.cell for task in tasks)
