@@ -1,4 +1,5 @@
-"""JSON Schema of every ``-o json`` output, generated from :mod:`probemesh_shared.jsonshape`.
+"""JSON Schema of every ``-o json`` output, generated from :mod:`probemesh_shared.jsonshape`, and of the file
+of meshes, from :mod:`probemesh_controller.meshes.shape`.
 
 ``python -m probemesh_controller.schema`` writes ``docs/schema/*.schema.json``; with ``--check`` it only says
 which are stale, and ends with 1 if any is.
@@ -8,11 +9,14 @@ import json
 import sys
 import types
 import typing
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
-from probemesh_shared import jsonshape, jsontrust
+from probemesh_shared import jsonmesh, jsonshape, jsontrust
+
+from probemesh_controller.meshes.shape import MeshFileToml
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "schema"
 ROOTS: dict[str, type] = {
@@ -28,10 +32,15 @@ ROOTS: dict[str, type] = {
     "modules": jsonshape.ModulesJson,
     "operators": jsontrust.OperatorsJson,
     "ca": jsontrust.CaJson,
+    "check-config": jsonmesh.CheckConfigJson,
+    "matrix": jsonmesh.MatrixJson,
+    "meshes-file": MeshFileToml,
 }
 #: Printed as an array where there are several.
 _SEVERAL = frozenset({"probe"})
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+#: Shapes of files that people write: what is not known there is an error.
+_WRITTEN = "Toml"
 _TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$"
 
 
@@ -59,6 +68,8 @@ def _type(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if origin is typing.Annotated:
         extra = {"description": args[1]} | ({"pattern": _TIME_PATTERN} if hint == jsonshape.Time else {})
         return _type(args[0], definitions) | extra
+    if origin is typing.Required:
+        return _type(args[0], definitions)
     if origin in (types.UnionType, typing.Union):
         return _union([_type(arg, definitions) for arg in args])
     if origin is Literal:
@@ -67,6 +78,8 @@ def _type(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
         return {"type": "array", "items": _type(args[0], definitions)}
     if origin is dict:
         return {"type": "object", "additionalProperties": _type(args[1], definitions)}
+    if hint is datetime:
+        return {"type": "string", "format": "date-time"}
     if hint in _PLAIN:
         return {"type": _PLAIN[hint]}
     if isinstance(hint, type) and issubclass(hint, StrEnum):
@@ -87,8 +100,8 @@ def _union(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return {"anyOf": parts}
 
 
-def _shape(shape: type, definitions: dict[str, Any]) -> dict[str, Any]:
-    name = shape.__name__.removesuffix("Json")
+def _shape(shape: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    name = shape.__name__.removesuffix("Json").removesuffix(_WRITTEN)
     if name not in definitions:
         definitions[name] = {}  # holds the place, should shapes ever nest in themselves
         hints = typing.get_type_hints(shape, include_extras=True)
@@ -97,7 +110,8 @@ def _shape(shape: type, definitions: dict[str, Any]) -> dict[str, Any]:
             "type": "object",
             **described,
             "properties": {key: _type(hint, definitions) for key, hint in hints.items()},
-            "required": list(hints),
+            "required": [key for key in hints if key in shape.__required_keys__],
+            **({"additionalProperties": False} if shape.__name__.endswith(_WRITTEN) else {}),
         }
     return {"$ref": f"#/$defs/{name}"}
 

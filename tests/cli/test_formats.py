@@ -130,7 +130,7 @@ def test_json_is_what_the_schema_says(meshctl, config_file, mesh, certificate):
 
 
 def test_every_key_is_required_by_the_schema():
-    for name in ROOTS:
+    for name in ROOTS.keys() - {"meshes-file"}:  # that is read, not printed
         for shape in schema_of(name)["$defs"].values():
             assert shape["required"] == list(shape["properties"])
 

@@ -5,12 +5,11 @@ A run asks every one of its agents for every one of its targets. Sources whose t
 the sources themselves share a run: to itself an agent sends nothing.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from probemesh_shared.model import Options, Spec, Target
-from probemesh_shared.slots import Cell
 from probemesh_shared.targets import unparse
 
 from probemesh_controller.meshes.aiming import Aim, spec_of
@@ -61,8 +60,8 @@ def _of_spec(spec: Spec, of_source: dict[str, dict[str, tuple[Target, Task]]]) -
         if target.agent is not None:
             own[target.agent].add(key)
     groups: defaultdict[frozenset[str], list[str]] = defaultdict(list)
-    for source, wanted in of_source.items():
-        groups[frozenset(wanted) | own[source]].append(source)
+    for source, keys in _shared({name: frozenset(wanted) for name, wanted in of_source.items()}, own).items():
+        groups[keys].append(source)
     for keys, sources in groups.items():
         ordered = sorted(keys)
         for first in range(0, len(ordered), MAX_TARGETS):
@@ -78,12 +77,15 @@ def _of_spec(spec: Spec, of_source: dict[str, dict[str, tuple[Target, Task]]]) -
                 yield Batch(spec, tuple(targets[key] for key in some), agents, cells)
 
 
+def _shared(wanted: Mapping[str, frozenset[str]], own: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
+    """For each source the targets of its run: its own or not, whichever it has in common with more others."""
+    both = {name: (keys, keys | own.get(name, set())) for name, keys in wanted.items()}
+    common = Counter(keys for some in both.values() for keys in set(some))
+    return {name: max(some, key=lambda keys: common[keys]) for name, some in both.items()}
+
+
 def deadline_s(batch: Batch) -> float:
     """In which it can end, though nothing answers."""
     options = batch.spec.options
     one = (options.count - 1) * options.interval_s + options.timeout_s
     return max(_LEAST_S, one * (1 + len(batch.targets) // _AT_ONCE) + _BESIDE_S)
-
-
-def cells_of(tasks: Sequence[Task]) -> tuple[Cell, ...]:
-    return tuple(task.aim.cell for task in tasks)

@@ -111,7 +111,9 @@ def _over(file: MeshFile, explained: Sequence[ScheduleExplained]) -> tuple[Probl
         hint = what_helps(schedule, excess(schedule.budget, one.rates))
         found += [Problem(schedule.budget.line or schedule.line, text, hint) for text in said]
     usual = file.budget if file.budget.per_target else replace(file.budget, per_target=PACKETS_PER_S)
-    whose = "the only schedule" if len(explained) == 1 else f"the {len(explained)} schedules together"
     hint = "longer intervals, a sample (every_pair_within), fewer kinds, a smaller count"
     everything = together(one.rates for one in explained)
-    return (*found, *(Problem(file.budget.line, text, hint) for text in over(usual, everything, whose)))
+    return (
+        *found,
+        *(Problem(file.budget.line, text, hint) for text in over(usual, everything, "the whole file")),
+    )

@@ -5,12 +5,12 @@ The text is one that tomllib has accepted: nothing is validated again, and what 
 merely without a line of its own.
 """
 
+import tomllib
 from collections.abc import Mapping
 
 Path = tuple[str | int, ...]
 _BLANK = " \t\r"
 _BARE_END = ",]}#\n"
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", '"': '"', "\\": "\\"}
 
 
 class Lines:
@@ -84,13 +84,13 @@ class _Scanner:
             self._found.setdefault((*path, last), line)
             path = (*path, last, count)
         else:
-            path = self._real((*path, last)) if (*path, last) not in self._counts else (*path, last)
+            path = (*path, last)
         self._table = path
         self._found.setdefault(path, line)
         self._at = self._text.index("]", self._at)
         self._step(2 if several else 1)
 
-    def _real(self, names: tuple[str, ...] | Path) -> Path:
+    def _real(self, names: tuple[str, ...]) -> Path:
         """With the number of the last entry behind the name of each list of tables."""
         path: Path = ()
         for name in names:
@@ -161,16 +161,13 @@ class _Scanner:
         quote = self._text[self._at]
         if self._peek(quote * 3):
             return self._long_string(quote)
+        start = self._at
         self._at += 1
-        parts = []
         while (char := self._text[self._at]) != quote:
-            if char == "\\" and quote == '"':
-                self._at += 1
-                char = _ESCAPES.get(self._text[self._at], self._text[self._at])
-            parts.append(char)
-            self._at += 1
+            self._at += 2 if char == "\\" and quote == '"' else 1
         self._at += 1
-        return "".join(parts)
+        text = self._text[start : self._at]
+        return str(tomllib.loads(f"a={text}")["a"]) if "\\" in text else text[1:-1]
 
     def _long_string(self, quote: str) -> str:
         start = self._at + 3
