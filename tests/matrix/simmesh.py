@@ -72,6 +72,7 @@ class SimMesh:
     runs: list = field(default_factory=list)
     standing: set = field(default_factory=set)
     dies: dict = field(default_factory=dict)
+    died: asyncio.Event = field(default_factory=asyncio.Event)
     error: Exception | None = None
     hangs: bool = False
 
@@ -120,8 +121,11 @@ class SimMesh:
                     )
             while True:
                 await asyncio.sleep(0)
-                for name in tuple(self.dies):
-                    yield RunVantageEnded(name, 0, self.dies.pop(name), "")
+                for name, status in self.dies.items():
+                    yield RunVantageEnded(name, 0, status, "")
+                if self.dies:
+                    self.died.set()
+                    await asyncio.Event().wait()
         finally:
             self.standing = set()
 
@@ -137,10 +141,10 @@ class SimMesh:
                 for one in said if isinstance(said, list) else [said]:
                     if one is not None:
                         yield RunMeasured(name, 0, (row(kind, index, **one),))
-            while self.hangs:
-                await asyncio.sleep(0)
-            while self.dies:
-                await asyncio.sleep(0)
+            if self.hangs:
+                await asyncio.Event().wait()
+            if self.dies:
+                await self.died.wait()
             yield RunVantageEnded(name, 0, JobStatus.LOST if name in self.lost else JobStatus.DONE)
         yield RunEnded()
 

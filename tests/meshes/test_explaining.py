@@ -87,9 +87,11 @@ def test_budgets_in_words():
     assert over(Budget(18, 18, 72), found, "it") == ()
     assert over(Budget(17, 10, 71), found, "the schedule 's'") == (
         "the schedule 's' sends 72 packets/s in all, and the budget is 71 packets/s",
-        "the schedule 's' has tokyo-2 (and 3 more) send 18 packets/s, and the budget of one agent is 17 packets/s",
-        "the schedule 's' sends tokyo-2 (and 3 more) 18 packets/s, and the budget of one target is 10 packets/s",
-    )  # fmt: skip
+        "the schedule 's' has tokyo-2 (and 3 more) send 18 packets/s, and the budget of one agent is"
+        " 17 packets/s",
+        "the schedule 's' sends tokyo-2 (and 3 more) 18 packets/s, and the budget of one target is"
+        " 10 packets/s",
+    )
 
 
 TWO = (

@@ -1,5 +1,6 @@
-"""What is due when: the same at both ends, whole however it is asked for, spread evenly, every pair in time."""
+"""What is due when: the same at both ends, whole in whatever parts, spread evenly, every pair in its time."""
 
+import itertools
 from collections import Counter, defaultdict
 
 import pytest
@@ -83,7 +84,7 @@ def test_every_pair_has_its_turn_in_time_and_no_round_more_than_its_part(agents,
         per_round[slot.cell.source, slot.number] += 1
     assert found.keys() == set(some)
     for times in found.values():
-        assert [b - a for a, b in zip(times, times[1:], strict=False)] == [cycle * MINUTE_NS] * 2
+        assert [b - a for a, b in itertools.pairwise(times)] == [cycle * MINUTE_NS] * 2
     for name in names:
         counts = [per_round[name, number] for number in range(3 * cycle)]
         assert max(counts) - min(counts) <= 2  # one pair of two cells

@@ -23,7 +23,7 @@ _LOSSY = ("▲", "warn", "some lost")
 LOOKS: Mapping[SlotState, tuple[str, str, str]] = {
     SlotState.OK: ("✓", "good", "reached"),
     SlotState.FAILED: ("✕", "bad", "fails"),
-    SlotState.TIMED_OUT: ("✗", "bad", "silence"),
+    SlotState.TIMED_OUT: ("!", "bad", "silence"),
     SlotState.DENIED: ("⊘", "dim", "its policy says no"),
     SlotState.MISSED: ("?", "dim", "not measured"),
     SlotState.AGENT_LOST: ("○", "dim", "agent gone"),
@@ -105,6 +105,7 @@ class _Grid:
         self._targets = [name for name in matrix.targets if name in targets]
         self._probe, self._by_cell = probe, by_cell
         self._width, self._color, self._wide = width, color, wide
+        self._gap = _GAP
 
     def lines(self) -> Iterator[str]:
         yield paint(self._probe, "bold", self._color)
@@ -112,6 +113,7 @@ class _Grid:
         blocks = list(self._blocks(words, compact=False))
         compact = len(blocks) > _MOST_BLOCKS and not self._wide
         if compact:
+            self._gap = " "
             blocks = list(self._blocks(words, compact=True))
         for number, block in enumerate(blocks):
             if number:
@@ -133,11 +135,11 @@ class _Grid:
             cells = [_text(words[row, column], compact) for row in self._sources]
             heading = str(number) if compact else clip(escape(column, 200), _NAME_WIDTH)
             wide = max(width_of(heading), *map(width_of, cells))
-            if block and used + len(_GAP) + wide > room:
+            if block and used + len(self._gap) + wide > room:
                 yield block
                 block, used = [], 0
             block.append((column, wide))
-            used += len(_GAP) + wide
+            used += len(self._gap) + wide
         yield block
 
     def _row_width(self, compact: bool) -> int:
@@ -157,12 +159,12 @@ class _Grid:
             pad(number_of[column] if compact else clip(escape(column, 200), _NAME_WIDTH), wide)
             for column, wide in block
         ]
-        yield paint((" " * row_width + _GAP + _GAP.join(headings)).rstrip(), "dim", self._color)
+        yield paint((" " * row_width + self._gap + self._gap.join(headings)).rstrip(), "dim", self._color)
         for row in self._sources:
             number = pad(number_of.get(row, ""), len(str(len(self._targets))), right=True) + " "
             name = (number if compact else "") + clip(escape(row, 200), _NAME_WIDTH)
             cells = (self._shown(words[row, column], wide, compact) for column, wide in block)
-            yield (pad(name, row_width) + _GAP + _GAP.join(cells)).rstrip()
+            yield (pad(name, row_width) + self._gap + self._gap.join(cells)).rstrip()
 
     def _shown(self, parts: Both, width: int, compact: bool) -> str:
         blank = " " * (width - width_of(_text(parts, compact)))
