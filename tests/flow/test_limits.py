@@ -23,9 +23,11 @@ from probemesh_shared.model import (
     IcmpError,
     Options,
     Pacing,
+    PortRange,
     Reply,
     Shot,
     ShotSeen,
+    Target,
 )
 from probemesh_shared.session.outbox import WINDOW
 from probemesh_shared.wire.sizes import size_of
@@ -188,6 +190,17 @@ def test_without_planned_shots_they_are_plain_ones_with_samples() -> None:
     (row,) = asyncio.run(rows_of(spec, target_of("127.0.0.1", 9)))
     assert [sample.outcome for sample in row.samples] == [Outcome.REFUSED] * 3
     assert all(shot.at_ms >= 50 * place - 2 for place, shot in enumerate(shots_of(row)))
+
+
+def test_plain_shots_go_to_every_address_of_a_target_and_planned_ones_to_the_first() -> None:
+    addresses = ("127.0.0.1", "127.0.1.9", "::1")
+    target = Target("host:9", "host", (PortRange(9, 9),), addresses=addresses)
+    plain = FlowSpec(Options(count=2, interval_s=0.05, timeout_s=0.5), UDP)
+    rows = asyncio.run(rows_of(plain, target))
+    assert [row.address for row in rows] == list(addresses)
+    assert all([sample.outcome for sample in row.samples] == [Outcome.REFUSED] * 2 for row in rows)
+    planned = asyncio.run(rows_of(spec_of(UDP, Shot()), target))
+    assert [row.address for row in planned] == ["127.0.0.1"]
 
 
 def test_counters_of_this_host_are_told() -> None:

@@ -127,6 +127,8 @@ class SimMesh:
                     self.died.set()
                     await asyncio.Event().wait()
         finally:
+            for _ in range(3):  # giving back is a call of its own, which a second cancel would cut off
+                await asyncio.sleep(0)
             self.standing = set()
 
     async def _measure(self, request, spec, names):

@@ -198,7 +198,7 @@ def test_an_empty_file_declares_nothing():
             "3: from = 2026-12-01T22:00:00 has no offset (write Z behind it for UTC)",
         ),
         (
-            MESH + SCHEDULE + '[[window]]\nname = "w"\ncron = "* * * * *"\nduration = "1m"\nschedules = ["x"]',
+            MESH + SCHEDULE + '[[window]]\nname = "w"\ncron = "* * * * *"\nduration = "1m"\nschedules=["x"]',
             "13: there is no schedule 'x' (known: s)",
         ),
     ],

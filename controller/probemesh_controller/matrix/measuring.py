@@ -169,11 +169,14 @@ def _as_rung(batch: Batch) -> Spec:
 
 
 async def _both(*work: Coroutine[Any, Any, None]) -> None:
-    """All at once. Where one fails the others are ended, and its error is raised."""
+    """All at once. Where one fails the others are ended, and its error is raised. Each is cancelled once
+    only: a second time would cut off its giving back."""
     tasks = [asyncio.ensure_future(one) for one in work]
     try:
         await asyncio.gather(*tasks)
-    finally:
+    except Exception:
         for task in tasks:
             task.cancel()
+        raise
+    finally:
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -23,7 +23,7 @@ from probemesh_controller.merging import closing
 from probemesh_controller.meshes.expanding import of_agent
 from probemesh_controller.pair.asking import within
 from probemesh_controller.pair.part import cannot
-from probemesh_controller.pair.watching import ARM_S, account_of
+from probemesh_controller.pair.watching import ARM_S, GIVE_BACK_S, account_of
 
 #: What a watch looks at beside its own ports: nothing. An address without a port is enough.
 _NOTHING = Target("icmp:127.0.0.1", "127.0.0.1", kind=Kind.ICMP)
@@ -67,9 +67,10 @@ class Responders:
         return of_agent(name, (self.port[name],))
 
     async def give_back(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.wait({self._task}, timeout=GIVE_BACK_S)
 
     async def _stand(self, request: RunRequest) -> None:
         try:
