@@ -36,7 +36,9 @@ def test_everybody_reaches_everybody_and_nothing_is_left_open(mesh: LiveMesh) ->
         assert (one["state"], one["sent"], one["lost"]) == ("ok", 3, 0)
         assert one["address"] == mesh.members[target].address
         assert isinstance(one["rtt_ms"], float) and one["rtt_ms"] > 0
-    until(lambda: all(sockets(mesh, one) <= before[one] + KEPT for one in mesh.names), 10, "all is given back")
+    until(
+        lambda: all(sockets(mesh, one) <= before[one] + KEPT for one in mesh.names), 10, "all is given back"
+    )
 
 
 def test_an_agent_that_is_dead_is_gone_and_not_down(mesh: LiveMesh) -> None:

@@ -79,7 +79,7 @@ def test_the_table_says_what_the_modules_hold(meshctl):
     for section in SECTIONS.values():
         for name, (_, line) in section.items():
             assert re.search(rf"^  {name} +{re.escape(line[:30])}", text, re.M)
-    for later in ("matrix", "incidents", "check "):
+    for later in ("incidents", "check "):
         assert not re.search(rf"^  {later}\b", text, re.M)
 
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
-GROUPS = {"agents", "token", "operator", "controller", "context", "policy", "history"}
+GROUPS = {"agents", "token", "operator", "controller", "context", "policy", "history", "matrix"}
 _LINE = re.compile(r"(?:^|[|`=] ?)(?:[A-Z_]+=\S+ )?((?:meshctl|mesh-agent) [^`|\n]*)", re.MULTILINE)
 
 

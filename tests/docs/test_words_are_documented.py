@@ -13,6 +13,7 @@ from probemesh_shared.words import (
     FailureKind,
     Origin,
     Outcome,
+    SlotState,
     Stage,
     Timing,
 )
@@ -20,7 +21,7 @@ from probemesh_shared.words import (
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "measurements.md").read_text()
 
 
-@pytest.mark.parametrize("word", [*Outcome, *FailureKind])
+@pytest.mark.parametrize("word", [*Outcome, *FailureKind, *SlotState])
 def test_has_a_row(word: str) -> None:
     assert f"| `{word}` |" in PAGE
 

@@ -1,5 +1,6 @@
 """The file: what it means, and that whatever is wrong is told with its line and what to write instead."""
 
+import textwrap
 from pathlib import Path
 
 import jsonschema
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from probemesh_controller.meshes.model import Budget, Probe
 from probemesh_controller.meshes.reading import MOST_BYTES, FileProblems, load, read
+from probemesh_controller.meshes.shape import BudgetToml, MeshFileToml, MeshToml, ScheduleToml, WindowToml
 from probemesh_controller.schema import schema_of
 from probemesh_shared.errors import StateError
 from probemesh_shared.words import Family, Kind
@@ -256,6 +258,16 @@ def test_the_schema_has_what_the_reader_takes(tmp_path: Path):
     for broken in (MESH + "one-way = true\n", MESH.replace("full", "ful"), '[[mesh]]\nname = "m"\n'):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(plain(broken), schema, jsonschema.Draft202012Validator)
+
+
+def test_the_file_in_the_guide_is_one():
+    """As it stands there, indented; and every key of the schema is named."""
+    page = (Path(__file__).parents[2] / "docs" / "guides" / "matrix.md").read_text()
+    block = page.partition("## The file\n")[2].partition("\n- ")[0]
+    made = read(textwrap.dedent(block), "guide.toml")
+    assert {mesh.shape for mesh in made.meshes} == {"full", "disjoint", "hub", "pairs"}
+    shapes = (MeshToml, ScheduleToml, WindowToml, BudgetToml, MeshFileToml)
+    assert [key for shape in shapes for key in shape.__annotations__ if key not in page] == []
 
 
 @given(st.data())

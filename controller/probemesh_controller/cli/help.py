@@ -27,6 +27,12 @@ by its verdict, the way back by its path alone, as nothing need listen there; un
 meshctl trace: the same over the ways that were traced, there and back: 0 every one led to its end, 3 one of
 two did, 1 none did; 4 where nothing could be sent (no such agent, no address of the family asked for).
 
+meshctl matrix run: the same over its cells: 0 all are well, 3 some failed or were not measured, 1 none is
+well, 4 nothing could be measured. An agent that is gone is not measured, in both roles.
+
+meshctl controller check-config: 0 the file is good, 1 it means somebody who is not there or exceeds a budget,
+2 it cannot be read.
+
 meshctl nat: 0 of every agent it is known whether a NAT stands in front of it, 3 of some, 1 of none though
 they sent; 4 where nobody could send anything to anybody.
 
