@@ -44,7 +44,7 @@ def test_a_selector_that_means_nobody(selector, problem):
 def test_wherever_a_selector_stands():
     text = (
         '[[mesh]]\nname = "m"\nshape = "disjoint"\nleft = "all"\nright = ["agent:grup:22",\n"tokyo-9"]\n'
-        'exclude = ["site=x",\n["y-1", "all"]]\n[[window]]\nname = "w"\ncron = "* * * * *"\n'
+        'exclude = ["site=x",\n["y-1", "all"]]\n[[window]]\nname = "w"\ncron = "*/2 * * * *"\n'
         'duration = "1m"\nagents = "z=1"\n[groups]\ngroup = "all"\n'
     )
     found = [(one.line, one.hint) for one in remarks(file(text), FLEET)]
@@ -146,6 +146,16 @@ def test_a_yearly_cron_is_found():
     (one,) = explain(made, FLEET, NOW_NS).schedules
     assert len(one.first) == 3
     assert one.first[0].due_ns - NOW_NS > 363 * 24 * HOUR_NS
+
+
+def test_what_is_closed_for_long_is_not_looked_through():
+    text = MESH + '[[schedule]]\nname = "s"\nmesh = "m"\nevery = "1s"\n'
+    text += '[[window]]\nname = "w"\nfrom = 2026-11-27T00:00:00Z\nuntil = 2027-11-27T00:00:00Z\n'
+    (one,) = explain(file(text), FLEET, NOW_NS).schedules
+    assert (one.first, one.slots_an_hour) == ((), 0)
+    opens = text.replace("2027-11-27T00:00:00Z", "2026-11-27T12:01:00Z")
+    (one,) = explain(file(opens), FLEET, NOW_NS).schedules
+    assert len(one.first) == 3 and one.first[0].due_ns >= NOW_NS + MINUTE_NS
 
 
 @given(

@@ -200,6 +200,11 @@ def test_an_empty_file_declares_nothing():
             "3: from = 2026-12-01T22:00:00 has no offset (write Z behind it for UTC)",
         ),
         (
+            '[[window]]\nname = "w"\ncron = "*/5 * * * *"\nduration = "5m"\n',
+            "4: the window never ends: it begins again before it has ended, always (a shorter duration",
+        ),
+        ('[[window]]\nname = "w"\ncron = "*/5 8-17 * * *"\nduration = "1h"\n', None),
+        (
             MESH + SCHEDULE + '[[window]]\nname = "w"\ncron = "* * * * *"\nduration = "1m"\nschedules=["x"]',
             "13: there is no schedule 'x' (known: s)",
         ),

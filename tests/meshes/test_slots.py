@@ -244,7 +244,7 @@ def test_windows_hold_in_parts_as_in_the_whole(spans):
 
 
 def test_windows_that_touch_or_overlap_are_one():
-    made = file('[[window]]\nname = "w"\ncron = "*/5 * * * *"\nduration = "7m"\n')
+    made = file('[[window]]\nname = "w"\ncron = "*/5 0-12 * * *"\nduration = "7m"\n')
     shut = closures(made.windows, schedule(FULL), FLEET, NOW_NS, NOW_NS + 20 * MINUTE_NS)
     assert [(one.from_ns - NOW_NS, one.until_ns - NOW_NS) for one in shut] == [
         (-5 * MINUTE_NS, 22 * MINUTE_NS)

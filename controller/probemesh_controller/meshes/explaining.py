@@ -19,6 +19,8 @@ _HOUR_NS = 3600 * SECOND_NS
 _DAY_NS = 24 * _HOUR_NS
 #: How far ahead the first due times are looked for: a yearly cron has its turn.
 _AHEAD_NS = 366 * _DAY_NS
+#: So many slots are looked at, some at once, before it is given up to find one that is not closed.
+_LOOKED_AT, _AT_ONCE = 10_000, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +73,21 @@ def _schedule(
 def _ahead(
     file: MeshFile, schedule: Schedule, expansion: Expansion, agents: Sequence[AgentInfo], now_ns: int
 ) -> list[Slot]:
-    """The first slots, looked for in spans that grow."""
-    since, span = now_ns, max(schedule.spread_ns, SECOND_NS)
+    """The first slots, looked for in spans that grow; where maintenance closes thousands, none."""
+    since, span, end = now_ns, max(schedule.spread_ns, SECOND_NS), now_ns + _AHEAD_NS
     found: list[Slot] = []
-    while expansion.aims and len(found) < FIRST and since < now_ns + _AHEAD_NS:
-        until = min(since + span, now_ns + _AHEAD_NS)
-        shut = closures(file.windows, schedule, agents, since, until)
-        found += islice(due(schedule, expansion.cells, since, until, shut), FIRST - len(found))
+    looked = 0
+    while expansion.aims and len(found) < FIRST and since < end and looked < _LOOKED_AT:
+        until = min(since + span, end)
+        slots = list(islice(due(schedule, expansion.cells, since, until), _AT_ONCE))
+        if len(slots) == _AT_ONCE:
+            until = slots[-1].due_ns + 1
+        if slots:
+            shut = closures(file.windows, schedule, agents, slots[0].due_ns, slots[-1].due_ns + 1)
+            found += [slot for slot in slots if not any(one.holds(slot) for one in shut)]
+        looked += len(slots)
         since, span = until, span * 4
-    return found
+    return found[:FIRST]
 
 
 def _slots_of_a_day(
@@ -93,13 +101,14 @@ def _slots_of_a_day(
     else:
         whole = sum(now_ns <= one.at_ns < until for one in rounds(schedule, now_ns, until))
     slots = whole * len(expansion.aims)
+    touched: dict[frozenset[str] | None, int] = {None: len(expansion.aims)}
     for one in closures(file.windows, schedule, agents, now_ns, until):
+        if one.agents not in touched:
+            names = one.agents or frozenset()
+            ends = ((cell.source, cell.target) for cell in expansion.cells)
+            touched[one.agents] = sum(not names.isdisjoint(two) for two in ends)
         shut_ns = min(one.until_ns, until) - max(one.from_ns, now_ns)
-        touched = sum(
-            one.agents is None or not one.agents.isdisjoint((cell.source, cell.target))
-            for cell in expansion.cells
-        )
-        slots -= whole * touched * max(0, shut_ns) / _DAY_NS
+        slots -= whole * touched[one.agents] * max(0, shut_ns) / _DAY_NS
     return max(0.0, slots)
 
 

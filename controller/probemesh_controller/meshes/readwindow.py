@@ -1,16 +1,19 @@
 """One ``[[window]]`` of maintenance. Pure."""
 
 from collections.abc import Sequence
+from itertools import islice, pairwise
 
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.escape import escape
 
-from probemesh_controller.meshes.cron import check_cron
+from probemesh_controller.meshes.cron import check_cron, fires
 from probemesh_controller.meshes.ends import Reader, nearest
 from probemesh_controller.meshes.model import SECOND_NS, Window
 from probemesh_controller.meshes.table import Table
 
 _ONE_OF_BOTH = 'write cron = "0 2 * * SUN" and duration = "2h", or from = … and until = …'
+#: 2026, and how far and how often it is looked.
+_FROM_NS, _YEARS_NS, _BEGINS = 1_767_225_600 * SECOND_NS, 10 * 366 * 86_400 * SECOND_NS, 3000
 _MONTH_NS = 31 * 86_400 * SECOND_NS
 
 
@@ -26,6 +29,9 @@ def read_window(table: Table, reader: Reader, schedules: Sequence[str]) -> Windo
         table.report.say(table.path, "this window does not say when, or says it in two ways", _ONE_OF_BOTH)
     elif from_ns is not None and until_ns is not None and until_ns <= from_ns:
         table.say("until", "the window ends before it begins", "until must be later than from")
+    elif cron is not None and lasts_ns is not None and _never_ends(cron, lasts_ns):
+        again_in = "it begins again before it has ended, always"
+        table.say("duration", f"the window never ends: {again_in}", "a shorter duration, or a rarer cron")
     only = tuple(text for text, _ in table.texts("schedules"))
     for number, one in enumerate(only):
         if one not in schedules:
@@ -35,6 +41,12 @@ def read_window(table: Table, reader: Reader, schedules: Sequence[str]) -> Windo
     if name is None or len(table.report.problems) > said:
         return None
     return Window(name, cron, lasts_ns or 0, from_ns or 0, until_ns or 0, only, agents, table.line)
+
+
+def _never_ends(cron: str, lasts_ns: int) -> bool:
+    """No gap is longer than the duration, as far as the first thousands of begins tell."""
+    begins = list(islice(fires(cron, _FROM_NS, _FROM_NS + _YEARS_NS), _BEGINS))
+    return all(later - begin <= lasts_ns for begin, later in pairwise(begins))
 
 
 def _cron(table: Table) -> str | None:
