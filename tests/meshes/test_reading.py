@@ -18,6 +18,7 @@ from tests.meshes.world import HOUR_NS, MINUTE_NS, file, problems
 
 MESH = '[[mesh]]\nname = "m"\nshape = "full"\nagents = "all"\n'
 SCHEDULE = '[[schedule]]\nname = "s"\nmesh = "m"\nevery = "1m"\n'
+HUGE = "f" * 4000
 
 WHOLE = """
 [groups]
@@ -126,7 +127,7 @@ def test_an_empty_file_declares_nothing():
         (MESH.replace('"all"', '"db:5432"'), "4: 'db:5432' is a TARGET, and only agents can stand here"),
         (MESH + 'left = "a"\n', "5: left belongs to the shape disjoint, and this one is full"),
         (MESH.replace("full", "hub").replace("agents", "hub"), "1: a mesh of shape hub needs hubs"),
-        (MESH + "exclude = [[1]]\n", "5: '[1]' is no pair (write [\"from\", \"to\"])"),
+        (MESH + "exclude = [[1]]\n", "5: [1] is no pair (write [\"from\", \"to\"])"),
         (MESH + "one_way = 1\n", "5: one_way is 1, and must be true or false"),
         ('[groups]\na = "all"\nb = "a"\n', "3: the group 'b' names another group (write what 'a' says: all)"),
         ('[groups]\nA = "all"\n', "2: the group name 'A' may hold only"),
@@ -168,9 +169,15 @@ def test_an_empty_file_declares_nothing():
         (MESH + SCHEDULE + 'kinds = ["tcp"]\n', "9: tcp to agents needs a port (write tcp/5432"),
         (MESH + SCHEDULE + 'kinds = ["udp",\n"udp"]\n', "10: udp stands there twice (leave one out)"),
         (MESH + SCHEDULE + "ports = [0]\n", None),
-        (MESH + SCHEDULE + 'kinds = ["tcp"]\nports = [0]\n', "10: there is no port 0"),
+        (MESH + SCHEDULE + 'kinds = ["tcp"]\nports = [0]\n', "10: 0 is no port (write 443 or"),
+        (MESH + SCHEDULE + 'kinds = ["tcp"]\nports = ["0"]\n', "10: there is no port 0"),
+        (MESH + SCHEDULE + 'kinds = ["tcp"]\nports = ["1-65535"]\n', "10: '1-65535' has too many ports (64"),
+        (MESH + SCHEDULE + 'kinds = ["tcp"]\nports = ["1-60", "91-99"]\n', "10: 69 ports are too many (64"),
         (MESH + SCHEDULE + "count = 0\n", "9: count = 0 is out of range (1 to 1000)"),
         (MESH + SCHEDULE + "count = 1.5\n", "9: count is 1.5, and must be a whole number"),
+        (MESH + SCHEDULE + f"count = 0x{HUGE}\n", "9: count = a number of thousands of digits is out"),
+        (MESH + f"exclude = [[0x{HUGE}]]\n", "5: a number of thousands of digits is no pair"),
+        (MESH + SCHEDULE + f'kinds = ["tcp"]\nports = [0x{HUGE}]\n', "10: a number of thousands of"),
         (MESH + SCHEDULE + "count = true\n", "9: count is true, and must be a whole number"),
         (MESH + SCHEDULE + 'family = "ipv5"\n', "9: family = 'ipv5' is not known (did you mean 'ipv"),
         (MESH + SCHEDULE + 'spread = "2m"\n', "9: spread = '2m' is too large (1ms to 1m)"),

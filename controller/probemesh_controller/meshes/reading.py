@@ -72,7 +72,7 @@ def _read(table: Table, name: str) -> MeshFile:
     for one in table.tables("mesh", MeshToml):
         mesh = read_mesh(one, reader)
         if mesh is None:
-            unread.add(str(one.raw("name")))
+            unread.add(one.raw_name)
         elif mesh.name in meshes:
             one.say("name", f"there is another mesh '{mesh.name}'", "give each its own name")
         else:
@@ -81,7 +81,7 @@ def _read(table: Table, name: str) -> MeshFile:
     for one in table.tables("schedule", ScheduleToml):
         schedule = read_schedule(one, meshes, unread)
         if schedule is None:
-            unread_schedules.add(str(one.raw("name")))
+            unread_schedules.add(one.raw_name)
         elif schedule.name in schedules:
             one.say("name", f"there is another schedule '{schedule.name}'", "give each its own name")
         else:

@@ -9,7 +9,7 @@ from probemesh_controller.meshes.ends import Reader
 from probemesh_controller.meshes.lines import Path
 from probemesh_controller.meshes.model import End, Mesh, Rule, Who
 from probemesh_controller.meshes.shape import Shape
-from probemesh_controller.meshes.table import Table
+from probemesh_controller.meshes.table import Table, shown
 
 SHAPES: tuple[str, ...] = get_args(Shape)
 #: Keys of each shape; the first ones must be there.
@@ -109,5 +109,5 @@ def _two(table: Table, item: Any, path: Path) -> tuple[str, str] | None:
         first, second = item
         if isinstance(first, str) and isinstance(second, str):
             return first, second
-    table.report.say(path, f"'{escape(str(item), 80)}' is no pair", 'write ["from", "to"]')
+    table.report.say(path, f"{shown(item)} is no pair", 'write ["from", "to"]')
     return None

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Set
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.escape import escape
 from probemesh_shared.model import Options
-from probemesh_shared.targets import check_family, expand_ports, parse_ports
+from probemesh_shared.targets import check_family, count_ports, expand_ports, parse_ports
 from probemesh_shared.words import Family
 
 from probemesh_controller.meshes.cron import check_cron
@@ -13,7 +13,7 @@ from probemesh_controller.meshes.ends import MOST_PORTS, nearest
 from probemesh_controller.meshes.model import SECOND_NS, Budget, Mesh, Probe, Schedule
 from probemesh_controller.meshes.probes import DEFAULT, label, needs_port, parse_probe
 from probemesh_controller.meshes.shape import BudgetToml
-from probemesh_controller.meshes.table import Table, duration_text
+from probemesh_controller.meshes.table import Table, duration_text, shown
 
 _HOUR_NS = 3600 * SECOND_NS
 _DAY_NS = 24 * _HOUR_NS
@@ -86,16 +86,25 @@ def _probes(table: Table) -> tuple[Probe, ...]:
 def _ports(table: Table) -> tuple[int, ...]:
     found: list[int] = []
     for item, path in table.items("ports"):
-        if isinstance(item, bool) or not isinstance(item, int | str):
-            table.report.say(path, f"'{escape(str(item), 40)}' is no port", 'write 443 or "8000-8003"')
+        if isinstance(item, int) and not isinstance(item, bool) and 1 <= item <= 65_535:
+            found.append(item)
+            continue
+        if not isinstance(item, str):
+            table.report.say(path, f"{shown(item)} is no port", 'write 443 or "8000-8003"')
             continue
         try:
-            found += expand_ports(parse_ports(str(item)))
+            spans = parse_ports(item)
         except InvalidRequest as error:
             table.report.refused(path, error)
-    if len(found) > MOST_PORTS:
-        table.say("ports", f"{len(found)} ports are too many", f"{MOST_PORTS} at most")
-    return tuple(dict.fromkeys(found[:MOST_PORTS]))
+            continue
+        if count_ports(spans) > MOST_PORTS:
+            table.report.say(path, f"{shown(item)} has too many ports", f"{MOST_PORTS} at most")
+        else:
+            found += expand_ports(spans)
+    ports = tuple(dict.fromkeys(found))
+    if len(ports) > MOST_PORTS:
+        table.say("ports", f"{len(ports)} ports are too many", f"{MOST_PORTS} at most")
+    return ports
 
 
 def _check_ports(table: Table, mesh: Mesh, probes: tuple[Probe, ...]) -> None:

@@ -74,9 +74,11 @@ class Table:
     def __contains__(self, key: str) -> bool:
         return key in self._value
 
-    def raw(self, key: str) -> object:
-        """As it was written, of whatever type."""
-        return self._value.get(key)
+    @property
+    def raw_name(self) -> str:
+        """Its ``name``, however it was written; empty where it is no text."""
+        name = self._value.get("name")
+        return name if isinstance(name, str) else ""
 
     def at(self, key: str, *more: int) -> Path:
         return (*self.path, key, *more)
@@ -90,7 +92,7 @@ class Table:
             return None
         wanted_flag = kind is bool
         if not isinstance(value, kind) or (isinstance(value, bool) and not wanted_flag):
-            self.say(key, f"{key} is {_shown(value)}, and must be {what}")
+            self.say(key, f"{key} is {shown(value)}, and must be {what}")
             return None
         return value
 
@@ -115,7 +117,7 @@ class Table:
         text = self.text(key, f"one of {', '.join(words)}")
         if text is not None and text not in words:
             hint = did_you_mean(text, words) or f"one of {', '.join(words)}"
-            self.say(key, f"{key} = {_shown(text)} is not known", hint)
+            self.say(key, f"{key} = {shown(text)} is not known", hint)
             return None
         return text
 
@@ -129,7 +131,7 @@ class Table:
         if value is None:
             return None
         if not least <= value <= most:  # NaN too
-            self.say(key, f"{key} = {value} is out of range", f"{least:g} to {most:g}")
+            self.say(key, f"{key} = {shown(value)} is out of range", f"{least:g} to {most:g}")
             return None
         return float(value)
 
@@ -139,15 +141,13 @@ class Table:
             return default
         found = _DURATION.match(text)
         if found is None:
-            self.say(
-                key, f"{key} = {_shown(text)} is no duration", 'write "200ms", "30s", "5m", "1h" or "2d"'
-            )
+            self.say(key, f"{key} = {shown(text)} is no duration", 'write "200ms", "30s", "5m", "1h" or "2d"')
             return default
         value = round(float(found[1]) * _UNITS_NS[found[2]])
         if not least_ns <= value <= most_ns:
             small = "too small" if value < least_ns else "too large"
             hint = f"{duration_text(least_ns)} to {duration_text(most_ns)}"
-            self.say(key, f"{key} = {_shown(text)} is {small}", hint)
+            self.say(key, f"{key} = {shown(text)} is {small}", hint)
             return default
         return value
 
@@ -172,7 +172,7 @@ class Table:
         if alone and isinstance(value, str):
             yield value, self.at(key)
         elif not isinstance(value, list):
-            self.say(key, f"{key} is {_shown(value)}, and must be a list", f'write {key} = ["…", "…"]')
+            self.say(key, f"{key} is {shown(value)}, and must be a list", f'write {key} = ["…", "…"]')
         elif not value:
             self.say(key, f"{key} is empty", "leave it out, or name something")
         elif len(value) > MOST_ITEMS:
@@ -195,7 +195,7 @@ class Table:
     def table(self, key: str, shape: type[Any]) -> "Table":
         value = self._value.get(key, {})
         if not isinstance(value, dict):
-            self.say(key, f"{key} is {_shown(value)}, and must be a table", f"write [{key}]")
+            self.say(key, f"{key} is {shown(value)}, and must be a table", f"write [{key}]")
             value = {}
         return Table(self.report, self.at(key), value, shape)
 
@@ -203,22 +203,23 @@ class Table:
         """A table whose keys are names."""
         value = self._value.get(key, {})
         if not isinstance(value, dict):
-            self.say(key, f"{key} is {_shown(value)}, and must be a table", f"write [{key}]")
+            self.say(key, f"{key} is {shown(value)}, and must be a table", f"write [{key}]")
             return {}
         return value
 
     def _is_text(self, value: object, path: Path) -> bool:
         if not isinstance(value, str):
-            self.report.say(path, f"{_shown(value)} stands where a text must", "put it in quotes")
+            self.report.say(path, f"{shown(value)} stands where a text must", "put it in quotes")
         return isinstance(value, str)
 
 
-def _shown(value: object) -> str:
-    text = (
-        f"'{value}'"
-        if isinstance(value, str)
-        else str(value).lower()
-        if isinstance(value, bool)
-        else str(value)
-    )
-    return escape(text, 60)
+def shown(value: object) -> str:
+    """A value of the file, as it was written or nearly, in at most 60 characters."""
+    if isinstance(value, str):
+        return escape(f"'{value}'", 60)
+    if isinstance(value, bool):
+        return str(value).lower()
+    try:
+        return escape(str(value), 60)
+    except ValueError:  # Python writes out no number of thousands of digits
+        return "a number of thousands of digits"
