@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from probemesh_controller.matrix.batches import batches, deadline_s
 from probemesh_controller.matrix.cells import Matrix, counts, matrix_exit_code
-from probemesh_shared.errors import Unreachable
+from probemesh_shared.errors import Busy, Unreachable
 from probemesh_shared.model import Failure, FlowSpec, IcmpSpec, TcpSpec, WatchDetail, WatchSpec
 from probemesh_shared.session.frames import JobStatus
 from probemesh_shared.words import AgentState, FailureKind, Kind, Origin, Outcome, SlotState, Stage
@@ -175,6 +175,15 @@ async def test_a_mesh_that_is_away_is_an_error():
             SimMesh(THREE, error=Unreachable("gone")),
             some=tasks(THREE, when='every = "1m"\nkinds = ["icmp"]'),
         )
+
+
+@pytest.mark.parametrize("spec", [IcmpSpec, FlowSpec, WatchSpec])
+async def test_a_part_that_could_not_begin_takes_nothing_with_it(spec):
+    seen = await measured(SimMesh(THREE, error=Busy("too many runs"), fails=spec))
+    hurt = "icmp" if spec is IcmpSpec else "udp"
+    for cell, one in seen.items():
+        assert one.state is (SlotState.MISSED if cell.endswith(hurt) else SlotState.OK)
+        assert not cell.endswith(hurt) or "too many runs" in one.reason
 
 
 def test_before_anything_was_begun_nothing_is_known():

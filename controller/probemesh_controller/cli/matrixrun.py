@@ -153,10 +153,6 @@ class _Progress:
 
     def take(self, said: str, cells: int) -> None:
         now = time.monotonic()
-        if said.startswith("warning: "):
-            self.close()
-            note(escape(said, 300))
-            return
         self._step = said or (self._step if not cells else "")
         doing = f", {escape(self._step, 90)}" if self._step else ""
         text = f"{now - self._started:4.1f} s  {min(cells, self._total)} of {self._total} cells{doing}"

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from probemesh_shared.clock import Clock
@@ -30,6 +30,15 @@ _TOKEN_SIZE = 16
 OnProgress = Callable[[str, int], None]
 
 
+@dataclass(slots=True)
+class _Begun:
+    """A run under way or over; ``error`` is why it came to nothing, or to no end."""
+
+    batch: Batch
+    assembly: Assembly
+    error: MeshError | None = None
+
+
 class Measuring:
     """Of ``tasks``. ``seen`` is what is known at any moment, also after ``run`` was cancelled."""
 
@@ -50,17 +59,21 @@ class Measuring:
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._token = random(_TOKEN_SIZE)
         self._responders = Responders(mesh, clock, self._run_id(), self._token)
-        self._assemblies: list[tuple[Batch, Assembly]] = []
+        self._begun: list[_Begun] = []
         self._rows = 0
 
     def _run_id(self) -> str:
         return self._random(16).hex()
 
     async def run(self) -> None:
-        """To the end of all of it. Raises what the mesh raises where nothing could begin."""
+        """To the end of all of it. Raises what the mesh raises where no part of it could begin."""
         plain = [task for task in self._tasks if not task.aim.responder]
         answered = [task for task in self._tasks if task.aim.responder]
         await _both(self._all(batches(plain, _as_it_is, None)), self._answered(answered))
+        if not any(one.assembly.planned for one in self._begun):
+            for one in self._begun:
+                if one.error is not None:
+                    raise one.error
 
     async def _answered(self, tasks: Sequence[Task]) -> None:
         """Those that want a responder: once it stands at each target."""
@@ -96,20 +109,18 @@ class Measuring:
             batch.agents,
             min(3600.0, self._deadline or deadline_s(batch)),
         )
-        assembly = Assembly(replace(request, specs=(_as_rung(batch),)))
-        self._assemblies.append((batch, assembly))
+        begun = _Begun(batch, Assembly(replace(request, specs=(_as_rung(batch),))))
+        self._begun.append(begun)
         async with self._places:
             try:
                 async with aclosing(closing(self._mesh.run(request))) as events:
                     async for event in events:
-                        self._take(event, batch, assembly)
-            except MeshError as error:
-                if not assembly.planned:
-                    raise
-                assembly.add(RunEnded())
-                self._on_progress(f"warning: {error}", self._rows)
+                        self._take(event, batch, begun.assembly)
+            except MeshError as error:  # the other parts go on
+                begun.error = error
+                begun.assembly.add(RunEnded())
             except asyncio.CancelledError:
-                assembly.add(RunEnded(cancelled=True))
+                begun.assembly.add(RunEnded(cancelled=True))
                 raise
 
     def _take(self, event: RunEvent, batch: Batch, assembly: Assembly) -> None:
@@ -124,23 +135,26 @@ class Measuring:
     def seen(self) -> tuple[CellSeen, ...]:
         """One for each task, by cell."""
         found: dict[Cell, CellSeen] = {}
-        for batch, assembly in self._assemblies:
-            for place, result in enumerate(assembly.results()):
+        for begun in self._begun:
+            why = None if begun.error is None else str(begun.error)
+            for place, result in enumerate(begun.assembly.results()):
                 for vantage in result.vantages:
-                    task = batch.cells.get((vantage.agent, place))
+                    task = begun.batch.cells.get((vantage.agent, place))
                     if task is not None:
-                        found[task.aim.cell] = self._cell(task.aim, vantage)
+                        found[task.aim.cell] = self._cell(task.aim, vantage, why)
         for task in self._tasks:
             if task.aim.cell not in found:
                 found[task.aim.cell] = self._without(task.aim)
         return tuple(found[cell] for cell in sorted(found))
 
-    def _cell(self, aim: Aim, vantage: Vantage) -> CellSeen:
+    def _cell(self, aim: Aim, vantage: Vantage, why: str | None) -> CellSeen:
+        """``why`` its run came to nothing, or to no end."""
         is_agent = aim.agent is not None
         rows = [row for row in vantage.measurements if not is_own_address(row)]
         if not rows:
             outcome = Outcome.UNMEASURED if vantage.outcome is Outcome.OK else vantage.outcome
-            return not_measured(aim.cell, is_agent, outcome, vantage.reason)
+            reason = why if outcome is Outcome.UNMEASURED and why else vantage.reason
+            return not_measured(aim.cell, is_agent, outcome, reason)
         seen = measured(aim.cell, is_agent, rows)
         gone = self._responders.why_not.get(aim.agent or "") if aim.responder else None
         return refused(aim.cell, gone) if gone is not None and seen.failing else seen
