@@ -220,14 +220,26 @@ def test_runs_ask_for_every_cell_once_and_for_nothing_else(chosen):
     for batch in made:
         for agent_name in batch.agents:
             for place, target in enumerate(batch.targets):
-                task = batch.cells.get((agent_name, place))
-                if task is None:
-                    assert target.agent == agent_name  # to itself an agent sends nothing
-                else:
-                    assert task.aim.target == target
-                    asked.append(task.aim.cell)
+                for_it = batch.tasks.get((agent_name, place), ())
+                assert for_it or target.agent == agent_name  # to itself an agent sends nothing
+                assert all(task.aim.target == target for task in for_it)
+                asked += [task.aim.cell for task in for_it]
     assert sorted(asked) == sorted(task.aim.cell for task in some)
     assert {type(batch.spec) for batch in made} == {IcmpSpec, TcpSpec}
+
+
+async def test_what_several_cells_ask_for_is_measured_once():
+    """Two services of one host have one ping, and a URL may be spelled in two ways."""
+    right = '["db:1", "db:443", "icmp:db", "https://db/"]'
+    some = tasks(
+        THREE, f'shape = "disjoint"\nleft = "all"\nright = {right}', 'every = "1m"\nkinds = ["icmp", "https"]'
+    )
+    mesh = SimMesh(THREE)
+    seen = await measured(mesh, some=some)
+    assert len(seen) == len(some) == 3 * 6
+    assert {one.state for one in seen.values()} == {SlotState.OK}
+    asked = sorted(target.text for run in mesh.runs for target in run.targets)
+    assert asked == ["https://db/", "https://db:1/", "icmp:db"]
 
 
 @pytest.mark.parametrize(

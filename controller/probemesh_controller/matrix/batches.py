@@ -29,36 +29,42 @@ class Task:
     options: Options
 
 
+#: Source → key of a target → what asks for it.
+_OfSource = dict[str, dict[str, list[Task]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """``cells`` by source and place of the target."""
+    """``tasks`` by source and place of the target; several cells may ask for the same, as the pings of two
+    TARGETs of one host."""
 
     spec: Spec
     targets: tuple[Target, ...]
     agents: tuple[str, ...]
-    cells: dict[tuple[str, int], Task] = field(default_factory=dict)
+    tasks: dict[tuple[str, int], tuple[Task, ...]] = field(default_factory=dict)
 
 
 def batches(tasks: Sequence[Task], target_of: Callable[[Aim], Target], token: bytes | None) -> list[Batch]:
     """``target_of`` gives what is dialled for an aim; ``token`` is what responders answer to."""
-    by_spec: defaultdict[Spec, dict[str, dict[str, tuple[Target, Task]]]] = defaultdict(dict)
+    targets: dict[str, Target] = {}
+    by_spec: defaultdict[Spec, _OfSource] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for task in tasks:
         target = target_of(task.aim)
+        targets[_key(target)] = target
         spec = spec_of(task.aim, task.options, token)
-        by_spec[spec].setdefault(task.aim.cell.source, {})[_key(target)] = (target, task)
-    return [batch for spec, of_source in by_spec.items() for batch in _of_spec(spec, of_source)]
+        by_spec[spec][task.aim.cell.source][_key(target)].append(task)
+    return [batch for spec, of_source in by_spec.items() for batch in _of_spec(spec, of_source, targets)]
 
 
 def _key(target: Target) -> str:
     return f"{unparse(target)} {target.secure}"
 
 
-def _of_spec(spec: Spec, of_source: dict[str, dict[str, tuple[Target, Task]]]) -> Iterator[Batch]:
-    targets = {key: target for wanted in of_source.values() for key, (target, _) in wanted.items()}
+def _of_spec(spec: Spec, of_source: _OfSource, targets: Mapping[str, Target]) -> Iterator[Batch]:
     own: defaultdict[str, set[str]] = defaultdict(set)
-    for key, target in targets.items():
-        if target.agent is not None:
-            own[target.agent].add(key)
+    for key in {key for wanted in of_source.values() for key in wanted}:
+        if (name := targets[key].agent) is not None:
+            own[name].add(key)
     groups: defaultdict[frozenset[str], list[str]] = defaultdict(list)
     for source, keys in _shared({name: frozenset(wanted) for name, wanted in of_source.items()}, own).items():
         groups[keys].append(source)
@@ -69,7 +75,7 @@ def _of_spec(spec: Spec, of_source: dict[str, dict[str, tuple[Target, Task]]]) -
             for start in range(0, len(sources), MAX_AGENTS):
                 agents = tuple(sources[start : start + MAX_AGENTS])
                 cells = {
-                    (source, place): of_source[source][key][1]
+                    (source, place): tuple(of_source[source][key])
                     for place, key in enumerate(some)
                     for source in agents
                     if key in of_source[source]

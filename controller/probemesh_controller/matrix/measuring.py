@@ -125,7 +125,9 @@ class Measuring:
 
     def _take(self, event: RunEvent, batch: Batch, assembly: Assembly) -> None:
         if isinstance(event, RunMeasured):
-            self._rows += sum((event.agent, row.target_index) in batch.cells for row in event.measurements)
+            self._rows += sum(
+                len(batch.tasks.get((event.agent, row.target_index), ())) for row in event.measurements
+            )
             if isinstance(batch.spec, FlowSpec):  # the responder's own datagrams are a kind of UDP
                 rows = tuple(replace(row, kind=Kind.UDP, detail=None) for row in event.measurements)
                 event = replace(event, measurements=rows)
@@ -139,8 +141,7 @@ class Measuring:
             why = None if begun.error is None else str(begun.error)
             for place, result in enumerate(begun.assembly.results()):
                 for vantage in result.vantages:
-                    task = begun.batch.cells.get((vantage.agent, place))
-                    if task is not None:
+                    for task in begun.batch.tasks.get((vantage.agent, place), ()):
                         found[task.aim.cell] = self._cell(task.aim, vantage, why)
         for task in self._tasks:
             if task.aim.cell not in found:
