@@ -45,21 +45,31 @@ class Aim:
         return self.target.agent
 
 
-def aims(source: str, to: Target, probes: Sequence[Probe], family: Family) -> Iterator[Aim]:
-    """``to`` is a TARGET, an agent's own perhaps; what its spelling leaves nothing to measure yields
-    nothing."""
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One probe to an end, whoever the source is. ``name``: the target of its cells."""
+
+    name: str
+    label: str
+    probe: Probe
+    target: Target
+    responder: bool = False
+
+    def aim(self, source: str) -> Aim:
+        return Aim(Cell(source, self.name, self.label), self.probe, self.target, self.responder)
+
+
+def ways(to: Target, probes: Sequence[Probe], family: Family) -> tuple[Way, ...]:
+    """``to`` is a TARGET, an agent's own perhaps. Empty where its spelling leaves nothing to measure."""
     name = to.agent or to.text
     if to.kind is not None:
-        for probe, target in _forced(to):
-            yield Aim(Cell(source, name, label(probe, family)), probe, target)
-        return
-    seen = set()
+        return tuple(Way(name, label(probe, family), probe, target) for probe, target in _forced(to))
+    found: dict[Probe, Way] = {}
     for asked in probes:
         for probe, target in _aimed(to, asked):
-            if probe not in seen:
-                seen.add(probe)
-                responder = to.agent is not None and probe == Probe(Kind.UDP)
-                yield Aim(Cell(source, name, label(probe, family)), probe, target, responder)
+            responder = to.agent is not None and probe == Probe(Kind.UDP)
+            found.setdefault(probe, Way(name, label(probe, family), probe, target, responder))
+    return tuple(found.values())
 
 
 def spec_of(aim: Aim, options: Options, token: bytes | None = None) -> Spec:

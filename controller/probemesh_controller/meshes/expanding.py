@@ -13,10 +13,8 @@ from probemesh_shared.slots import Cell
 from probemesh_shared.targets import unparse
 from probemesh_shared.words import AgentState
 
-from probemesh_controller.meshes.aiming import Aim, aims
+from probemesh_controller.meshes.aiming import Aim, Way, ways
 from probemesh_controller.meshes.model import End, Mesh, Probe, Rule, Schedule, Who
-
-_Way = tuple[str, Target]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -52,12 +50,16 @@ def expand_mesh(
     there = [agent for agent in agents if agent.state is not AgentState.REVOKED]
     out = {agent.name for agent in chosen(mesh.out, there)}
     never = {(source, _name(to)) for rule in mesh.never for source, to in _ways(rule, there)}
+    known: dict[str, tuple[Way, ...]] = {}  # by the text of an end, which many sources share
     found: dict[Cell, Aim] = {}
     for rule in mesh.rules:
         for source, to in _ways(rule, there):
             if source in out or to.agent in out or (source, _name(to)) in never:
                 continue
-            for aim in aims(source, to, probes, options.family):
+            if to.text not in known:
+                known[to.text] = ways(to, probes, options.family)
+            for way in known[to.text]:
+                aim = way.aim(source)
                 found.setdefault(aim.cell, aim)
     return Expansion(tuple(found[cell] for cell in sorted(found)))
 
@@ -72,7 +74,7 @@ def _name(to: Target) -> str:
     return to.agent or to.text
 
 
-def _ways(rule: Rule, agents: Sequence[AgentInfo]) -> Iterator[_Way]:
+def _ways(rule: Rule, agents: Sequence[AgentInfo]) -> Iterator[tuple[str, Target]]:
     """Every source to every end, none to itself."""
     sources = chosen(rule.sources, agents)
     for end in rule.ends:
