@@ -37,6 +37,16 @@ last = 2026-12-01T22:00:00Z
 '''
 
 
+def test_a_table_that_only_others_name_stands_where_the_first_of_them_does() -> None:
+    lines = Lines("a = 1\n\n[meshes.core]\nx = 1\n[meshes.more]\n[[list.of]]\n[[list.of]]\n")
+    assert [lines.of(path) for path in (("meshes",), ("meshes", "more"), ("list",), ("list", "of", 1))] == [
+        3,
+        5,
+        6,
+        7,
+    ]
+
+
 @pytest.mark.parametrize(
     ("path", "line"),
     [

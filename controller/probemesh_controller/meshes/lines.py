@@ -86,7 +86,8 @@ class _Scanner:
         else:
             path = (*path, last)
         self._table = path
-        self._found.setdefault(path, line)
+        for end in range(1, len(path) + 1):  # the tables around it may have no header of their own
+            self._found.setdefault(path[:end], line)
         self._at = self._text.index("]", self._at)
         self._step(2 if several else 1)
 
