@@ -14,7 +14,7 @@ from probemesh_controller.cli.output import Format
 from probemesh_controller.cli.repeating import Repetition, Rounds, repeat
 from probemesh_controller.results import Assembly
 from probemesh_shared.clock import VirtualClock
-from probemesh_shared.errors import InvalidRequest, Unreachable
+from probemesh_shared.errors import CertificateRefused, InvalidRequest, NotAllowed, Unreachable
 from probemesh_shared.model import TargetResult, TcpSpec, Vantage
 from probemesh_shared.targets import parse_target
 from probemesh_shared.words import Kind, Outcome
@@ -366,6 +366,16 @@ async def test_without_a_mesh_the_first_round_fails_and_a_later_one_is_unmeasure
     mesh.away = Unreachable("the controller\x1b is away")
     await measure(None)
     assert len(screen.texts) == 2, "it is news again"
+
+
+@pytest.mark.parametrize("refused", [CertificateRefused, NotAllowed])
+async def test_who_is_let_in_no_more_asks_no_more(refused):
+    mesh = Away([agent("berlin-1", "berlin"), agent("tokyo-1", "tokyo")], {"berlin-1": (tcp_row(),)})
+    measure, _, _ = rounds_on(mesh)
+    await measure(None)
+    mesh.away = refused("revoked")
+    with pytest.raises(refused):
+        await measure(None)
 
 
 async def test_an_interrupt_cuts_a_round_short_and_keeps_what_came(two):

@@ -1,6 +1,7 @@
 """``python -m tests.fuzz.run``: hunts through all targets, some at once, and says what broke.
 
-Exit 0: nothing did; 1: something did, or a hunt could not be done; 2: there is no atheris here.
+Exit 0: nothing did; 1: something did, and its input is shown; 2: a hunt could not be done, or there is no
+atheris here.
 """
 
 import argparse
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{done.name}: {keep(done.name, work / done.name)} inputs kept", flush=True)
         spent = [ledger.Entry(one.runs, round(one.seconds), one.covered, today) for one in hunts]
         ledger.record(zip((one.name for one in hunts), spent, strict=True))
+    if any(one.words and not one.found for one in hunts) or not all(one.runs or one.found for one in hunts):
+        return 2
     return 1 if any(one.words for one in hunts) else 0
 
 

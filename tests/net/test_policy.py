@@ -77,7 +77,12 @@ DENIED = {
     "192.0.0.192": "cloud-metadata",
     "100.100.100.200": "cloud-metadata",
     "fd00:ec2::254": "cloud-metadata",
+    "fd00:ec2::23": "cloud-metadata",
     "fd20:ce::254": "cloud-metadata",
+    "fd00:42::42": "cloud-metadata",
+    "fd00:c1::a9fe:a9fe": "cloud-metadata",
+    "fd00:a9fe:a9fe::1": "cloud-metadata",
+    "fd00:100::100:200": "cloud-metadata",
     # multicast and reserved
     "224.0.0.1": "multicast",
     "239.255.255.250": "multicast",

@@ -5,9 +5,11 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from probemesh_agent.env import Address, ProbeFailed
+from probemesh_agent.net import streams
 from probemesh_agent.net.network import SystemNetwork
 from probemesh_agent.net.policy import Limits, Policy
 from probemesh_shared.clock import SystemClock
@@ -166,3 +168,28 @@ async def test_only_what_was_typed_is_loosened(network: SystemNetwork, clock: Sy
     redirected = await network.resolve_host("127.1", Options(), clock.monotonic() + 1)
     assert not redirected.addresses and redirected.failure is not None
     assert redirected.failure.kind is FailureKind.DENIED
+
+
+async def test_a_peer_that_is_not_who_was_dialled_is_judged_by_itself(
+    clock: SystemClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever led there: what was allowed was the address that was dialled."""
+    really = streams.connect
+
+    async def led_elsewhere(_: Address, port: int, options: Options, *more: Any) -> streams.TcpStream:
+        return await really(HERE, port, options, *more)
+
+    monkeypatch.setattr(streams, "connect", led_elsewhere)
+    dialled = Address("192.0.2.1", Family.IPV4)
+    async with listening() as listener:
+        port, loop, before = listener.getsockname()[1], asyncio.get_running_loop(), descriptors()
+        shipped = SystemNetwork(clock, Policy())
+        with pytest.raises(ProbeFailed) as refused:
+            await shipped.connect(dialled, port, Options(), clock.monotonic() + 2)
+        assert refused.value.failure.kind is FailureKind.DENIED
+        accepted, _ = await loop.sock_accept(listener)
+        with accepted:
+            assert await loop.sock_recv(accepted, 10) == b"", "nothing was said to it"
+        assert descriptors() == before
+        open_to_it = SystemNetwork(clock, Policy(loopback=True))
+        await (await open_to_it.connect(dialled, port, Options(), clock.monotonic() + 2)).close()

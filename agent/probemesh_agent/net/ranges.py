@@ -42,13 +42,18 @@ DENIED: tuple[tuple[str, tuple[IPNetwork, ...]], ...] = (
     ("multicast", _networks("224.0.0.0/4", "ff00::/8")),
     (
         "cloud-metadata",
-        # Oracle; Alibaba; Azure; AWS; Google. 169.254.169.254 is link-local already.
+        # Oracle; Alibaba; Azure; AWS (::254 is metadata, ::23 has credentials of pods); Google; Scaleway; by
+        # others' lists Oracle, Linode, Alibaba. 169.254.169.254 is link-local already.
         _networks(
             "192.0.0.192/32",
             "100.100.100.200/32",
             "168.63.129.16/32",
-            "fd00:ec2::254/128",
+            "fd00:ec2::/32",
             "fd20:ce::254/128",
+            "fd00:42::42/128",
+            "fd00:c1::a9fe:a9fe/128",
+            "fd00:a9fe:a9fe::1/128",
+            "fd00:100::100:200/128",
         ),
     ),
     ("reserved", _networks("0.0.0.0/8", "192.0.0.0/24", "240.0.0.0/4", "::/128", "100::/64")),

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from probemesh_shared.clock import Clock
-from probemesh_shared.errors import MeshError
+from probemesh_shared.errors import CertificateRefused, MeshError, NotAllowed
 from probemesh_shared.escape import escape
 from probemesh_shared.model import AgentInfo, TargetResult
 from probemesh_shared.outcomes import exit_code
@@ -136,8 +136,8 @@ class Rounds:
         try:
             interrupted = await self._run(request, assembly)
         except MeshError as error:
-            if self._count == 1:
-                raise
+            if self._count == 1 or isinstance(error, CertificateRefused | NotAllowed):
+                raise  # that does not pass by itself, as a controller's absence does
             self._without_mesh(error, assembly)
         assembly.add(RunEnded(cancelled=interrupted))
         return self.conclude(assembly), request.run_id, interrupted
