@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from probemesh_shared.errors import InvalidRequest
+from probemesh_shared.hosts import canonical_host
 from probemesh_shared.model import FlowSpec, Pacing, Spec, Target
 
 from probemesh_controller.demand import demand, natural_s
@@ -57,11 +59,14 @@ def _keys(target: Target) -> tuple[str, ...]:
 
 
 def canonical(text: str) -> str:
-    """One spelling of an address or a name."""
+    """One spelling of an address or a name, however a client spelled it: agents read it as they dial it."""
     try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
+        host = canonical_host(text.partition("%")[0])
+        address = ipaddress.ip_address(host)
+    except InvalidRequest:
         return text.lower().rstrip(".")
+    except ValueError:
+        return host
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return str(mapped or address)
 

@@ -219,6 +219,11 @@ def test_the_sum_of_all_never_exceeds_the_limit(seed: int) -> None:
         ("::ffff:192.0.2.1", "192.0.2.1"),
         ("2001:DB8:0::1", "2001:db8::1"),
         ("fe80::1%eth0", "fe80::1"),
+        ("3221225985", "192.0.2.1"),
+        ("0xc0000201", "192.0.2.1"),
+        ("0300.0.2.1", "192.0.2.1"),
+        ("B\u00fccher.example.", "xn--bcher-kva.example"),
+        ("no host at all", "no host at all"),
     ],
 )
 def test_one_spelling(text: str, same: str) -> None:
