@@ -25,6 +25,8 @@ CONNECTS_PER_S = 100.0
 _LEAST = 0.1
 #: No run takes more of what is left: whoever comes next is to begin as well.
 _PART = 0.8
+#: What all runs together may take of an address that several came to by names of their own.
+_OVER = 2.0
 _NOTHING = (0.0, 0.0)
 #: Names whose addresses are remembered, and how many of each.
 _NAMES, _ADDRESSES = 4096, 16
@@ -173,11 +175,13 @@ class Ledger:
                 granted.append((waiting, plan))
         return granted
 
-    def learn(self, run_id: str, target: Target, address: str) -> None:
-        """An agent found ``address`` behind ``target``: what this run takes, it takes of both."""
+    def learn(self, run_id: str, target: Target, address: str) -> str | None:
+        """An agent found ``address`` behind ``target``: what this run takes, it takes of both. Returns why it
+        cannot go on, if so: with runs under way by other names of that address it is too much. Twice as much
+        as may go there is let pass, for names that share a host are common, and their runs short."""
         name, found = _name(target), canonical(address)
         if found == name or _loopback(found):
-            return
+            return None
         known = self._behind.get(name, ())
         if found not in known:
             self._behind[name] = (*known, found)[-_ADDRESSES:]
@@ -189,6 +193,11 @@ class Ledger:
             before = taken.get(found, _NOTHING)
             taken[found] = max(before[0], taken[name][0]), max(before[1], taken[name][1])
             self._sum_up(found)
+            budget = self._budgets((found,))[found]
+            packets, connects = self._total[found]
+            if packets > _OVER * budget.packets_per_s or connects > _OVER * budget.connects_per_s:
+                return f"other runs take all that may go to {found}, by other names of it"
+        return None
 
     def _sum_up(self, key: str) -> None:
         """Anew each time: sums that are added to and taken from drift."""

@@ -37,7 +37,7 @@ _WAITS = "pacing: other runs take all that may go to a target of this one; it wa
 _ALL_TAKEN = "busy: other runs took all that may go to this target, all the time"
 
 #: Told which address an agent found behind a target: run, target, address.
-Learn = Callable[[str, Target, str], None]
+Learn = Callable[[str, Target, str], str | None]
 
 
 class Run:
@@ -118,7 +118,10 @@ class Run:
             tag = secrets.token_hex(4)
             log.error("run %s, agent %s, id %s", self.id, part.agent, tag, exc_info=error)
             end = (JobStatus.FAILED, f"internal error {tag} in the controller")
-        self.log.append(RunVantageEnded(part.agent, part.spec_index, *end))
+        status, detail = end
+        if status is JobStatus.CANCELLED:
+            detail = detail or self.cancelled or ""
+        self.log.append(RunVantageEnded(part.agent, part.spec_index, status, detail))
 
     async def _measure(self, number: int, part: Part, job_id: str) -> tuple[JobStatus, str]:
         pace = await self._turn(number)
@@ -242,7 +245,9 @@ class Run:
                 found = (row.target_index, row.address or "")
                 if row.address and found not in self._learnt and len(self._learnt) < _MOST_LEARNT:
                     self._learnt.add(found)
-                    self._learn(self.id, self._request.targets[row.target_index], row.address)
+                    why = self._learn(self.id, self._request.targets[row.target_index], row.address)
+                    if why is not None:
+                        self.cancel(why)
 
     def _adding(
         self, part: Part, job_id: str, batches: list[tuple[int, tuple[Measurement, ...]]]

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from probemesh_controller.api import RunEvent, RunPlanned, RunVantageEnded
+from probemesh_controller.api import RunEnded, RunEvent, RunPlanned, RunVantageEnded
 from probemesh_shared.model import IcmpSpec, Job, Options, PortRange, Target, TcpSpec
 from probemesh_shared.session.frames import JobStatus
 
@@ -96,6 +96,31 @@ async def test_so_do_several_runs_by_several_names(bench: Any) -> None:
     assert len(host.at) == 8 * 180
     assert host.most_in_a_second() <= 100 + 8  # each run may be one early
     assert {status for events, _ in begun for status in ends(events)} == {JobStatus.DONE}
+
+
+async def test_of_runs_at_once_by_fresh_names_of_one_host_two_go_on(bench: Any) -> None:
+    """Nobody knows at first that it is one host; whoever finds out ends what is too much."""
+    host = Host()
+    await fleet(bench, host, 60)
+    asked = [
+        bench.request(
+            *NAMES[:60],
+            run_id=f"r{n}",
+            wanted=target(f"n{n}.example"),
+            specs=(TcpSpec(THRICE),),
+            deadline_s=60,
+        )
+        for n in range(8)
+    ]
+    begun = [bench.collect(one) for one in asked]
+    await over(bench, *(task for _, task in begun))
+    whole = [events for events, _ in begun if ends(events) == {JobStatus.DONE}]
+    assert len(whole) == 2
+    for events, _ in begun:
+        if events not in whole:
+            why = {end.detail for end in events if isinstance(end, RunVantageEnded)} - {""}
+            assert why == {"other runs take all that may go to 192.0.2.1, by other names of it"}
+            assert events[-1] == RunEnded(True)
 
 
 async def test_who_waits_in_vain_is_told_why(bench: Any) -> None:

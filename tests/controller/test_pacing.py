@@ -134,6 +134,28 @@ def test_names_of_one_host_are_one_host_once_that_is_known() -> None:
     assert ledger.claim(claim("r5", host="B.example.")) is None
 
 
+def test_of_many_runs_by_many_names_of_one_host_few_go_on_once_that_is_known() -> None:
+    ledger = Ledger()
+    for number in range(64):
+        assert ledger.claim(claim(f"r{number}", host=f"n{number}.example")) is not None
+    ended = 0
+    for number in range(64):
+        if ledger.learn(f"r{number}", target(host=f"n{number}.example"), "192.0.2.7") is not None:
+            ledger.release(f"r{number}")
+            ended += 1
+    assert ended >= 61
+    left = [ledger._taken[f"r{number}"]["192.0.2.7"] for number in range(64) if f"r{number}" in ledger._taken]
+    assert sum(connects for _, connects in left) <= 200.0
+    assert ledger.claim(claim("late", host="192.0.2.7")) is None
+
+
+def test_two_runs_by_two_names_of_one_host_both_go_on() -> None:
+    ledger = Ledger()
+    for name in ("a.example", "b.example"):
+        assert ledger.claim(claim(name, host=name)) is not None
+        assert ledger.learn(name, target(host=name), "192.0.2.7") is None
+
+
 def test_many_names_of_one_host_in_one_run_are_paced_as_one() -> None:
     ledger = Ledger()
     names = tuple(target(1, f"n{number}") for number in range(50))
