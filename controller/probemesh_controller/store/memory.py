@@ -7,6 +7,7 @@ from dataclasses import replace
 from probemesh_shared.errors import InvalidRequest, StateError
 from probemesh_shared.model import Measurement
 
+from probemesh_controller.store.matrix.memory import MemoryMatrix
 from probemesh_controller.store.port import (
     AgentRecord,
     CertificateRecord,
@@ -17,11 +18,12 @@ from probemesh_controller.store.port import (
 )
 
 
-class MemoryStore:
+class MemoryStore(MemoryMatrix):
     """See :class:`probemesh_controller.store.port.Store`. Every call checks before it changes anything, so
     that one that raises has done nothing."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._agents: dict[str, AgentRecord] = {}
         self._tokens: dict[str, TokenRecord] = {}
         self._certificates: dict[str, CertificateRecord] = {}

@@ -13,6 +13,8 @@ from typing import Protocol
 from probemesh_shared.model import Measurement, Narrowing
 from probemesh_shared.words import Role
 
+from probemesh_controller.store.matrix.port import MatrixStore
+
 
 @dataclass(frozen=True, slots=True)
 class AgentRecord:
@@ -97,7 +99,7 @@ class StoredMeasurement:
     measurement: Measurement
 
 
-class Store(Protocol):
+class Store(MatrixStore, Protocol):
     """Raises :class:`probemesh_shared.errors.StateError` for a store that cannot be used."""
 
     def put_agent(self, record: AgentRecord) -> None:

@@ -1,0 +1,1 @@
+"""The standing mesh in the store: series, their latest slots, packed raw data, roll-ups."""
