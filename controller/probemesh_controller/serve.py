@@ -14,6 +14,7 @@ from probemesh.v1.enrol_pb2_grpc import add_EnrolmentServicer_to_server
 from probemesh.v1.mesh_pb2_grpc import add_MeshServicer_to_server
 from probemesh.v1.session_pb2_grpc import add_FleetServicer_to_server
 from probemesh.v1.trust_pb2_grpc import add_TrustServicer_to_server
+from probemesh_shared.clock import SystemClock
 from probemesh_shared.errors import MeshError
 from probemesh_shared.identity.files import Identity
 from probemesh_shared.names import dial_address, join_host_port, split_host_port
@@ -34,6 +35,8 @@ from probemesh_controller.pki.tokens import issue_token
 from probemesh_controller.rotation import Rotation
 from probemesh_controller.servicers import FleetService, MeshService
 from probemesh_controller.store.lock import StateLock
+from probemesh_controller.store.matrix.keeping import keep_up
+from probemesh_controller.store.matrix.port import Retention
 from probemesh_controller.store.sqlite import SqliteStore
 from probemesh_controller.store.worker import AsyncStore, StoreWorker
 from probemesh_controller.trust import Operators, TrustService
@@ -58,9 +61,10 @@ async def serve(
     on_ready: Callable[[str], None],
     stop: asyncio.Event,
     on_hangup: OnHangup = lambda act: None,
+    keep: Retention | None = None,
 ) -> None:
     """Runs until ``stop``; then drains, within 10 s. ``on_ready`` is told HOST:PORT by which it is reached,
-    ``on_hangup`` what to do on SIGHUP.
+    ``on_hangup`` what to do on SIGHUP. ``keep`` is how long history is kept.
 
     Raises StateError: no mesh here, another controller runs on it, a store that cannot be used, limits that
     cannot be read, an address that cannot be had; InvalidRequest for addresses that cannot be read.
@@ -68,14 +72,14 @@ async def serve(
     split_host_port(listen, "address to listen on")
     if public is not None:
         public = dial_address(public, "public address")
-    async with _controller(state, listen, public, on_hangup) as reached:
+    async with _controller(state, listen, public, on_hangup, keep or Retention()) as reached:
         on_ready(reached)
         await stop.wait()
 
 
 @asynccontextmanager
 async def _controller(
-    state: Path, listen: str, public: str | None, on_hangup: OnHangup
+    state: Path, listen: str, public: str | None, on_hangup: OnHangup, keep: Retention
 ) -> AsyncIterator[str]:
     folder = state / FOLDER
     with contextlib.ExitStack() as held:
@@ -116,6 +120,7 @@ async def _controller(
             renewing = asyncio.create_task(
                 _renew(state, ca, store, server, identity, trail), name="certificate"
             )
+            upkeep = asyncio.create_task(keep_up(store, SystemClock(), keep), name="upkeep")
             try:
                 tokens.address = public or reached_by(listen, port)
                 await asyncio.to_thread(_write_context, state, identity.mesh, tokens.address)
@@ -125,6 +130,7 @@ async def _controller(
                 trail.tell("stop")
             finally:
                 renewing.cancel()
+                upkeep.cancel()
                 await engine.drain("the controller is going away", DRAIN_S)
                 await server.stop()
         finally:

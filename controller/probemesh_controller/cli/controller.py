@@ -24,7 +24,19 @@ that are exceeded are told as well.
 
 The exit code is 0 where all is well, 1 where the file can be read but means an agent that is not there or
 exceeds a budget, 2 where it cannot be read."""
+BACKUP = [("meshctl controller backup mesh.backup", "")]
+NOT_IN_IT = (
+    "In it are agents, operators, tokens, certificates' numbers, runs and history; not the CA's key"
+    " (meshctl controller ca export), limits.toml and the audit log. The copy is looked"
+    " through before it gets its name."
+)
+STILL_REVOKED = (
+    "A file that is damaged, newer than this program or none of ours is refused. Who was revoked since it was"
+    " made stays revoked, tokens that were used stay used."
+)
 FORGET = [("meshctl controller forget", "its listening agents are dialled from here")]
+
+State = Annotated[Path | None, typer.Option(metavar="DIR", help="State directory  [MESHCTL_STATE]")]
 
 app = typer.Typer(
     cls=MeshGroup,
@@ -54,16 +66,67 @@ def run(
     public: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="How others reach it; tokens carry this")
     ] = None,
+    retention: Annotated[
+        str | None,
+        typer.Option(metavar="raw=24h,…", help="How long history is kept: raw, minutes=7d, hours=400d"),
+    ] = None,
+    recover: Annotated[
+        bool, typer.Option("--recover", help="Save what can be read of a damaged store, and say what is lost")
+    ] = False,
 ) -> int:
     import asyncio
     import os
 
     from probemesh_controller import config
+    from probemesh_controller.cli import storing
     from probemesh_controller.cli.connect import forget_proxies
     from probemesh_controller.cli.serving import run_controller
 
+    folder, keep = config.state_dir(state, os.environ), storing.parse_retention(retention)
+    if recover:
+        storing.recovered(folder)
     forget_proxies()
-    return asyncio.run(run_controller(config.state_dir(state, os.environ), listen, public))
+    return asyncio.run(run_controller(folder, listen, public, keep))
+
+
+@app.command(
+    cls=MeshCommand,
+    help=help_text(
+        "Copy the store to a new file, whether the controller on this host runs or not.", BACKUP, NOT_IN_IT
+    ),
+)
+def backup(file: Annotated[Path, typer.Argument(metavar="FILE")], state: State = None) -> None:
+    from probemesh_controller.cli import storing
+
+    storing.back_up(file, state)
+
+
+@app.command(
+    cls=MeshCommand,
+    help=help_text(
+        "Put such a file in the store's place, while no controller runs; what was there is kept beside it.",
+        [("meshctl controller restore mesh.backup", "")],
+        STILL_REVOKED,
+    ),
+)
+def restore(file: Annotated[Path, typer.Argument(metavar="FILE")], state: State = None) -> None:
+    from probemesh_controller.cli import storing
+
+    storing.restore(file, state)
+
+
+@app.command(
+    cls=MeshCommand,
+    help=help_text(
+        "Give the room back that forgotten history has left, while no controller runs.",
+        [("meshctl controller compact", "")],
+        "It takes as much room again, for as long as it works.",
+    ),
+)
+def compact(state: State = None) -> None:
+    from probemesh_controller.cli import storing
+
+    storing.compact(state)
 
 
 @app.command(

@@ -13,9 +13,10 @@ from probemesh_shared.hangup import on_hangup
 
 from probemesh_controller import config
 from probemesh_controller.cli.flags import FLAGS, note, say
+from probemesh_controller.store.matrix.port import Retention
 
 
-async def run_controller(state: Path, listen: str, public: str | None) -> int:
+async def run_controller(state: Path, listen: str, public: str | None, keep: Retention | None = None) -> int:
     """0 after a drained stop. Raises MeshError where it cannot start."""
     from probemesh_controller.serve import serve
 
@@ -33,7 +34,7 @@ async def run_controller(state: Path, listen: str, public: str | None) -> int:
     def reload_by(act: Callable[[], None]) -> None:
         loop.add_signal_handler(signal.SIGHUP, on_hangup(act, stop.set))
 
-    await serve(state, listen, public, on_ready=ready, stop=stop, on_hangup=reload_by)
+    await serve(state, listen, public, on_ready=ready, stop=stop, on_hangup=reload_by, keep=keep)
     say("controller stopped")
     return 0
 

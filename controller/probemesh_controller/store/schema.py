@@ -40,7 +40,13 @@ def migrate(db: sqlite3.Connection, steps: tuple[tuple[int, str], ...] | None = 
     Raises StateError for a newer schema or a foreign database, sqlite3.Error for what SQLite says.
     """
     steps = migrations() if steps is None else steps
-    newest = steps[-1][0]
+    for number, sql in steps[version_of(db, steps[-1][0]) :]:
+        _apply(db, number, sql)
+    return steps[-1][0]
+
+
+def version_of(db: sqlite3.Connection, newest: int) -> int:
+    """Of the schema; 0 for an empty database. Raises as :func:`migrate` does."""
     version = _pragma(db, "user_version")
     if _pragma(db, "application_id") != APPLICATION_ID and not _is_empty(db):
         raise StateError("this database was not made by probemesh", "move it away, or name another --state")
@@ -49,9 +55,7 @@ def migrate(db: sqlite3.Connection, steps: tuple[tuple[int, str], ...] | None = 
             f"the database has schema {version}, this program knows up to {newest}",
             "run the newer program that wrote it, or restore a backup made before the upgrade",
         )
-    for number, sql in steps[version:]:
-        _apply(db, number, sql)
-    return newest
+    return version
 
 
 def _apply(db: sqlite3.Connection, number: int, sql: str) -> None:

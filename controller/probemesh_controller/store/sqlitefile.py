@@ -21,6 +21,12 @@ _PRAGMAS = (
 )
 
 
+#: Bytes up to which a database is looked through whole when it is opened. Of a larger one the packed history
+#: is left out: damage there is said when it is read, or by a backup.
+WHOLE_CHECK = 1 << 30
+PACKED = frozenset({"raw", "minutes", "hours"})
+
+
 def state_error(error: sqlite3.Error, path: Path) -> StateError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
@@ -59,14 +65,24 @@ def _open(path: Path) -> sqlite3.Connection:
         db.row_factory = sqlite3.Row
         for pragma in _PRAGMAS:
             db.execute(pragma)
-        damage = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if damage != "ok":
-            raise sqlite3.DatabaseError(damage)
+        _look_for_damage(db, path)
         schema.migrate(db)
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _look_for_damage(db: sqlite3.Connection, path: Path) -> None:
+    if path.stat().st_size <= WHOLE_CHECK:
+        checks = ["PRAGMA quick_check(1)"]
+    else:
+        names = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        checks = [f"PRAGMA quick_check('{name}')" for name in names if name not in PACKED]
+    for check in checks:
+        damage = db.execute(check).fetchone()[0]
+        if damage != "ok":
+            raise sqlite3.DatabaseError(damage)
 
 
 class SqliteFile:

@@ -1,8 +1,8 @@
 """The matrix in SQLite: what is done with rows after they were committed. One step is some thousand rows.
 
-    fold      rows of a chunk that is over leave ``tail`` and are appended to their hour in ``raw``
-    close     an hour that is over is packed once more, as one; its roll-ups are made from its rows, again
-              where rows came late: nothing is ever added to or taken from a roll-up
+    fold      rows of a chunk that is over leave ``tail`` and are appended to their hour in ``started``
+    close     an hour that is over leaves it, is packed as one into ``raw``, and rolled up; where rows come
+              late, the whole hour again: nothing is ever added to or taken from a roll-up
     forget    what is older than it is to be kept, in the order raw, minutes, hours, series
 
 Each step is one transaction: a crash between two of them loses and doubles nothing.
@@ -10,8 +10,6 @@ Each step is one transaction: a crash between two of them loses and doubles noth
 
 import logging
 import sqlite3
-import zlib
-from collections.abc import Mapping
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -22,8 +20,8 @@ from probemesh_controller.store.matrix import shape
 from probemesh_controller.store.matrix.codes import Kept
 from probemesh_controller.store.matrix.columns import QUICK, SMALL, columns_of, pack, unpack
 from probemesh_controller.store.matrix.port import DAY_NS, HOUR_NS, Retention
-from probemesh_controller.store.matrix.rollup import encode, frame
-from probemesh_controller.store.matrix.tables import CHUNK_NS, MatrixTables, framed, key
+from probemesh_controller.store.matrix.rollup import decode, encode
+from probemesh_controller.store.matrix.tables import CHUNK_NS, MatrixTables, joined, key
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +30,6 @@ ROWS = 1000
 #: Packed hours, or series, that a step forgets.
 FORGOTTEN = 100
 _MASK = (1 << 32) - 1
-
-
-def deflated(rollups: Mapping[int, bytes]) -> bytes:
-    return zlib.compress(frame(rollups), SMALL)
 
 
 class MatrixUpkeep(MatrixTables):
@@ -78,18 +72,19 @@ class MatrixUpkeep(MatrixTables):
 
     def _append(self, db: sqlite3.Cursor, identity: int, rows: list[Kept]) -> None:
         columns = columns_of(rows)
-        there = db.execute("SELECT last_ns, open FROM raw WHERE id = ?", (identity,)).fetchone()
-        if there is not None and there[1] and there[0] < rows[0][1]:
+        there = db.execute("SELECT last_ns, count FROM started WHERE id = ?", (identity,)).fetchone()
+        if there is not None and (there[0] < rows[0][1] or there[1] < 0):
             db.execute(
-                "UPDATE raw SET body = CAST(body || ? AS BLOB), last_ns = ?, count = count + ? WHERE id = ?",
+                "UPDATE started SET body = CAST(body || ? AS BLOB), last_ns = ?, "
+                "count = CASE WHEN count < 0 THEN count ELSE count + ? END WHERE id = ?",
                 (pack(columns, QUICK), rows[-1][1], len(rows), identity),
             )
             return
         if there is not None:
-            ((body,),) = db.execute("SELECT body FROM raw WHERE id = ?", (identity,)).fetchall()
+            ((body,),) = db.execute("SELECT body FROM started WHERE id = ?", (identity,)).fetchall()
             columns = shape.merged(unpack(body).rows(), rows)
         db.execute(
-            "INSERT OR REPLACE INTO raw (id, last_ns, open, count, body) VALUES (?, ?, 1, ?, ?)",
+            "INSERT OR REPLACE INTO started (id, last_ns, count, body) VALUES (?, ?, ?, ?)",
             (identity, columns.at_ns[-1], len(columns.flags), pack(columns, QUICK)),
         )
 
@@ -97,7 +92,8 @@ class MatrixUpkeep(MatrixTables):
 
     def _close(self, db: sqlite3.Cursor, before: int) -> bool:
         rows = db.execute(
-            "SELECT id, count FROM raw WHERE open AND id < ? ORDER BY id LIMIT ?", (key(before, 0), FORGOTTEN)
+            "SELECT id, count FROM started WHERE id < ? AND count >= 0 ORDER BY id LIMIT ?",
+            (key(before, 0), FORGOTTEN),
         ).fetchall()
         done = 0
         for identity, count in rows:
@@ -105,29 +101,29 @@ class MatrixUpkeep(MatrixTables):
                 break
             try:
                 self._close_one(db, identity)
-            except StateError as error:  # the rest goes on; who asks for this hour is told the same
-                log.error("hour %d of series %d: %s", identity >> 32, identity & _MASK, error)
-                db.execute("UPDATE raw SET open = 0 WHERE id = ?", (identity,))
+            except StateError as error:  # all else goes on; whoever asks for this hour is told the same
+                log.error("hour %d of series %d stays as it is: %s", identity >> 32, identity & _MASK, error)
+                db.execute("UPDATE started SET count = -1 WHERE id = ?", (identity,))
             done += count
         return bool(rows)
 
     def _close_one(self, db: sqlite3.Cursor, identity: int) -> None:
         hour, series = identity >> 32, identity & _MASK
-        ((body,),) = db.execute("SELECT body FROM raw WHERE id = ?", (identity,)).fetchall()
-        columns = shape.merged((), unpack(body).rows())
-        db.execute(
-            "UPDATE raw SET open = 0, count = ?, body = ? WHERE id = ?",
-            (len(columns.flags), pack(columns, SMALL), identity),
-        )
-        minutes = {minute: encode(rollup) for minute, rollup in shape.by_minute(columns, hour).items()}
-        db.execute("INSERT OR REPLACE INTO minutes (id, body) VALUES (?, ?)", (identity, deflated(minutes)))
+        ((started,),) = db.execute("SELECT body FROM started WHERE id = ?", (identity,)).fetchall()
+        packed = db.execute("SELECT body FROM raw WHERE id = ?", (identity,)).fetchone()
+        columns = joined(None if packed is None else packed[0], started, [])
         day, place = divmod(hour, shape.HOURS_A_DAY)
         there = db.execute("SELECT body FROM hours WHERE id = ?", (key(day, series),)).fetchone()
-        hours = {} if there is None else framed(there[0])
-        hours[place] = encode(shape.whole(columns))
-        db.execute(
-            "INSERT OR REPLACE INTO hours (id, body) VALUES (?, ?)", (key(day, series), deflated(hours))
-        )
+        hours = {} if there is None else decode(there[0])
+        hours[place] = shape.whole(columns)
+        minutes = shape.by_minute(columns, hour)
+        for table, number, body in (
+            ("raw", identity, pack(columns, SMALL)),
+            ("minutes", identity, encode(minutes)),
+            ("hours", key(day, series), encode(hours)),
+        ):
+            db.execute(f"INSERT OR REPLACE INTO {table} (id, body) VALUES (?, ?)", (number, body))  # noqa: S608
+        db.execute("DELETE FROM started WHERE id = ?", (identity,))
 
     # --- forget
 
@@ -137,6 +133,7 @@ class MatrixUpkeep(MatrixTables):
             db.execute("UPDATE raw_since SET hour = ?", (first_raw,))
             self._raw_since = first_raw
         periods = {
+            "started": self._first_raw_hour(),
             "raw": self._first_raw_hour(),
             "minutes": (now_ns - keep.minutes_ns) // HOUR_NS,
             "hours": (now_ns - keep.hours_ns) // DAY_NS,

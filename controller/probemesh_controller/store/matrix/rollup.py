@@ -4,14 +4,17 @@ Round trips are counted in buckets whose bounds grow by a fixed factor, as in DD
 VLDB 2019): any quantile is within ALPHA of the value at that rank, however many were merged. Merging is
 associative and commutative, and :data:`EMPTY` changes nothing.
 
-    rollup   states that occur (bits), a count for each; sent; lost; bucket count; if not 0: min, max - min,
-             first bucket, its count, then gap and count of each further one             all unsigned varints
+    bytes    zlib of unsigned varints, like beside like: how many, their places; states that occur (bits), a
+             count for each; sent; lost; bucket counts; min (difference to the one before, folded), max - min,
+             gaps between buckets, of which the first is that of min; their counts
 """
 
 import math
+import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from types import MappingProxyType
 
 from probemesh_shared.errors import StateError
@@ -110,37 +113,62 @@ def roll_up(columns: Columns, first: int, end: int) -> Rollup:
 # --- bytes ----------------------------------------------------------------------------------------------
 
 
-def encode(rollup: Rollup) -> bytes:
-    numbers = [sum(1 << code for code, count in enumerate(rollup.states) if count)]
-    numbers += [count for count in rollup.states if count]
-    numbers += [rollup.sent, rollup.lost, len(rollup.buckets)]
-    if rollup.buckets:
-        numbers += [rollup.low_us, rollup.high_us - rollup.low_us]
-        before = 0
-        for index in sorted(rollup.buckets):
-            numbers += [index - before, rollup.buckets[index]]
-            before = index
-    return b"".join(map(_varint, numbers))
+def encode(rollups: Mapping[int, Rollup]) -> bytes:
+    """Several, each with its place in the hour or day."""
+    places = sorted(rollups)
+    some = [rollups[place] for place in places]
+    numbers = [len(places), *places]
+    numbers += [sum(1 << code for code, count in enumerate(one.states) if count) for one in some]
+    numbers += [count for one in some for count in one.states if count]
+    numbers += [one.sent for one in some]
+    numbers += [one.lost for one in some]
+    numbers += [len(one.buckets) for one in some]
+    answered = [one for one in some if one.buckets]
+    lows = [one.low_us for one in answered]
+    numbers += [_folded(low - before) for before, low in pairwise([0, *lows])]
+    numbers += [one.high_us - one.low_us for one in answered]
+    ordered = [sorted(one.buckets) for one in answered]
+    numbers += [index - before for indexes in ordered for before, index in pairwise(indexes)]
+    numbers += [
+        one.buckets[index] for one, indexes in zip(answered, ordered, strict=True) for index in indexes
+    ]
+    return zlib.compress(b"".join(map(_varint, numbers)), 6)
 
 
-def decode(data: bytes) -> Rollup:
+def decode(body: bytes) -> dict[int, Rollup]:
     """Raises StateError for what :func:`encode` did not write."""
-    numbers = _numbers(data)
     try:
-        bits = next(numbers)
-        states = tuple([next(numbers) if bits >> code & 1 else 0 for code in range(len(STATES))])
-        sent, lost, count = next(numbers), next(numbers), next(numbers)
-        low = high = index = 0
-        buckets = {}
-        if count:
-            low = next(numbers)
-            high = low + next(numbers)
-        for _ in range(count):
-            index += next(numbers)
-            buckets[index] = next(numbers)
-    except StopIteration:
-        raise StateError("a stored roll-up is cut short") from None
-    return Rollup(states, sent, lost, low, high, buckets or _NONE)
+        read = _Reader(zlib.decompress(body))
+        places = read.take(read.one())
+        bits = read.take(len(places))
+        states = [
+            tuple([read.one() if bit >> code & 1 else 0 for code in range(len(STATES))]) for bit in bits
+        ]
+        sent, lost, lengths = (read.take(len(places)) for _ in range(3))
+        answered = [length for length in lengths if length]
+        lows = list(accumulate(map(_unfolded, read.take(len(answered)))))
+        spans = read.take(len(answered))
+        indexes = [
+            list(accumulate(read.take(length - 1), initial=bucket(low)))
+            for length, low in zip(answered, lows, strict=True)
+        ]
+        buckets = [dict(zip(some, read.take(len(some)), strict=True)) for some in indexes]
+    except (zlib.error, IndexError, ValueError) as error:
+        raise StateError(f"stored roll-ups cannot be read: {error}") from error
+    times = iter(zip(lows, spans, buckets, strict=True))
+    found = {}
+    for number, place in enumerate(places):
+        low, width, some = next(times) if lengths[number] else (0, 0, _NONE)
+        found[place] = Rollup(states[number], sent[number], lost[number], low, low + width, some)
+    return found
+
+
+def _folded(value: int) -> int:
+    return value << 1 if value >= 0 else (-value << 1) - 1
+
+
+def _unfolded(value: int) -> int:
+    return -(value + 1 >> 1) if value & 1 else value >> 1
 
 
 def _varint(value: int) -> bytes:
@@ -154,42 +182,22 @@ def _varint(value: int) -> bytes:
     return bytes(parts)
 
 
-def _numbers(data: bytes) -> Iterator[int]:
-    value = shift = 0
-    for byte in data:
-        value |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            yield value
-            value = shift = 0
+class _Reader:
+    """Varints, one after the other. Raises IndexError at the end."""
 
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._place = 0
 
-# --- several of them, each with its place in the hour or day --------------------------------------------
-
-
-def frame(rollups: Mapping[int, bytes]) -> bytes:
-    """Encoded roll-ups by place (0 … 255), in its order."""
-    return b"".join(
-        bytes((place,)) + _varint(len(rollups[place])) + rollups[place] for place in sorted(rollups)
-    )
-
-
-def frames(body: bytes) -> dict[int, bytes]:
-    """Raises StateError for what :func:`frame` did not write."""
-    found, place = {}, 0
-    while place < len(body):
-        key, place = body[place], place + 1
-        length = shift = 0
+    def one(self) -> int:
+        value = shift = 0
         while True:
-            if place >= len(body):
-                raise StateError("stored roll-ups are cut short")
-            byte, place = body[place], place + 1
-            length |= (byte & 127) << shift
-            shift += 7
+            byte = self._data[self._place]
+            self._place += 1
+            value |= (byte & 127) << shift
             if byte < 128:
-                break
-        found[key] = body[place : place + length]
-        place += length
-    if place != len(body):
-        raise StateError("stored roll-ups are cut short")
-    return found
+                return value
+            shift += 7
+
+    def take(self, count: int) -> list[int]:
+        return [self.one() for _ in range(count)]

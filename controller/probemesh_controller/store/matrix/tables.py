@@ -6,13 +6,10 @@ steps. Whoever asks gets both together: a row counts from the moment it is commi
 """
 
 import sqlite3
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any
-
-from probemesh_shared.errors import StateError
 
 from probemesh_controller.store.matrix import shape
 from probemesh_controller.store.matrix.answers import MatrixAnswers
@@ -25,7 +22,7 @@ from probemesh_controller.store.matrix.port import (
     SlotRow,
     Standing,
 )
-from probemesh_controller.store.matrix.rollup import Rollup, decode, frames
+from probemesh_controller.store.matrix.rollup import Rollup, decode
 from probemesh_controller.store.sqlitefile import SqliteFile
 
 CHUNK_NS = 5 * MINUTE_NS
@@ -57,17 +54,12 @@ def key(period: int, series: int) -> int:
     return period << 32 | series
 
 
-def inflated(body: bytes) -> dict[int, Rollup]:
-    """Roll-ups by their place in the hour or day. Raises StateError."""
-    return {place: decode(data) for place, data in framed(body).items()}
-
-
-def framed(body: bytes) -> dict[int, bytes]:
-    """The same, still encoded."""
-    try:
-        return frames(zlib.decompress(body))
-    except zlib.error as error:
-        raise StateError(f"stored roll-ups cannot be read: {error}") from error
+def joined(packed: bytes | None, started: bytes | None, fresh: list[Kept]) -> Columns:
+    """An hour of a series from where its rows lie: there are some. Raises StateError."""
+    parts = [unpack(body) for body in (packed, started) if body is not None]
+    if len(parts) == 1 and not fresh:
+        return parts[0]
+    return shape.merged((), chain(*(part.rows() for part in parts), fresh))
 
 
 def _insert(db: sqlite3.Connection, sql: str, rows: list[tuple[Any, ...]]) -> None:
@@ -166,7 +158,8 @@ class MatrixTables(SqliteFile, MatrixAnswers):
         ((first, last),) = self._plain(
             "SELECT min(hour), max(hour) FROM (SELECT min(chunk) / ?1 AS hour FROM tail UNION ALL "
             "SELECT max(chunk) / ?1 FROM tail UNION ALL SELECT min(id) >> 32 FROM raw UNION ALL "
-            "SELECT max(id) >> 32 FROM raw UNION ALL SELECT min(id) >> 32 FROM minutes UNION ALL "
+            "SELECT max(id) >> 32 FROM raw UNION ALL SELECT min(id) >> 32 FROM started UNION ALL "
+            "SELECT max(id) >> 32 FROM started UNION ALL SELECT min(id) >> 32 FROM minutes UNION ALL "
             "SELECT (min(id) >> 32) * 24 FROM hours UNION ALL SELECT (max(id) >> 32) * 24 + 23 FROM hours)",
             CHUNKS_AN_HOUR,
         )
@@ -184,17 +177,18 @@ class MatrixTables(SqliteFile, MatrixAnswers):
             for number, rows in groupby(fresh, key=itemgetter(0))
             if number in wanted
         }
-        for identity, body in self._bodies("raw", hour):
+        packed = dict(self._bodies("raw", hour))
+        started = dict(self._bodies("started", hour))
+        for identity in packed.keys() | started.keys():
             number = identity & _SERIES
             if number in wanted:
-                columns = unpack(body)
-                late = tails.pop(number, None)
-                yield number, columns if late is None else shape.merged(columns.rows(), late)
+                parts = packed.get(identity), started.get(identity)
+                yield number, joined(*parts, tails.pop(number, []))
         for number, rows in tails.items():
             yield number, shape.merged((), rows)
 
     def _bodies(self, table: str, period: int) -> list[tuple[Any, ...]]:
-        if table == "raw" and period < self._first_raw_hour():
+        if table in ("raw", "started") and period < self._first_raw_hour():
             return []
         return self._plain(
             f"SELECT id, body FROM {table} WHERE id BETWEEN ? AND ?",  # noqa: S608
@@ -210,12 +204,12 @@ class MatrixTables(SqliteFile, MatrixAnswers):
         for identity, body in self._bodies("minutes", hour):
             if identity & _SERIES in wanted:
                 seen.add(identity & _SERIES)
-                yield identity & _SERIES, shape.minute_pieces(start_ns, inflated(body))
+                yield identity & _SERIES, shape.minute_pieces(start_ns, decode(body))
         if seen == wanted:
             return
         day, place = divmod(hour, shape.HOURS_A_DAY)
         for identity, body in self._bodies("hours", day):
-            if identity & _SERIES in wanted - seen and (rollup := inflated(body).get(place)) is not None:
+            if identity & _SERIES in wanted - seen and (rollup := decode(body).get(place)) is not None:
                 yield identity & _SERIES, [shape.Piece(start_ns, HOUR_NS, rollup)]
 
     # --- answering: one series
@@ -249,7 +243,7 @@ class _OneSeries:
         found = self._tables._tail_hours(self._number)
         first = max(hours.start, self._tables._first_raw_hour())
         rows = self._tables._plain(
-            "SELECT id >> 32 FROM raw WHERE open AND id BETWEEN ? AND ? AND id & ? = ?",
+            "SELECT id >> 32 FROM started WHERE id BETWEEN ? AND ? AND id & ? = ?",
             key(first, 0),
             key(max(first, hours.stop), 0),
             _SERIES,
@@ -258,7 +252,8 @@ class _OneSeries:
         return frozenset(found | {hour for (hour,) in rows}) & frozenset(hours)
 
     def raw(self, hour: int) -> Columns | None:
-        body = self._body("raw", hour) if hour >= self._tables._first_raw_hour() else None
+        if hour < self._tables._first_raw_hour():
+            return None
         marks = ",".join("?" * CHUNKS_AN_HOUR)
         fresh: list[Any] = self._tables._plain(
             f"SELECT {_TAIL_COLUMNS} FROM tail "  # noqa: S608
@@ -267,18 +262,16 @@ class _OneSeries:
             self._number // SHARD,
             self._number,
         )
-        if body is None:
-            return shape.merged((), fresh) if fresh else None
-        columns = unpack(body)
-        return shape.merged(columns.rows(), fresh) if fresh else columns
+        packed, started = self._body("raw", hour), self._body("started", hour)
+        return joined(packed, started, fresh) if packed or started or fresh else None
 
     def minutes(self, hour: int) -> Mapping[int, Rollup] | None:
         body = self._body("minutes", hour)
-        return None if body is None else inflated(body)
+        return None if body is None else decode(body)
 
     def hours(self, day: int) -> Mapping[int, Rollup]:
         body = self._body("hours", day)
-        return {} if body is None else inflated(body)
+        return {} if body is None else decode(body)
 
     def _body(self, table: str, period: int) -> bytes | None:
         rows = self._tables._plain(

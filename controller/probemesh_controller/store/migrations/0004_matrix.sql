@@ -35,17 +35,17 @@ CREATE TABLE tail (
     PRIMARY KEY (chunk, shard, number, series)
 ) WITHOUT ROWID;
 
--- Then packed (store/matrix/columns.py). id: hour since the epoch << 32 | series. open: to be packed and rolled up yet.
-CREATE TABLE raw (
+-- Then packed (store/matrix/columns.py), first in pieces, into raw once the hour is over, where pages stay full.
+-- id: hour since the epoch << 32 | series. count: of rows; -1 where they cannot be read.
+CREATE TABLE started (
     id      INTEGER PRIMARY KEY,
     last_ns INTEGER NOT NULL,
-    open    INTEGER NOT NULL,
     count   INTEGER NOT NULL,
     body    BLOB NOT NULL
 );
-CREATE INDEX raw_open ON raw (id) WHERE open;
+CREATE TABLE raw (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
 
--- Roll-ups (store/matrix/rollup.py), deflated. id: hour << 32 | series, and day << 32 | series.
+-- Roll-ups (store/matrix/rollup.py). id: hour << 32 | series, and day << 32 | series.
 CREATE TABLE minutes (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE hours   (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
 
