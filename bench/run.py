@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-BENCHES = ("startup", "rates", "agent", "controller", "floods")
+BENCHES = ("startup", "rates", "agent", "controller", "storing", "floods")
 
 
 def run(name: str) -> list[dict[str, object]]:
