@@ -84,7 +84,8 @@ def restore(folder: Path, file: Path, now_ns: int, progress: Progress) -> Copied
         try:
             version = _looked_through(staged, file)
         except StateError as error:
-            raise InvalidRequest(f"{file} is not put in place: {error}", error.hint) from error
+            hint = None if isinstance(error.__cause__, sqlite3.Error) else error.hint
+            raise InvalidRequest(f"{file} is not put in place: {error}", hint) from error
         taken_back = None
         if (folder / NAME).exists():
             taken_back = _old_state(folder / NAME, staged)
@@ -131,7 +132,9 @@ def set_aside(path: Path, why: str, now_ns: int) -> Path | None:
             raise StateError(f"{kept} exists", "move it away first")
         for end in _BESIDE:
             beside = path.with_name(path.name + end)
-            if beside.exists():
+            if end == "-shm" or (beside.exists() and not beside.stat().st_size):
+                beside.unlink(missing_ok=True)  # an index of the log, made anew whenever it is not there
+            elif beside.exists():
                 beside.rename(kept.with_name(kept.name + end))
         if not path.exists():
             return None

@@ -26,7 +26,7 @@ from probemesh_controller.store.matrix.tables import CHUNK_NS, MatrixTables, joi
 log = logging.getLogger(__name__)
 
 #: Rows of slots that a step handles, but for the last shard or hour that it begins.
-ROWS = 1000
+ROWS = 500
 #: Packed hours, or series, that a step forgets.
 FORGOTTEN = 100
 _MASK = (1 << 32) - 1
