@@ -15,7 +15,7 @@ from probemesh.v1.mesh_pb2_grpc import add_MeshServicer_to_server
 from probemesh.v1.session_pb2_grpc import add_FleetServicer_to_server
 from probemesh.v1.trust_pb2_grpc import add_TrustServicer_to_server
 from probemesh_shared.clock import SystemClock
-from probemesh_shared.errors import MeshError
+from probemesh_shared.errors import MeshError, StateError
 from probemesh_shared.identity.files import Identity
 from probemesh_shared.names import dial_address, join_host_port, split_host_port
 from probemesh_shared.rpc.server import MeshServer
@@ -34,6 +34,7 @@ from probemesh_controller.pki.mesh import FIRST_OPERATOR, OPERATOR, load_control
 from probemesh_controller.pki.tokens import issue_token
 from probemesh_controller.rotation import Rotation
 from probemesh_controller.servicers import FleetService, MeshService
+from probemesh_controller.store.copies import NAME as STORE
 from probemesh_controller.store.lock import StateLock
 from probemesh_controller.store.matrix.keeping import keep_up
 from probemesh_controller.store.matrix.port import Retention
@@ -87,7 +88,7 @@ async def _controller(
             held.enter_context(StateLock(folder))
         ca, identity = await asyncio.to_thread(load_controller, state)
         limits = Limits(state / LIMITS_FILE)
-        store = StoreWorker(await asyncio.to_thread(SqliteStore, folder / "store.sqlite"))
+        store = StoreWorker(*await asyncio.to_thread(_open_store, folder / STORE))
         tokens = _Tokens(ca, store)
         trail = Trail(folder)
         engine = Engine(identity.mesh, store, issue=tokens.issue, trail=trail)
@@ -138,6 +139,16 @@ async def _controller(
                 await engine.aclose()
             finally:
                 await trail.aclose()
+
+
+def _open_store(path: Path) -> tuple[SqliteStore, SqliteStore]:
+    """One that writes, and one for questions that take long."""
+    store = SqliteStore(path)
+    try:
+        return store, SqliteStore(path, asking=True)
+    except StateError:
+        store.close()
+        raise
 
 
 def _read_again(limits: Limits, trail: Trail) -> None:

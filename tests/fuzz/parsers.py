@@ -55,6 +55,7 @@ AWAY: dict[str, str] = {
     "probemesh_controller.pki.authority": _OWN_FILE,
     "probemesh_controller.pki.backup:_open": "the backup that who restores it made, sealed by a passphrase",
     "probemesh_controller.pki.tokens:issue_token": _OWN_FILE,
+    "probemesh_controller.store.matrix.columns": _OWN_FILE,
     "probemesh_controller.store.packing": _OWN_FILE,
     "probemesh_controller.store.sqlite:SqliteStore._unpack": _OWN_FILE,
     "probemesh_shared.identity.request:split_request": "what openssl printed for us",

@@ -8,11 +8,13 @@ from operator import methodcaller
 from pathlib import Path
 
 import pytest
+from probemesh_controller.store.matrix.port import Series, SlotRow
 from probemesh_controller.store.memory import MemoryStore
-from probemesh_controller.store.port import AgentRecord
+from probemesh_controller.store.port import AgentRecord, Store
 from probemesh_controller.store.sqlite import SqliteStore
 from probemesh_controller.store.worker import InlineStore, StoreWorker
 from probemesh_shared.errors import InvalidRequest, StateError
+from probemesh_shared.words import SlotState
 
 
 class Counting(MemoryStore):
@@ -108,3 +110,45 @@ async def test_inline_runs_where_it_stands() -> None:
     await store.call(lambda s: s.put_agent(AgentRecord("i", "n")))
     assert len(await store.call(lambda s: s.agents())) == 1
     await store.aclose()
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+@pytest.mark.parametrize("kind", ["alone", "reader"])
+async def test_asking_sees_what_was_committed_and_changes_nothing(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "store.sqlite"
+    store = SqliteStore(path)
+    worker = StoreWorker(store, SqliteStore(path, asking=True) if kind == "reader" else None)
+    series = [Series("s", f"id-{number}", "b:1", "tcp/1") for number in range(3)]
+    for number, one in enumerate(series):
+        row = SlotRow(number, number * 10**9, SlotState.OK, 1.0, 3, 0)
+        await worker.call(methodcaller("add_slots", [(one, row)]))
+        assert await worker.ask(lambda s: s.series()) == tuple(series[: number + 1])
+        assert len(await worker.ask(lambda s: s.latest())) == number + 1
+    if kind == "reader":
+        with pytest.raises(StateError, match="readonly"):
+            await worker.ask(lambda s: s.put_agent(AgentRecord("i", "n")))
+    await worker.aclose()
+    assert names(tmp_path) == ["store.sqlite"]
+
+
+async def test_a_question_that_takes_long_holds_up_nothing_that_is_to_be_stored(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    worker = StoreWorker(SqliteStore(path), SqliteStore(path, asking=True))
+    began, enough = threading.Event(), threading.Event()
+
+    def long(store: Store) -> int:
+        before = len(store.agents())
+        began.set()
+        assert enough.wait(30)
+        return before + len(store.agents())
+
+    asked = asyncio.create_task(worker.ask(long))
+    await asyncio.to_thread(began.wait, 30)
+    await worker.call(lambda s: s.put_agent(AgentRecord("i", "n")))
+    enough.set()
+    assert await asked == 0  # one moment, from its beginning
+    assert len(await worker.ask(lambda s: s.agents())) == 1
+    await worker.aclose()

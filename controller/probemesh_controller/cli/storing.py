@@ -13,7 +13,7 @@ from probemesh_shared.escape import escape
 from probemesh_controller import config
 from probemesh_controller.cli.flags import draw, may_redraw, note, say, undraw
 from probemesh_controller.cli.tokens import parse_duration
-from probemesh_controller.serve import FOLDER
+from probemesh_controller.pki.mesh import CONTROLLER as FOLDER
 from probemesh_controller.store import copies
 from probemesh_controller.store.matrix.port import Retention
 from probemesh_controller.store.recovery import Recovery, recover

@@ -85,19 +85,31 @@ def _look_for_damage(db: sqlite3.Connection, path: Path) -> None:
             raise sqlite3.DatabaseError(damage)
 
 
+def _open_to_ask(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    db.row_factory = sqlite3.Row
+    db.execute("PRAGMA busy_timeout = 2000")
+    db.execute("PRAGMA query_only = ON")
+    return db
+
+
 class SqliteFile:
     """WAL, synchronous NORMAL, one connection, used by one thread at a time. Raises StateError where ``path``
-    cannot be used."""
+    cannot be used.
 
-    def __init__(self, path: Path) -> None:
+    ``asking``: beside one that is open already; sees what that has committed, holds it up in nothing, and
+    refuses to write. To be closed before it."""
+
+    def __init__(self, path: Path, *, asking: bool = False) -> None:
         self.path = path
+        self._begin = "BEGIN" if asking else "BEGIN IMMEDIATE"
         with in_words(path):
-            self._db = _open(path)
+            self._db = _open_to_ask(path) if asking else _open(path)
 
     @contextmanager
     def group(self) -> Iterator[None]:
         with self._guard():
-            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(self._begin)
             self._begun()
             try:
                 yield

@@ -31,6 +31,10 @@ class AsyncStore(Protocol):
     async def call(self, work: Callable[[Store], T]) -> T:
         """Raises what ``work`` raises, or StateError where it could not be committed."""
 
+    async def ask(self, work: Callable[[Store], T]) -> T:
+        """The same for work that only reads, and may take its time: nothing that is to be stored waits for
+        it. It sees what was committed before it began."""
+
     @property
     def trouble(self) -> str | None:
         """Why the last commit failed, in words for people; None while all is well."""
@@ -49,6 +53,8 @@ class InlineStore:
     async def call(self, work: Callable[[Store], T]) -> T:
         with self._store.group():
             return work(self._store)
+
+    ask = call
 
     async def aclose(self) -> None:
         self._store.close()
@@ -81,11 +87,15 @@ class _Call:
 
 
 class StoreWorker:
-    """An :class:`AsyncStore` with a thread of its own. Make it inside the running loop; ``aclose`` commits
-    what waits, closes the store and joins the thread."""
+    """An :class:`AsyncStore` with a thread of its own, and one for ``reader``, a second store over the same
+    data, where there is one. Make it inside the running loop; ``aclose`` commits what waits, closes the
+    stores and joins the threads."""
 
-    def __init__(self, store: Store, group: int = GROUP, waiting: int = WAITING) -> None:
+    def __init__(
+        self, store: Store, reader: Store | None = None, group: int = GROUP, waiting: int = WAITING
+    ) -> None:
         self._store = store
+        self._reader = None if reader is None else StoreWorker(reader, group=1)
         self._group = group
         self._loop = asyncio.get_running_loop()
         self._room = asyncio.Semaphore(waiting)
@@ -110,7 +120,12 @@ class StoreWorker:
                 self._wake.notify()
             return await future
 
+    async def ask(self, work: Callable[[Store], T]) -> T:
+        return await (self._reader or self).call(work)
+
     async def aclose(self) -> None:
+        if self._reader is not None:
+            await self._reader.aclose()
         with self._wake:
             self._closing = True
             self._wake.notify()

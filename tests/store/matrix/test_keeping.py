@@ -45,6 +45,8 @@ class Yielding:
         self.calls.append("call")
         return work(self.store)
 
+    ask = call
+
     async def aclose(self) -> None: ...
 
 

@@ -37,8 +37,15 @@ class MatrixAnswers(ABC):
         """Every wanted series that has raw rows in the hour, with all of them."""
 
     @abstractmethod
-    def _rolled_of_hour(self, hour: int, wanted: set[int]) -> Iterable[tuple[int, list[shape.Piece]]]:
-        """By minutes, or as one hour where these are gone."""
+    def _stood_rolled(self, hour: int, wanted: set[int], time_ns: int) -> Iterable[tuple[int, shape.Piece]]:
+        """The last minute of the hour that begins at or before ``time_ns``, or the hour where minutes are
+        gone."""
+
+    @abstractmethod
+    def _counted_rolled(
+        self, hour: int, wanted: set[int], since_ns: int, until_ns: int
+    ) -> Iterable[tuple[int, tuple[int, ...]]]:
+        """Slots by state, of minutes or the hour, that begin in the range."""
 
     def series(self, schedule: str | None = None) -> tuple[Series, ...]:
         return tuple(sorted(self._wanted(schedule).values()))
@@ -62,11 +69,8 @@ class MatrixAnswers(ABC):
             seen.add(number)
             if end := bisect_right(columns.at_ns, time_ns):
                 yield number, row_of(columns.row(end - 1)), 0
-        for number, pieces in self._rolled_of_hour(hour, wanted - seen):
-            before = [piece for piece in pieces if piece.start_ns <= time_ns]
-            if before:
-                last = before[-1]
-                yield number, shape.row_like(last.rollup, last.start_ns), last.width_ns
+        for number, piece in self._stood_rolled(hour, wanted - seen, time_ns):
+            yield number, shape.row_like(piece.rollup, piece.start_ns), piece.width_ns
 
     def counts(
         self, schedule: str | None, since_ns: int, until_ns: int
@@ -78,10 +82,8 @@ class MatrixAnswers(ABC):
             for number, columns in self._raw_of_hour(hour, set(wanted)):
                 seen.add(number)
                 parts[number].append(shape.count_states(columns, since_ns, until_ns))
-            for number, pieces in self._rolled_of_hour(hour, set(wanted) - seen):
-                parts[number] += [
-                    piece.rollup.states for piece in pieces if since_ns <= piece.start_ns < until_ns
-                ]
+            for number, states in self._counted_rolled(hour, set(wanted) - seen, since_ns, until_ns):
+                parts[number].append(states)
         totals = {wanted[number]: shape.counted(some) for number, some in parts.items()}
         return {series: shape.states_of(totals[series]) for series in sorted(totals) if any(totals[series])}
 

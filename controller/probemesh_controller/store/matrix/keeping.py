@@ -22,9 +22,10 @@ async def keep_up(store: AsyncStore, clock: Clock, keep: Retention) -> None:
         try:
             while await store.call(lambda s: s.upkeep(clock.wall_ns(), keep)):
                 pass
-        except MeshError as error:
+        except Exception as error:  # whatever it is: a mesh that runs for years must not stop packing for it
             if not failing:
-                log.error("old slots are neither packed nor forgotten: %s", error)
+                unknown = None if isinstance(error, MeshError) else error
+                log.error("old slots are neither packed nor forgotten: %s", error, exc_info=unknown)
             failing = True
             await clock.sleep(AGAIN_S)
         else:

@@ -116,6 +116,20 @@ class MemoryMatrix(MatrixAnswers):
             if (columns := self.raw(number, hour)) is not None:
                 yield number, columns
 
+    def _stood_rolled(self, hour: int, wanted: set[int], time_ns: int) -> Iterator[tuple[int, shape.Piece]]:
+        for number, pieces in self._rolled_of_hour(hour, wanted):
+            before = [piece for piece in pieces if piece.start_ns <= time_ns]
+            if before:
+                yield number, before[-1]
+
+    def _counted_rolled(
+        self, hour: int, wanted: set[int], since_ns: int, until_ns: int
+    ) -> Iterator[tuple[int, tuple[int, ...]]]:
+        for number, pieces in self._rolled_of_hour(hour, wanted):
+            for piece in pieces:
+                if since_ns <= piece.start_ns < until_ns:
+                    yield number, piece.rollup.states
+
     def _rolled_of_hour(self, hour: int, wanted: set[int]) -> Iterator[tuple[int, list[shape.Piece]]]:
         start_ns = hour * HOUR_NS
         for number in wanted:

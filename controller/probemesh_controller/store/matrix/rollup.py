@@ -4,18 +4,22 @@ Round trips are counted in buckets whose bounds grow by a fixed factor, as in DD
 VLDB 2019): any quantile is within ALPHA of the value at that rank, however many were merged. Merging is
 associative and commutative, and :data:`EMPTY` changes nothing.
 
-    bytes    zlib of unsigned varints, like beside like: how many, their places; states that occur (bits), a
-             count for each; sent; lost; bucket counts; min (difference to the one before, folded), max - min,
-             gaps between buckets, of which the first is that of min; their counts
+    bytes    zlib of columns, like beside like: places; states that occur (bits), a count for each; sent;
+             lost; number of buckets; min; max - min; gaps between buckets, of which the first is that of
+             min; counts
+    column   width of a number in bytes, then byte planes, lowest first; its length follows from those before
 """
 
 import math
 import zlib
+from array import array
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from types import MappingProxyType
+from typing import NamedTuple
 
 from probemesh_shared.errors import StateError
 
@@ -26,6 +30,8 @@ from probemesh_controller.store.matrix.columns import Columns
 ALPHA = 0.02
 _GAMMA = (1 + ALPHA) / (1 - ALPHA)
 _PER_LOG = 1 / math.log(_GAMMA)
+_WIDTHS = "BHIQ"
+_BY_WIDTH = {array(code).itemsize: code for code in _WIDTHS}
 _NONE: Mapping[int, int] = MappingProxyType({})
 
 
@@ -71,23 +77,26 @@ def _middle(index: int) -> float:
 
 
 def merge(one: Rollup, other: Rollup) -> Rollup:
-    if not one.buckets:
-        low, high, buckets = other.low_us, other.high_us, other.buckets
-    elif not other.buckets:
-        low, high, buckets = one.low_us, one.high_us, one.buckets
-    else:
-        low, high = min(one.low_us, other.low_us), max(one.high_us, other.high_us)
-        buckets = Counter(one.buckets)
-        buckets.update(other.buckets)
-    states = tuple(map(sum, zip(one.states, other.states, strict=True)))
-    return Rollup(states, one.sent + other.sent, one.lost + other.lost, low, high, buckets)
+    return merge_all((one, other))
 
 
 def merge_all(many: Iterable[Rollup]) -> Rollup:
-    total = EMPTY
-    for one in many:
-        total = merge(total, one)
-    return total
+    parts = list(many)
+    if len(parts) < 2:
+        return parts[0] if parts else EMPTY
+    buckets: dict[int, int] = {}
+    for one in parts:
+        for index, count in one.buckets.items():
+            buckets[index] = buckets.get(index, 0) + count
+    answered = [one for one in parts if one.buckets]
+    return Rollup(
+        tuple(map(sum, zip(*(one.states for one in parts), strict=True))),
+        sum(one.sent for one in parts),
+        sum(one.lost for one in parts),
+        min((one.low_us for one in answered), default=0),
+        max((one.high_us for one in answered), default=0),
+        buckets,
+    )
 
 
 def roll_up(columns: Columns, first: int, end: int) -> Rollup:
@@ -114,90 +123,124 @@ def roll_up(columns: Columns, first: int, end: int) -> Rollup:
 
 
 def encode(rollups: Mapping[int, Rollup]) -> bytes:
-    """Several, each with its place in the hour or day."""
+    """Several, at least one, each with its place (0 … 255) in the hour or day."""
     places = sorted(rollups)
     some = [rollups[place] for place in places]
-    numbers = [len(places), *places]
-    numbers += [sum(1 << code for code, count in enumerate(one.states) if count) for one in some]
-    numbers += [count for one in some for count in one.states if count]
-    numbers += [one.sent for one in some]
-    numbers += [one.lost for one in some]
-    numbers += [len(one.buckets) for one in some]
     answered = [one for one in some if one.buckets]
-    lows = [one.low_us for one in answered]
-    numbers += [_folded(low - before) for before, low in pairwise([0, *lows])]
-    numbers += [one.high_us - one.low_us for one in answered]
-    ordered = [sorted(one.buckets) for one in answered]
-    numbers += [index - before for indexes in ordered for before, index in pairwise(indexes)]
-    numbers += [
-        one.buckets[index] for one, indexes in zip(answered, ordered, strict=True) for index in indexes
-    ]
-    return zlib.compress(b"".join(map(_varint, numbers)), 6)
+    ordered = [sorted(one.buckets.items()) for one in answered]
+    columns = (
+        [sum(1 << code for code, count in enumerate(one.states) if count) for one in some],
+        [count for one in some for count in one.states if count],
+        [one.sent for one in some],
+        [one.lost for one in some],
+        [len(one.buckets) for one in some],
+        [one.low_us for one in answered],
+        [one.high_us - one.low_us for one in answered],
+        [after - before for items in ordered for (before, _), (after, _) in pairwise(items)],
+        [count for items in ordered for _, count in items],
+    )
+    packed = bytes((len(places), *places)) + b"".join(map(_column, columns))
+    return zlib.compress(packed, 6)
 
 
 def decode(body: bytes) -> dict[int, Rollup]:
     """Raises StateError for what :func:`encode` did not write."""
+    found = _parsed(body)
+    return {place: found.rollup(number) for number, place in enumerate(found.places)}
+
+
+def decode_last(body: bytes, place: int) -> tuple[int, Rollup] | None:
+    """That of the last place which is not after ``place``, and where it is. Raises StateError."""
+    found = _parsed(body)
+    number = bisect_right(found.places, place)
+    return (found.places[number - 1], found.rollup(number - 1)) if number else None
+
+
+def decode_states(body: bytes) -> dict[int, tuple[int, ...]]:
+    """Nothing but slots by state. Raises StateError."""
+    found = _parsed(body)
+    return dict(zip(found.places, found.states, strict=True))
+
+
+class _Packed(NamedTuple):
+    """The columns; ``firsts`` is where each one's buckets begin in ``counts``, ``answers`` how many before it
+    have any."""
+
+    places: bytes
+    states: list[tuple[int, ...]]
+    sent: Sequence[int]
+    lost: Sequence[int]
+    lengths: Sequence[int]
+    firsts: Sequence[int]
+    answers: Sequence[int]
+    lows: Sequence[int]
+    spans: Sequence[int]
+    gaps: Sequence[int]
+    counts: Sequence[int]
+
+    def rollup(self, number: int) -> Rollup:
+        length, sent, lost = self.lengths[number], self.sent[number], self.lost[number]
+        if not length:
+            return Rollup(self.states[number], sent, lost)
+        first, answer = self.firsts[number], self.answers[number]
+        low = self.lows[answer]
+        gaps = self.gaps[first - answer : first - answer + length - 1]  # one fewer than counts, for each
+        indexes = accumulate(gaps, initial=bucket(low))
+        buckets = dict(zip(indexes, self.counts[first : first + length], strict=True))
+        return Rollup(self.states[number], sent, lost, low, low + self.spans[answer], buckets)
+
+
+def _parsed(body: bytes) -> _Packed:
     try:
         read = _Reader(zlib.decompress(body))
-        places = read.take(read.one())
-        bits = read.take(len(places))
-        states = [
-            tuple([read.one() if bit >> code & 1 else 0 for code in range(len(STATES))]) for bit in bits
-        ]
-        sent, lost, lengths = (read.take(len(places)) for _ in range(3))
-        answered = [length for length in lengths if length]
-        lows = list(accumulate(map(_unfolded, read.take(len(answered)))))
-        spans = read.take(len(answered))
-        indexes = [
-            list(accumulate(read.take(length - 1), initial=bucket(low)))
-            for length, low in zip(answered, lows, strict=True)
-        ]
-        buckets = [dict(zip(some, read.take(len(some)), strict=True)) for some in indexes]
+        places = read.bytes(read.bytes(1)[0])
+        count = len(places)
+        bits = read.column(count)
+        states = _states(bits, read.column(sum(map(int.bit_count, bits))))
+        sent, lost, lengths = (read.column(count) for _ in range(3))
+        total, answered = sum(lengths), count - lengths.count(0)
+        lows, spans = read.column(answered), read.column(answered)
+        gaps, counts = read.column(total - answered), read.column(total)
+        firsts = list(accumulate(lengths, initial=0))
+        answers = list(accumulate(map(bool, lengths), initial=0))
     except (zlib.error, IndexError, ValueError) as error:
         raise StateError(f"stored roll-ups cannot be read: {error}") from error
-    times = iter(zip(lows, spans, buckets, strict=True))
-    found = {}
-    for number, place in enumerate(places):
-        low, width, some = next(times) if lengths[number] else (0, 0, _NONE)
-        found[place] = Rollup(states[number], sent[number], lost[number], low, low + width, some)
-    return found
+    return _Packed(places, states, sent, lost, lengths, firsts, answers, lows, spans, gaps, counts)
 
 
-def _folded(value: int) -> int:
-    return value << 1 if value >= 0 else (-value << 1) - 1
+def _states(bits: Sequence[int], counts: Sequence[int]) -> list[tuple[int, ...]]:
+    following = iter(counts)
+    return [tuple([next(following) if bit >> code & 1 else 0 for code in range(len(STATES))]) for bit in bits]
 
 
-def _unfolded(value: int) -> int:
-    return -(value + 1 >> 1) if value & 1 else value >> 1
-
-
-def _varint(value: int) -> bytes:
-    if value < 128:
-        return bytes((value,))
-    parts = bytearray()
-    while value > 127:
-        parts.append(value & 127 | 128)
-        value >>= 7
-    parts.append(value)
-    return bytes(parts)
+def _column(values: list[int]) -> bytes:
+    most = max(values, default=0)
+    code = next(code for code in _WIDTHS if most < 1 << 8 * array(code).itemsize)
+    content, width = array(code, values).tobytes(), array(code).itemsize
+    return bytes((width,)) + b"".join(content[plane::width] for plane in range(width))
 
 
 class _Reader:
-    """Varints, one after the other. Raises IndexError at the end."""
+    """Raises IndexError or ValueError for what is cut short."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._place = 0
 
-    def one(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self._data[self._place]
-            self._place += 1
-            value |= (byte & 127) << shift
-            if byte < 128:
-                return value
-            shift += 7
+    def bytes(self, count: int) -> bytes:
+        taken = self._data[self._place : self._place + count]
+        if len(taken) != count:
+            raise ValueError("cut short")
+        self._place += count
+        return taken
 
-    def take(self, count: int) -> list[int]:
-        return [self.one() for _ in range(count)]
+    def column(self, count: int) -> Sequence[int]:
+        width = self.bytes(1)[0]
+        if width == 1:
+            return self.bytes(count)
+        values = array(_BY_WIDTH.get(width, ""))
+        content = bytearray(count * width)
+        for plane in range(width):
+            content[plane::width] = self.bytes(count)
+        values.frombytes(content)
+        return values

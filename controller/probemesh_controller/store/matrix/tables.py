@@ -16,13 +16,14 @@ from probemesh_controller.store.matrix.answers import MatrixAnswers
 from probemesh_controller.store.matrix.codes import Kept, kept, replaces, row_of
 from probemesh_controller.store.matrix.columns import Columns, unpack
 from probemesh_controller.store.matrix.port import (
+    DAY_NS,
     HOUR_NS,
     MINUTE_NS,
     Series,
     SlotRow,
     Standing,
 )
-from probemesh_controller.store.matrix.rollup import Rollup, decode
+from probemesh_controller.store.matrix.rollup import Rollup, decode, decode_last, decode_states
 from probemesh_controller.store.sqlitefile import SqliteFile
 
 CHUNK_NS = 5 * MINUTE_NS
@@ -76,14 +77,20 @@ class MatrixTables(SqliteFile, MatrixAnswers):
     _raw_since: int | None = None
     _newest_ns: int | None = None
     _made_any = False  # series, in the transaction under way
+    _seen: list[tuple[Any, ...]] | None = None
 
     def _forget(self) -> None:
-        self._raw_since = None
+        self._raw_since = self._newest_ns = None
         if self._made_any:
             self._ids = None
 
     def _begun(self) -> None:
         self._made_any = False
+        if self._begin == "BEGIN":  # somebody else writes
+            self._raw_since = None
+            found = self._plain("SELECT count(*), max(id) FROM series")
+            if found != self._seen:
+                self._ids, self._seen = None, found
 
     def _plain(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._guard():
@@ -196,21 +203,39 @@ class MatrixTables(SqliteFile, MatrixAnswers):
             key(period, _SERIES),
         )
 
-    def _rolled_of_hour(self, hour: int, wanted: set[int]) -> Iterator[tuple[int, list[shape.Piece]]]:
+    def _stood_rolled(self, hour: int, wanted: set[int], time_ns: int) -> Iterator[tuple[int, shape.Piece]]:
+        for number, start_ns, width_ns, body in self._rolled_of_hour(hour, wanted):
+            until_ns = min(time_ns, (hour + 1) * HOUR_NS - 1)
+            found = decode_last(body, (until_ns - start_ns) // width_ns)
+            begin_ns = start_ns + (found[0] * width_ns if found else 0)
+            if found is not None and begin_ns >= hour * HOUR_NS:
+                yield number, shape.Piece(begin_ns, width_ns, found[1])
+
+    def _counted_rolled(
+        self, hour: int, wanted: set[int], since_ns: int, until_ns: int
+    ) -> Iterator[tuple[int, tuple[int, ...]]]:
+        since_ns, until_ns = max(since_ns, hour * HOUR_NS), min(until_ns, (hour + 1) * HOUR_NS)
+        for number, start_ns, width_ns, body in self._rolled_of_hour(hour, wanted):
+            for place, states in decode_states(body).items():
+                if since_ns <= start_ns + place * width_ns < until_ns:
+                    yield number, states
+
+    def _rolled_of_hour(self, hour: int, wanted: set[int]) -> Iterator[tuple[int, int, int, bytes]]:
+        """Series, start and width of place 0, body: of the hour's minutes, or the day's hours where these
+        are gone."""
         if not wanted:
             return
-        start_ns = hour * HOUR_NS
         seen = set()
         for identity, body in self._bodies("minutes", hour):
             if identity & _SERIES in wanted:
                 seen.add(identity & _SERIES)
-                yield identity & _SERIES, shape.minute_pieces(start_ns, decode(body))
+                yield identity & _SERIES, hour * HOUR_NS, MINUTE_NS, body
         if seen == wanted:
             return
-        day, place = divmod(hour, shape.HOURS_A_DAY)
+        day = hour // shape.HOURS_A_DAY
         for identity, body in self._bodies("hours", day):
-            if identity & _SERIES in wanted - seen and (rollup := decode(body).get(place)) is not None:
-                yield identity & _SERIES, [shape.Piece(start_ns, HOUR_NS, rollup)]
+            if identity & _SERIES in wanted - seen:
+                yield identity & _SERIES, day * DAY_NS, HOUR_NS, body
 
     # --- answering: one series
 

@@ -1,6 +1,6 @@
 -- The standing mesh. A series is one cell of one schedule: a source's agent id, a TARGET or agent, a probe's label.
 CREATE TABLE series (
-    id       INTEGER PRIMARY KEY,
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
     schedule TEXT NOT NULL,
     source   TEXT NOT NULL,
     target   TEXT NOT NULL,
