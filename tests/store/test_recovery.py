@@ -15,7 +15,7 @@ from probemesh_shared.words import SlotState
 
 NOW_NS = 1_795_000_000_000_000_000
 T0 = 500_000 * HOUR_NS
-A = Series("s", "id-1", "b:1", "tcp/1")
+A = Series("s", "id-0", "b:1", "tcp/1")
 PAGE, HOURS, SERIES = 4096, 20, 5
 
 
@@ -83,7 +83,7 @@ def test_what_stands_before_and_after_the_damage_is_saved(folder: Path, table: s
     store = SqliteStore(path)
     agents = len(store.agents())
     hours = sum(len(store.slots(series, 0, T0 * 2)) for series in store.series()) / 360
-    first = store.slots(A._replace(source="id-0"), 0, T0 + HOUR_NS)
+    first = store.slots(A, 0, T0 + HOUR_NS)
     store.close()
     total = HOURS * SERIES
     if table == "raw":
@@ -110,6 +110,30 @@ def test_two_damages_of_one_table_lose_only_themselves(folder: Path) -> None:
     assert not raw.whole
     total = HOURS * SERIES
     assert total - 4 * (total // len(leaves) + 1) <= raw.rows < total
+
+
+def test_a_new_series_does_not_get_the_history_of_one_that_was_lost(folder: Path) -> None:
+    path = folder / NAME
+    (leaf,) = leaves_of(path, "series")
+    spoil(path, leaf)
+    found = recover(folder, NOW_NS)
+    assert found is not None and [one.table for one in found.tables if not one.whole] == ["series"]
+    store = SqliteStore(path)
+    assert store.series() == () and store.latest() == ()
+    row = SlotRow(0, T0 + 21 * HOUR_NS, SlotState.OK, 1.0, 3, 0)
+    store.add_slots([(A, row)])
+    assert store.slots(A, 0, T0 * 2) == (row,)
+    assert [point.sent for point in store.history(A, T0, T0 + 30 * HOUR_NS, HOUR_NS)] == [3]
+    store.close()
+
+
+def test_history_is_read_from_minutes_where_hours_were_lost(folder: Path) -> None:
+    store = SqliteStore(folder / NAME)
+    before = store.history(A, T0, T0 + 30 * HOUR_NS, HOUR_NS)
+    assert len(before) == HOURS
+    store._db.execute("DELETE FROM hours")
+    assert store.history(A, T0, T0 + 30 * HOUR_NS, HOUR_NS) == before
+    store.close()
 
 
 def test_where_nothing_can_be_read_nothing_is_changed(folder: Path) -> None:

@@ -20,6 +20,7 @@ from probemesh_controller.store.sqlitefile import in_words
 
 #: Ranges of a table's middle that are tried.
 _TRIES = 1000
+_SERIES = (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,9 @@ def _salvage(path: Path, staged: Path) -> tuple[Salvaged, ...]:
                 version = schema.version_of(old, steps[-1][0])
                 tables = _tables(old)
                 schema.migrate(new, steps[:version])
-                return tuple(_Table(old, new, name).save() for name in _tables(new) if name in tables)
+                saved = tuple(_Table(old, new, name).save() for name in _tables(new) if name in tables)
+                _spare_numbers(new)
+                return saved
         except sqlite3.Error as error:
             raise StateError(
                 f"nothing can be read of {path} ({error}); it was left as it is",
@@ -95,6 +98,21 @@ def _salvage(path: Path, staged: Path) -> tuple[Salvaged, ...]:
 def _tables(db: sqlite3.Connection) -> list[str]:
     rows = db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
     return [name for (name,) in rows.fetchall()]
+
+
+def _spare_numbers(new: sqlite3.Connection) -> None:
+    """Numbers of series that were lost are not given to others: their history would be taken for theirs."""
+    if "series" not in _tables(new):
+        return
+    sources = [f"SELECT max(id & {_SERIES}) FROM {name}" for name in ("started", "raw", "minutes", "hours")]  # noqa: S608
+    sources += [f"SELECT max({key}) FROM {name}" for name, key in (("latest", "series"), ("tail", "series"))]  # noqa: S608
+    numbers = [number for (number,) in new.execute(" UNION ALL ".join(sources)) if number is not None]
+    new.execute("DELETE FROM sqlite_sequence WHERE name = 'series' AND seq < ?", (max(numbers, default=0),))
+    new.execute(
+        "INSERT INTO sqlite_sequence (name, seq) SELECT 'series', ? "
+        "WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'series')",
+        (max(numbers, default=0),),
+    )
 
 
 class _Table:

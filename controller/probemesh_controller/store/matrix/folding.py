@@ -130,7 +130,8 @@ class MatrixUpkeep(MatrixTables):
     def _forget_old(self, db: sqlite3.Cursor, now_ns: int, keep: Retention) -> bool:
         first_raw = (now_ns - keep.raw_ns) // HOUR_NS
         if first_raw > self._first_raw_hour():
-            db.execute("UPDATE raw_since SET hour = ?", (first_raw,))
+            db.execute("DELETE FROM raw_since")
+            db.execute("INSERT INTO raw_since (hour) VALUES (?)", (first_raw,))
             self._raw_since = first_raw
         periods = {
             "started": self._first_raw_hour(),

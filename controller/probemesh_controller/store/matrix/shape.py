@@ -116,7 +116,10 @@ def _pieces(reader: Reader, since_ns: int, until_ns: int, step_ns: int) -> Itera
     stale = reader.stale(hours)
     days = {day: reader.hours(day) for day in range(hours.start // 24, -(-hours.stop // 24))}
     for hour in hours:
-        coarse = days[hour // HOURS_A_DAY].get(hour % HOURS_A_DAY)
+        day = days[hour // HOURS_A_DAY]
+        coarse = day.get(hour % HOURS_A_DAY)
+        if coarse is None and day and hour not in stale:
+            continue
         for piece in _of_hour(reader, hour, step_ns, coarse, hour in stale):
             if since_ns <= piece.start_ns < until_ns:
                 yield piece
@@ -124,8 +127,6 @@ def _pieces(reader: Reader, since_ns: int, until_ns: int, step_ns: int) -> Itera
 
 def _of_hour(reader: Reader, hour: int, step_ns: int, coarse: Rollup | None, stale: bool) -> Iterable[Piece]:
     start_ns = hour * HOUR_NS
-    if coarse is None and not stale:
-        return ()
     if coarse is not None and not stale and step_ns % HOUR_NS == 0:
         return (Piece(start_ns, HOUR_NS, coarse),)
     raw_first = stale or step_ns % MINUTE_NS != 0

@@ -150,7 +150,8 @@ class MatrixTables(SqliteFile, MatrixAnswers):
 
     def _first_raw_hour(self) -> int:
         if self._raw_since is None:
-            ((self._raw_since,),) = self._plain("SELECT hour FROM raw_since")
+            rows = self._plain("SELECT hour FROM raw_since")
+            self._raw_since = rows[0][0] if rows else 0  # lost: see store/recovery.py
         return self._raw_since
 
     # --- answering: all series
