@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
-from probemesh_shared import jsonmesh, jsonshape, jsontrust
+from probemesh_shared import jsoncontract, jsonmesh, jsonshape, jsontrust
 
 from probemesh_controller.meshes.shape import MeshFileToml
 
@@ -35,6 +35,7 @@ ROOTS: dict[str, type] = {
     "check-config": jsonmesh.CheckConfigJson,
     "matrix": jsonmesh.MatrixJson,
     "meshes-file": MeshFileToml,
+    "check": jsoncontract.CheckJson,
 }
 #: Printed as an array where there are several.
 _SEVERAL = frozenset({"probe"})

@@ -106,7 +106,7 @@ def test_words_are_told_by_frequency_and_escaped() -> None:
 @st.composite
 def planted(draw) -> tuple[list[Cell], list[Shape]]:
     rng = draw(st.randoms(use_true_random=False))
-    ends = agents(draw(st.integers(1, 3)), draw(st.integers(1, 3))) + [End("db.internal")]
+    ends = [*agents(draw(st.integers(1, 3)), draw(st.integers(1, 3))), End("db.internal")]
     probes = draw(st.lists(st.sampled_from([TCP, PING, WEB]), min_size=1, unique=True))
     terms = sorted({term for end in ends for term in end_terms(end)}, key=str)
     labels = sorted({one for probe in probes for one in probe_terms(probe)}, key=str)

@@ -33,6 +33,7 @@ SECTIONS = {
         "trace": (f"{_C}.trace", "The way to a target hop by hop; to an agent there and back"),
         "matrix": (f"{_C}.matrix", "Who reaches whom: every pair of a mesh in one grid"),
         "nat": (f"{_C}.nat", "What the NAT or firewall in front of each agent does"),
+        "check": (f"{_C}.check", "Hold a contract against reality: what must connect, and what must not"),
         "history": (f"{_C}.history", "Earlier runs: list them, show one again"),
         "modules": (f"{_C}.modules", "Probes saved under a name: list and show them"),
     },

@@ -1,5 +1,5 @@
-"""The cheapest set of candidates that covers every failing cell: exactly by branch and bound where that ends soon,
-else greedily with local improvement. Pure; work is bounded by counting steps, never by a clock."""
+"""The cheapest set of candidates that covers every failing cell: exactly by branch and bound where that ends
+soon, else greedily with local improvement. Pure; work is bounded by counting steps, never by a clock."""
 
 import heapq
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ def _price(candidates: Sequence[Candidate], chosen: Sequence[int]) -> int:
 
 
 def _greedy(wanted: int, candidates: Sequence[Candidate]) -> list[int]:
-    """Most new cells for the price. Gains only shrink, so a stale gain is an upper bound (lazy evaluation)."""
+    """Most new cells for the price. Gains only shrink, so a stale gain is an upper bound."""
 
     def gain(number: int, left: int) -> tuple[float, int]:
         one = candidates[number]
@@ -170,8 +170,8 @@ class _Exact:
         return True
 
     def _bound(self, left: int) -> tuple[int, tuple[int, ...]]:
-        """At least this much is still to be paid: rows that share no candidate are paid for apart. And the row
-        with the fewest candidates."""
+        """At least this much is still to be paid: rows that share no candidate are paid for apart. And the
+        row with the fewest candidates."""
         taken: set[int] = set()
         total, first = 0, None
         while left:

@@ -73,8 +73,8 @@ class Exclusion:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A conjunction; None stands for anything. ``failing`` of ``known`` cells are explained by it (they are the
-    same number, as no healthy cell may be among them), ``unknown`` more lie in it unmeasured. ``words`` says
+    """A conjunction; None stands for anything. ``failing`` of ``known`` cells are explained by it (the same
+    number, as no healthy cell may be among them), ``unknown`` more lie in it unmeasured. ``words`` says
     how they fail, the most frequent first."""
 
     source: Term | None = None

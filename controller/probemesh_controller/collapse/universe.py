@@ -69,7 +69,7 @@ def _end(end: End) -> tuple[object, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Universe:
-    """``sources``, ``targets`` and ``probes`` map what means different cells to those cells, in a fixed order:
+    """``sources``, ``targets``, ``probes``: what means different cells, to those cells, in a fixed order:
     of terms for the same cells only the first is there, and none that means all cells or none failing."""
 
     cells: Sequence[Cell]
