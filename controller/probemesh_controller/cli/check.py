@@ -10,7 +10,7 @@ from probemesh_controller.cli.lazy import MeshCommand, help_text
 
 EXAMPLES = [
     ("meshctl check contract.toml", "what is kept, what is broken, and why"),
-    ("meshctl check contract.toml -o junit > junit.xml", "for CI"),
+    ("meshctl check contract.toml -o junit", "for CI: JUnit XML"),
     ("meshctl check new.toml --learn --from site=berlin --to db:5432", "write one from today's reality"),
 ]
 MORE = """CONTRACT declares clauses, [[must]] and [[must_not]]: from (SELECTOR), to (TARGETs) or to_agents

@@ -30,6 +30,9 @@ two did, 1 none did; 4 where nothing could be sent (no such agent, no address of
 meshctl matrix run: the same over its cells: 0 all are well, 3 some failed or were not measured, 1 none is
 well, 4 nothing could be measured. An agent that is gone is not measured, in both roles.
 
+meshctl check: 0 every clause is kept, 1 one is broken, 3 none is, but not everything was measured,
+4 nothing was; with --learn 0 where the file was written.
+
 meshctl controller check-config: 0 the file is good, 1 it means somebody who is not there or exceeds a budget,
 2 it cannot be read.
 

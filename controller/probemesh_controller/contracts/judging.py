@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 
 from probemesh_shared.errors import InvalidRequest, NotFound
+from probemesh_shared.escape import escape
 from probemesh_shared.model import AgentInfo, Target, TargetResult, Vantage
 from probemesh_shared.selectors import check_agent, select
 from probemesh_shared.stats import of
@@ -36,7 +37,7 @@ def _aim(file: str, clause: Clause, agents: Sequence[AgentInfo], here: bool) -> 
             for name in select(clause.to_agents, None, None, agents, False):
                 targets += map(parse_target, agent_targets(name, clause.ports))
     except (NotFound, InvalidRequest) as error:
-        raise type(error)(f"{place}: {clause.name}: {error}", error.hint) from error
+        raise type(error)(f"{place}: {escape(clause.name, 120)}: {error}", error.hint) from error
     return Aimed(clause, sources, tuple({target.text: target for target in targets}.values()))
 
 
