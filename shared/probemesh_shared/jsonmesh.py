@@ -3,6 +3,7 @@
 
 from typing import Annotated, Literal, TypedDict
 
+from probemesh_shared.jsoncauses import CausesJson
 from probemesh_shared.jsonshape import Ms, Time
 from probemesh_shared.words import Outcome, SlotState
 
@@ -112,5 +113,6 @@ class MatrixJson(TypedDict):
     targets: list[str]
     probes: list[str]
     cells: list[MatrixCellJson]
+    causes: CausesJson
     summary: MatrixSummaryJson
     interrupted: bool

@@ -28,6 +28,7 @@ from probemesh_controller.demand import demand
 from probemesh_controller.matrix.batches import Task
 from probemesh_controller.matrix.cells import CellSeen, Matrix, matrix_exit_code
 from probemesh_controller.matrix.choosing import Wanted, choose
+from probemesh_controller.matrix.collapsing import causes
 from probemesh_controller.matrix.measuring import Measuring
 from probemesh_controller.meshes.aiming import spec_of
 from probemesh_controller.meshes.reading import load
@@ -72,7 +73,7 @@ async def run_matrix(asked: MatrixAsked) -> int:
         began_ns = time.time_ns()
         cells, interrupted = await _measure(mesh, tasks, agents, asked.deadline)
     name = asked.mesh or (", ".join(one.name for one in file.meshes) if file is not None else None)
-    matrix = Matrix(cells, began_ns, name, interrupted)
+    matrix = Matrix(cells, began_ns, name, interrupted, causes(cells, agents))
     print_matrix(matrix, asked.output)
     return matrix_exit_code(matrix)
 

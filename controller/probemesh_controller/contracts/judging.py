@@ -1,6 +1,5 @@
 """Clauses against measurements, and what is broken as cells for the fewest causes. Pure."""
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 
 from probemesh_shared.errors import InvalidRequest, NotFound
@@ -12,6 +11,7 @@ from probemesh_shared.targets import parse_target
 from probemesh_shared.words import NOT_MEASURED, Kind, Outcome
 
 from probemesh_controller.collapse import Cell, End, Explanation, ProbeLabel, State, explain
+from probemesh_controller.collapse.ends import end_of
 from probemesh_controller.contracts.model import Aimed, Clause, Contract, Held, Pair, Word
 from probemesh_controller.contracts.reading import agent_targets
 
@@ -104,7 +104,7 @@ def _reason(vantage: Vantage) -> str | None:
 
 def causes(held: Sequence[Held], agents: Sequence[AgentInfo]) -> Explanation:
     """Of what must connect and does not."""
-    ends = {agent.name: _end(agent) for agent in agents}
+    ends = {agent.name: end_of(agent) for agent in agents}
     found: dict[tuple[str, str, ProbeLabel], Cell] = {}
     for one in held:
         if not one.aimed.clause.must:
@@ -137,16 +137,3 @@ def probe_label(clause: Clause, target: Target) -> ProbeLabel:
     port = target.ports[0].first if target.ports and kind is not Kind.ICMP else None
     family = clause.specs[0].options.family.value
     return ProbeLabel(kind.value, port, None if family == "both" else family)
-
-
-def _end(agent: AgentInfo) -> End:
-    labels = tuple(sorted(f"{key}={value}" for key, value in agent.labels.items()))
-    return End(agent.name, agent.site, labels, tuple(sorted(set(map(_network, agent.addresses)))))
-
-
-def _network(address: str) -> str:
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address  # a name in its place is a network of its own
-    return str(ipaddress.ip_network(f"{found}/{24 if found.version == 4 else 64}", strict=False))

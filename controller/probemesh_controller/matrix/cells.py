@@ -13,6 +13,8 @@ from probemesh_shared.outcomes import vantage_outcome
 from probemesh_shared.slots import Cell, state_of
 from probemesh_shared.words import NOT_MEASURED, Outcome, SlotState
 
+from probemesh_controller.collapse import Explanation
+
 
 @dataclass(frozen=True, slots=True)
 class CellSeen:
@@ -46,14 +48,19 @@ class CellSeen:
         return self.state is not SlotState.OK and not self.failing
 
 
+NOTHING_FAILS = Explanation((), 0, 0, 0, True)
+
+
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """``mesh`` None: every agent with every other. ``at_ns``: as of when."""
+    """``mesh`` None: every agent with every other. ``at_ns``: as of when. ``causes``: what its failing cells
+    come down to."""
 
     cells: tuple[CellSeen, ...]
     at_ns: int
     mesh: str | None = None
     interrupted: bool = False
+    causes: Explanation = NOTHING_FAILS
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from probemesh_shared.escape import escape
 from probemesh_shared.slots import Cell
 from probemesh_shared.words import SlotState
 
+from probemesh_controller.collapse.wording import sentence
 from probemesh_controller.matrix.cells import CellSeen, Matrix, counts
 from probemesh_controller.render.text import clip, counted, ms_text, pad, paint, width_of, wrap
 
@@ -83,6 +84,7 @@ def render(matrix: Matrix, width: int, color: bool, wide: bool = False) -> str:
         lines += [*_Grid(matrix, probe, by_cell, width, color, wide).lines(), ""]
     lines += _legend(matrix, width, color)
     lines += _failing(matrix, width, color, None if wide else _TOLD)
+    lines += _causes(matrix, width)
     lines.append(_summary(matrix))
     return "\n".join(lines) + "\n"
 
@@ -214,6 +216,15 @@ def _failing(matrix: Matrix, width: int, color: bool, most: int | None) -> Itera
         yield paint(clip(f"{part.glyph} {text}", width), part.style, color)
     if most is not None and len(told) > most:
         yield f"  and {len(told) - most} more: -o wide, or -o csv"
+
+
+def _causes(matrix: Matrix, width: int) -> Iterator[str]:
+    """Not of a single cell: that is its own."""
+    if matrix.causes.failing < 2:
+        return
+    yield "What fails comes down to:"
+    for cause in matrix.causes.causes:
+        yield from wrap(sentence(cause), width, "  ")
 
 
 def _way(cell: Cell) -> str:

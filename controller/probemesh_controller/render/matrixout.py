@@ -7,6 +7,7 @@ from probemesh_shared.escape import csv_text
 from probemesh_shared.jsonmesh import MatrixCellJson, MatrixJson
 from probemesh_shared.moments import time_text
 
+from probemesh_controller.collapse.wording import causes_to_json
 from probemesh_controller.matrix.cells import CellSeen, Matrix, counts
 
 _COLUMNS = tuple(MatrixCellJson.__annotations__)
@@ -22,6 +23,7 @@ def to_json(matrix: Matrix) -> MatrixJson:
         "targets": list(matrix.targets),
         "probes": list(matrix.probes),
         "cells": [cell_to_json(one) for one in matrix.cells],
+        "causes": causes_to_json(matrix.causes),
         "summary": {
             "ok": found.ok,
             "failed": found.failed,
