@@ -17,16 +17,11 @@ from probemesh_shared.model import FlowSpec, Options, Shot
 from probemesh_shared.words import Direction, Outcome, Transport
 
 from tests.chaos.live import PROGRAMS, LiveMesh, until
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 A, B = "berlin-1", "cairo-1"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.1.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def is_open(address: str, port: int) -> bool:
@@ -187,21 +182,20 @@ async def test_a_port_in_use_is_told_and_left_alone(mesh: LiveMesh) -> None:
 def test_the_program_interrupted_leaves_nothing(mesh: LiveMesh, number: signal.Signals) -> None:
     pair = asked()
     words = ("diagnose", A, B, "--tcp", str(pair.port), "--reverse-port", str(pair.reverse_port), "--listen")
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [str(PROGRAMS / "meshctl"), *words],
         env=mesh.environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    try:
-        armed(mesh, pair)
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=10)
-    finally:
-        process.kill()
-        process.wait()
+    ) as process:
+        try:
+            armed(mesh, pair)
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=10)
+        finally:
+            process.kill()
     assert "Traceback" not in errors
     assert process.returncode == 130
     nothing_listens(mesh, pair)

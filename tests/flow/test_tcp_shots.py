@@ -14,6 +14,7 @@ from probemesh_shared.wire import flowtoken
 from probemesh_shared.words import FailureKind, Origin, Outcome, Transport
 
 from tests.flow.world import TOKEN, rows_of, run, seen, spec_of, target_of
+from tests.ports import free_port
 
 TCP = Transport.TCP
 Serve = Callable[[socket.socket], None]
@@ -98,12 +99,6 @@ def test_an_mss_that_the_kernel_does_not_take_is_no_fault_of_the_network(mss: in
 def test_a_ttl_that_there_is_not(ttl: int) -> None:
     (shot,) = run(spec_of(TCP, Shot(ttl=ttl)), "127.0.0.1", 9)
     assert shot.outcome is Outcome.UNSUPPORTED
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
 
 
 def test_a_source_port_is_had_again_and_again() -> None:

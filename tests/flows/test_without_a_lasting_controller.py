@@ -3,7 +3,8 @@
 import signal
 import socket
 
-from tests.flows.conftest import Site, free_port
+from tests.flows.conftest import Site
+from tests.ports import free_port
 
 
 def vantage(said, agent):

@@ -8,9 +8,10 @@ from probemesh_agent.net.policy import Policy
 from probemesh_shared.model import HttpDetail, HttpSpec, Measurement
 from probemesh_shared.words import FailureKind, Outcome, Stage
 
+from tests.ports import free_port
 from tests.probes_rich.rich_bench import QUICK, Bench, at, serving, silent
 from tests.servers.tls_pki import make
-from tests.servers.tls_servers import free_port, tls_nginx, tls_openssl, tls_options
+from tests.servers.tls_servers import tls_nginx, tls_openssl, tls_options
 
 pytestmark = [pytest.mark.tool("nginx"), pytest.mark.tool("openssl")]
 ROOT = make("Root", authority=True)

@@ -10,7 +10,6 @@ stands before the command: ``ip netns exec NAME`` runs it in a namespace.
 """
 
 import contextlib
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,8 @@ from pathlib import Path
 import dns.exception
 import dns.message
 import dns.query
+
+from tests.ports import free_port
 
 _START_S = 20.0
 
@@ -43,18 +44,6 @@ class Certificate:
     key: Path
 
 
-def free_port(address: str = "127.0.0.1") -> int:
-    """A port that is free for UDP and TCP alike, at the time."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    for _ in range(100):
-        with socket.socket(family) as tcp, socket.socket(family, socket.SOCK_DGRAM) as udp:
-            tcp.bind((address, 0))
-            with contextlib.suppress(OSError):
-                udp.bind(tcp.getsockname()[:2])
-                return int(tcp.getsockname()[1])
-    raise OSError("no port is free for UDP and TCP alike")
-
-
 @contextlib.contextmanager
 def named(
     folder: Path,
@@ -68,8 +57,8 @@ def named(
 ) -> Iterator[Server]:
     """bind9 with authority for ``zones`` (name to file) and no recursion; DoT and DoH where ``tls`` is."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = port or free_port(address)
-    dot, doh = (free_port(address), free_port(address)) if tls else (None, None)
+    port = port or free_port()
+    dot, doh = (free_port(), free_port()) if tls else (None, None)
     listen = "listen-on-v6" if ":" in address else "listen-on"
     other = "listen-on" if ":" in address else "listen-on-v6"
     lines = [f"{listen} port {port} {{ {address}; }};", f"{other} {{ none; }};"]
@@ -112,8 +101,8 @@ def unbound(
     """A resolver that knows ``stubs`` (zone to address and port) alone, and validates below ``anchors`` (DS
     or DNSKEY records as text)."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = port or free_port(address)
-    dot, doh = (free_port(address), free_port(address)) if tls else (None, None)
+    port = port or free_port()
+    dot, doh = (free_port(), free_port()) if tls else (None, None)
     text = f"""server:
   directory: "{folder}"
   chroot: ""

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import trustme
 
-from tests.servers.running import free_port, serving
+from tests.ports import free_port
+from tests.servers.running import serving
 
 FILE = bytes(range(256)) * 40  # 10,240 bytes
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers.running import free_port, owned, program, serving
+from tests.ports import free_port
+from tests.servers.running import owned, program, serving
 
 
 @dataclass(frozen=True)

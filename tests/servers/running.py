@@ -14,13 +14,6 @@ START_S = 20.0
 _ANY = "127.0.0.1"
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port that was free a moment ago."""
-    with socket.socket(type=kind) as held:
-        held.bind((_ANY, 0))
-        return int(held.getsockname()[1])
-
-
 def is_listening(port: int) -> bool:
     with socket.socket() as tried:
         tried.settimeout(1.0)
