@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import h11
+from probemesh_shared.escape import escape
 from probemesh_shared.hosts import bracketed
 from probemesh_shared.model import Failure, HttpSpec, PortRange, Target
 from probemesh_shared.targets import expand_ports
@@ -138,7 +139,8 @@ def _refusal(answer: Answer, asked: str, clean: Redaction) -> Failure | None:
     status = answer.status or 0
     if 200 <= status <= 299:
         return None
-    detail = f"it answered {asked} with {status} {clean.text(answer.reason or '')[:60]}".rstrip()
+    reason = escape(clean.text(answer.reason or ""), 60)
+    detail = f"it answered {asked} with {status} {reason}".rstrip()
     if status == AUTHENTICATION_REQUIRED:
         detail += ": it wants credentials, or others"
     return Failure(Stage.PROXY, FailureKind.STATUS_UNEXPECTED, Origin.PATH, detail)
