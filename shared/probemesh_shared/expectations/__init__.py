@@ -53,9 +53,12 @@ def parse_expectations(texts: Iterable[str]) -> tuple[Expectation, ...]:
 
 
 def checked(expectation: Expectation) -> Expectation:
-    """The same in canonical spelling, or :class:`InvalidRequest`: unknown key, value that cannot be read."""
+    """The same in canonical spelling, or :class:`InvalidRequest`: unknown key, value that cannot be read, or
+    is too long once it is written out."""
     key, value = _read(expectation)
-    return Expectation(key.name, key.value.spell(value))
+    spelled = key.value.spell(value)
+    _check_value(key.name, spelled, f"for example {key.example}")
+    return Expectation(key.name, spelled)
 
 
 def belongs(key: str) -> tuple[Kind, ...]:
@@ -92,15 +95,19 @@ def _read(expectation: Expectation) -> tuple[Key, Any]:
     example = f"for example {key.example}"
     if not text:
         raise InvalidRequest(f"the expectation {name} has no value", example)
+    _check_value(name, text, example)
+    try:
+        return key, key.value.read(text)
+    except ValueError as error:
+        raise InvalidRequest(f"the expectation {name} cannot be read: {error}", example) from None
+
+
+def _check_value(name: str, text: str, example: str) -> None:
     if not text.isprintable() or len(text.encode("utf-8", "replace")) > MAX_VALUE:
         raise InvalidRequest(
             f"the value of {name} is longer than {MAX_VALUE} bytes, or has characters that cannot be shown",
             f"{example}; bytes are written as hex:0d0a",
         )
-    try:
-        return key, key.value.read(text)
-    except ValueError as error:
-        raise InvalidRequest(f"the expectation {name} cannot be read: {error}", example) from None
 
 
 @dataclass(frozen=True, slots=True)

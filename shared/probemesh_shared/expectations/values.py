@@ -20,6 +20,8 @@ from probemesh_shared.model import PortRange
 MAX_VALUE = 1024  # bytes of UTF-8
 _BODY_READ = 1 << 20  # bytes of a body that an agent looks at
 _MOST_ITEMS = 64  # of one list with commas, or steps of one JSON path
+_LONGEST_MS = 366 * 86_400_000.0  # a year: what is spelled in microseconds stays exact
+_LONGEST_S = 3_652_500 * 86_400.0  # ten thousand years: no certificate lives longer
 
 T = TypeVar("T")
 
@@ -113,7 +115,11 @@ _BYTES = {"B": 1, "kB": 1000, "KiB": 1 << 10, "MB": 10**6, "MiB": 1 << 20}
 
 
 def _read_ms(text: str) -> float:
-    return _quantity(text, _MS, None, "duration")
+    """Rounded as it is spelled: what is spelled as 1000 ms is a second."""
+    value = round(_quantity(text, _MS, None, "duration"), 6)
+    if value > _LONGEST_MS:
+        raise ValueError(f"{escape(text, 40)} is more than a year")
+    return value
 
 
 def _spell_ms(value: float) -> str:
@@ -129,7 +135,10 @@ def _read_percent(text: str) -> float:
 
 
 def _read_seconds(text: str, bare: float | None = None) -> float:
-    return float(round(_quantity(text, _SECONDS, bare, "duration")))
+    value = float(round(_quantity(text, _SECONDS, bare, "duration")))
+    if value > _LONGEST_S:
+        raise ValueError(f"{escape(text, 40)} is more than ten thousand years")
+    return value
 
 
 def spell_seconds(value: float) -> str:
@@ -296,7 +305,9 @@ def _read_json(text: str) -> JsonExpected:
 
 
 def _spell_json(value: JsonExpected) -> str:
-    return f"{'.'.join(value.path)}={value.value}"
+    """With the root before a member that begins like one, or with a blank: both are taken off in reading."""
+    root = "$." if value.path[0].startswith(("$", " ")) else ""
+    return f"{root}{'.'.join(value.path)}={value.value}"
 
 
 def _comma(words: tuple[str, ...]) -> str:

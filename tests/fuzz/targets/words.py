@@ -26,7 +26,9 @@ SEEDS = (
     b"\3json=/a/0/b=7",
     b"\3rcode=NXDOMAIN",
     b"\3answer=hex:0d0a",
-    b"\3expires-in-min=30d",
+    b"\3expires-in=30d",
+    b"\3rtt-max=999.9999999ms",
+    b"\3header=ETag: a",
     b"\4Lisbon Host.1",
     b"\0050x7f.1",
     b"\5::ffff:127.0.0.1%1",
@@ -61,6 +63,7 @@ def _expectation(text: str) -> None:
     found = raises_only(InvalidRequest, lambda: parse_expectation(text))
     if found is not None:
         assert checked(found) == found, "the canonical spelling is canonical"
+        assert parse_expectation(f"{found.key}={found.value}") == found, "and reads as it is written"
 
 
 def _name(text: str) -> None:
