@@ -18,7 +18,7 @@ from probemesh_controller.cli import connect
 from probemesh_controller.cli.flags import note, required_context
 from probemesh_controller.cli.output import Shown, print_diagnosis
 from probemesh_controller.cli.pairs import OneEnded, PairAsked, check, read
-from probemesh_controller.cli.signals import on_signals
+from probemesh_controller.cli.signals import until_interrupted
 from probemesh_controller.cli.steps_shown import StepsShown
 from probemesh_controller.history.codec import BadRecord
 from probemesh_controller.pair import saved
@@ -65,26 +65,11 @@ async def _drive(mesh: Mesh, pair: Asked) -> tuple[Case | None, bool]:
     nothing."""
     shown = StepsShown()
     driver = Driver(mesh, pair, SystemClock(), on_progress=shown.take)
-    task = asyncio.ensure_future(driver.run())
-    interrupted = False
-
-    def interrupt() -> None:
-        nonlocal interrupted
-        if interrupted:  # asked twice: now
-            raise KeyboardInterrupt
-        interrupted = True
-        task.cancel()
-
     try:
-        with on_signals(interrupt):
-            await asyncio.wait({task})
+        case, interrupted = await until_interrupted(driver.run())
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
         shown.close()
-    if not interrupted:
-        return task.result(), False
-    return driver.case, True
+    return (driver.case if interrupted else case), interrupted
 
 
 def _show(

@@ -1,8 +1,6 @@
 """What ``meshctl matrix run`` does: choose, measure, print, and the exit code."""
 
-import asyncio
 import secrets
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -19,11 +17,11 @@ from probemesh_shared.words import Family
 from probemesh_controller.api import Mesh
 from probemesh_controller.cli import connect
 from probemesh_controller.cli.expansion import Expansion, confirm
-from probemesh_controller.cli.flags import draw, may_redraw, note, required_context, undraw, use_color
+from probemesh_controller.cli.flags import note, required_context, use_color
 from probemesh_controller.cli.output import Format, print_value, terminal_width, write
-from probemesh_controller.cli.signals import on_signals
+from probemesh_controller.cli.signals import until_interrupted
 from probemesh_controller.cli.specs.values import within
-from probemesh_controller.cli.steps_shown import FIRST_NOTE_S
+from probemesh_controller.cli.statusline import FIRST_NOTE_S, NEXT_NOTE_S, StatusLine
 from probemesh_controller.demand import demand
 from probemesh_controller.matrix.batches import Task
 from probemesh_controller.matrix.cells import CellSeen, Matrix, matrix_exit_code
@@ -32,9 +30,6 @@ from probemesh_controller.matrix.collapsing import causes
 from probemesh_controller.matrix.measuring import Measuring
 from probemesh_controller.meshes.aiming import spec_of
 from probemesh_controller.meshes.reading import load
-from probemesh_controller.render.text import clip
-
-_NEXT_NOTE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,25 +114,10 @@ async def _measure(
     """What was seen, and whether it was interrupted: then it is what was seen by then."""
     shown = _Progress(len(tasks))
     work = Measuring(mesh, SystemClock(), tasks, agents, secrets.token_bytes, deadline, shown.take)
-    task = asyncio.ensure_future(work.run())
-    interrupted = False
-
-    def interrupt() -> None:
-        nonlocal interrupted
-        if interrupted:  # asked twice: now
-            raise KeyboardInterrupt
-        interrupted = True
-        task.cancel()
-
     try:
-        with on_signals(interrupt):
-            await asyncio.wait({task})
+        _, interrupted = await until_interrupted(work.run())
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
         shown.close()
-    if not interrupted:
-        task.result()
     return work.seen(), interrupted
 
 
@@ -146,10 +126,9 @@ class _Progress:
 
     def __init__(self, total: int) -> None:
         self._total = total
-        self._line = may_redraw(sys.stderr)
+        self._line = StatusLine()
         self._started = time.monotonic()
         self._next = self._started + FIRST_NOTE_S
-        self._drawn = False
         self._step = ""
 
     def take(self, said: str, cells: int) -> None:
@@ -157,14 +136,11 @@ class _Progress:
         self._step = said or (self._step if not cells else "")
         doing = f", {escape(self._step, 90)}" if self._step else ""
         text = f"{now - self._started:4.1f} s  {min(cells, self._total)} of {self._total} cells{doing}"
-        if self._line:  # a line that wraps could not be drawn over
-            self._drawn = True
-            draw(clip(text, shutil.get_terminal_size((110, 40)).columns - 1))
+        if self._line.live:
+            self._line.show(text)
         elif now >= self._next:
-            self._next = now + _NEXT_NOTE_S
+            self._next = now + NEXT_NOTE_S
             note(text)
 
     def close(self) -> None:
-        if self._drawn:
-            undraw()
-            self._drawn = False
+        self._line.close()

@@ -1,7 +1,5 @@
 """What ``meshctl nat`` does: choose, inquire, conclude, print, and the exit code."""
 
-import asyncio
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -17,16 +15,15 @@ from probemesh_shared.words import Family
 
 from probemesh_controller.api import Mesh
 from probemesh_controller.cli import connect
-from probemesh_controller.cli.flags import draw, may_redraw, note, required_context, undraw, use_color
+from probemesh_controller.cli.flags import note, required_context, use_color
 from probemesh_controller.cli.keeping import last_run
 from probemesh_controller.cli.output import Format, print_value, terminal_width, write
-from probemesh_controller.cli.signals import on_signals
-from probemesh_controller.cli.steps_shown import FIRST_NOTE_S
+from probemesh_controller.cli.signals import until_interrupted
+from probemesh_controller.cli.statusline import FIRST_NOTE_S, StatusLine
 from probemesh_controller.natting.behaviour import behaviour
 from probemesh_controller.natting.drive import Inquiries
 from probemesh_controller.natting.seen import Seen
 from probemesh_controller.natting.silence import Lifetime
-from probemesh_controller.render.text import clip
 
 #: What --lifetime takes; a NAT that keeps a silent mapping for longer is as good as one that never ends it.
 LEAST_S, MOST_S = 2.0, 900.0
@@ -76,25 +73,10 @@ async def _inquire(mesh: Mesh, names: Sequence[str], asked: NatAsked) -> tuple[t
     work = Inquiries(
         mesh, names, SystemClock(), family=asked.family, lifetime=lifetime, on_progress=shown.take
     )
-    task = asyncio.ensure_future(work.run())
-    interrupted = False
-
-    def interrupt() -> None:
-        nonlocal interrupted
-        if interrupted:  # asked twice: now
-            raise KeyboardInterrupt
-        interrupted = True
-        task.cancel()
-
     try:
-        with on_signals(interrupt):
-            await asyncio.wait({task})
+        _, interrupted = await until_interrupted(work.run())
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
         shown.close()
-    if not interrupted:
-        task.result()
     return work.seen(), interrupted
 
 
@@ -103,25 +85,21 @@ class _Progress:
 
     def __init__(self, total: int) -> None:
         self._total = total
-        self._line = may_redraw(sys.stderr)
+        self._line = StatusLine()
         self._started = time.monotonic()
-        self._drawn = False
         self._last = ""
 
     def take(self, name: str, step: str) -> None:
         elapsed = time.monotonic() - self._started
         text = f"{elapsed:4.1f} s  {escape(name, 40)} {escape(step, 90)}"
-        if self._line:  # a line that wraps could not be drawn over
-            self._drawn = True
-            text = clip(text, shutil.get_terminal_size((110, 40)).columns - 1)
-            draw(text)
+        if self._line.live:
+            self._line.show(text)
         elif elapsed >= FIRST_NOTE_S and (self._total == 1 or step != self._last):
             self._last = step
             note(text)
 
     def close(self) -> None:
-        if self._drawn:
-            undraw()
+        self._line.close()
 
 
 def _print(found: Sequence[NatBehaviour], wanted: Format, interrupted: bool) -> None:

@@ -26,14 +26,13 @@ from probemesh_controller.api import (
 from probemesh_controller.cli.flags import draw, may_redraw, note, undraw, use_color
 from probemesh_controller.cli.output import terminal_width, write
 from probemesh_controller.cli.signals import on_signals
+from probemesh_controller.cli.statusline import FIRST_NOTE_S, NEXT_NOTE_S
 from probemesh_controller.render.live import Frames, frame
 from probemesh_controller.render.progress import bar_text
 from probemesh_controller.render.text import counted
 from probemesh_controller.results import Assembly
 
 FRAME_S = 0.1
-#: Off a terminal nothing is said of a run that is over sooner than this.
-FIRST_NOTE_S, NEXT_NOTE_S = 3.0, 5.0
 
 
 @dataclass(slots=True)
