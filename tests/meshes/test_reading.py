@@ -7,8 +7,9 @@ import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from probemesh_controller.meshes.filetext import MOST_BYTES
 from probemesh_controller.meshes.model import Budget, Probe
-from probemesh_controller.meshes.reading import MOST_BYTES, FileProblems, load, read
+from probemesh_controller.meshes.reading import FileProblems, load, read
 from probemesh_controller.meshes.shape import BudgetToml, MeshFileToml, MeshToml, ScheduleToml, WindowToml
 from probemesh_controller.schema import schema_of
 from probemesh_shared.errors import StateError

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path as FilePath
 from typing import Any, NotRequired, TypedDict
 
-from probemesh_shared.errors import InvalidRequest, StateError
+from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.escape import escape
 from probemesh_shared.model import Target
 from probemesh_shared.selectors import check_standing
@@ -15,11 +15,11 @@ from probemesh_shared.words import Kind
 
 from probemesh_controller.cli.specs import Asked, build_specs, default_deadline
 from probemesh_controller.contracts.model import Clause, Contract
+from probemesh_controller.meshes.filetext import load_text
 from probemesh_controller.meshes.lines import Lines
 from probemesh_controller.meshes.model import Problem
 from probemesh_controller.meshes.table import Report, Table
 
-MOST_BYTES = 1 << 20
 KINDS = (Kind.ICMP, Kind.DNS, Kind.TCP, Kind.UDP, Kind.TLS, Kind.HTTP)
 _AT_LINE = re.compile(r" \(at line (\d+), column \d+\)\Z")
 _AT_END = " (at end of document)"
@@ -64,19 +64,8 @@ class ContractProblems(InvalidRequest):
 
 def load(path: FilePath) -> Contract:
     """Raises :class:`ContractProblems`, and :class:`StateError` for what cannot be opened."""
-    name = escape(str(path), 200)
-    try:
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise StateError(f"{name} cannot be read: {(error.strerror or str(error)).lower()}") from error
-    if len(data) > MOST_BYTES:
-        raise ContractProblems(name, (Problem(None, "it is larger than 1 MiB"),))
-    try:
-        return read(data.decode(), name)
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ContractProblems(name, (Problem(line, "it is not UTF-8"),)) from error
+    name, text = load_text(path, ContractProblems)
+    return read(text, name)
 
 
 def read(text: str, name: str) -> Contract:

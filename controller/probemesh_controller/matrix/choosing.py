@@ -120,14 +120,12 @@ def _probes(wanted: Wanted) -> tuple[Probe, ...]:
 
 
 def _options(options: Options, wanted: Wanted) -> Options:
-    changes: dict[str, object] = {}
-    if wanted.count is not None:
-        changes["count"] = wanted.count
-    if wanted.timeout_s is not None:
-        changes["timeout_s"] = wanted.timeout_s
-    if wanted.family is not Family.BOTH:
-        changes["family"] = wanted.family
-    return replace(options, **changes)  # type: ignore[arg-type]
+    return replace(
+        options,
+        count=options.count if wanted.count is None else wanted.count,
+        timeout_s=options.timeout_s if wanted.timeout_s is None else wanted.timeout_s,
+        family=options.family if wanted.family is Family.BOTH else wanted.family,
+    )
 
 
 def _why_none(agents: Iterable[AgentInfo]) -> str:

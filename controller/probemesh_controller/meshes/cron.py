@@ -7,6 +7,8 @@ from cronsim import CronSim, CronSimError
 from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.escape import escape
 
+from probemesh_controller.meshes.table import Table
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HINT = 'five fields, in UTC: minute hour day month weekday, as "*/15 * * * *" or "0 3 * * MON-FRI"'
 #: A file holds these for years; what does not fire within so long does not fire.
@@ -30,6 +32,18 @@ def check_cron(text: str) -> str:
     if first is None or first - _CHECKED_FROM > _ONCE_ONE_WAITS:
         raise _never(shown)
     return " ".join(fields)
+
+
+def read_cron(table: Table) -> str | None:
+    """Its ``cron``, checked; None where there is none, or it cannot be used, which its report says then."""
+    text = table.text("cron")
+    if text is None:
+        return None
+    try:
+        return check_cron(text)
+    except InvalidRequest as error:
+        table.report.refused(table.at("cron"), error)
+        return None
 
 
 def fires(cron: str, since_ns: int, until_ns: int) -> Iterator[int]:

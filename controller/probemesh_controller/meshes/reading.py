@@ -5,10 +5,11 @@ import re
 import tomllib
 from pathlib import Path as FilePath
 
-from probemesh_shared.errors import InvalidRequest, StateError
+from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.escape import escape
 
 from probemesh_controller.meshes.ends import Reader, read_groups
+from probemesh_controller.meshes.filetext import load_text
 from probemesh_controller.meshes.lines import Lines
 from probemesh_controller.meshes.model import Budget, MeshFile, Problem
 from probemesh_controller.meshes.readmesh import read_mesh
@@ -17,7 +18,6 @@ from probemesh_controller.meshes.readwindow import read_window
 from probemesh_controller.meshes.shape import BudgetToml, MeshFileToml, MeshToml, ScheduleToml, WindowToml
 from probemesh_controller.meshes.table import Report, Table
 
-MOST_BYTES = 1 << 20
 _AT_LINE = re.compile(r" \(at line (\d+), column \d+\)\Z")
 _AT_END = re.compile(r" \(at end of document\)\Z")
 
@@ -35,19 +35,7 @@ class FileProblems(InvalidRequest):
 
 def load(path: FilePath) -> MeshFile:
     """Raises :class:`FileProblems`, and :class:`StateError` for what cannot be opened."""
-    name = escape(str(path), 200)
-    try:
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise StateError(f"{name} cannot be read: {(error.strerror or str(error)).lower()}") from error
-    if len(data) > MOST_BYTES:
-        raise FileProblems(name, (Problem(None, "it is larger than 1 MiB"),))
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise FileProblems(name, (Problem(line, "it is not UTF-8"),)) from error
+    name, text = load_text(path, FileProblems)
     return read(text, name)
 
 

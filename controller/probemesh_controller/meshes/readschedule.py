@@ -8,7 +8,7 @@ from probemesh_shared.model import Options
 from probemesh_shared.targets import check_family, count_ports, expand_ports, parse_ports
 from probemesh_shared.words import Family
 
-from probemesh_controller.meshes.cron import check_cron
+from probemesh_controller.meshes.cron import read_cron
 from probemesh_controller.meshes.ends import MOST_PORTS, nearest
 from probemesh_controller.meshes.model import SECOND_NS, Budget, Mesh, Probe, Schedule
 from probemesh_controller.meshes.probes import DEFAULT, label, needs_port, parse_probe
@@ -28,7 +28,7 @@ def read_schedule(table: Table, meshes: Mapping[str, Mesh], unread: Set[str]) ->
     said = len(table.report.problems)
     name, mesh = table.name("schedule name"), _mesh(table, meshes, unread)
     probes, options = _probes(table), _options(table)
-    every_ns, cron = _every(table, options), _cron(table)
+    every_ns, cron = _every(table, options), read_cron(table)
     if "every" in table and "cron" in table:
         table.say("cron", "every and cron exclude each other", "leave one of them out")
     elif "every" not in table and "cron" not in table:
@@ -149,17 +149,6 @@ def _every(table: Table, options: Options) -> int | None:
         text = f"every = '{duration_text(every_ns)}' is too small: {samples} take {takes_s:g} s"
         table.say("every", text, f"at least {duration_text(-(-round(takes_s * 1000) // 1000) * SECOND_NS)}")
     return every_ns
-
-
-def _cron(table: Table) -> str | None:
-    text = table.text("cron")
-    if text is None:
-        return None
-    try:
-        return check_cron(text)
-    except InvalidRequest as error:
-        table.report.refused(table.at("cron"), error)
-        return None
 
 
 def _spread(table: Table, every_ns: int | None) -> int:

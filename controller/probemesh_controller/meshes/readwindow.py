@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from itertools import islice, pairwise
 
-from probemesh_shared.errors import InvalidRequest
 from probemesh_shared.escape import escape
 
-from probemesh_controller.meshes.cron import check_cron, fires
+from probemesh_controller.meshes.cron import fires, read_cron
 from probemesh_controller.meshes.ends import Reader, nearest
 from probemesh_controller.meshes.model import SECOND_NS, Window
 from probemesh_controller.meshes.table import Table
@@ -23,7 +22,7 @@ def read_window(table: Table, reader: Reader, schedules: Sequence[str]) -> Windo
     name = table.name("window name")
     lasts_ns = table.duration_ns("duration", SECOND_NS, _MONTH_NS)
     from_ns, until_ns = table.instant_ns("from"), table.instant_ns("until")
-    cron = _cron(table)
+    cron = read_cron(table)
     again, once = ("cron" in table, "duration" in table), ("from" in table, "until" in table)
     if (any(again) and any(once)) or not (all(again) or all(once)):
         table.report.say(table.path, "this window does not say when, or says it in two ways", _ONE_OF_BOTH)
@@ -47,14 +46,3 @@ def _never_ends(cron: str, lasts_ns: int) -> bool:
     """No gap is longer than the duration, as far as the first thousands of begins tell."""
     begins = list(islice(fires(cron, _FROM_NS, _FROM_NS + _YEARS_NS), _BEGINS))
     return all(later - begin <= lasts_ns for begin, later in pairwise(begins))
-
-
-def _cron(table: Table) -> str | None:
-    text = table.text("cron")
-    if text is None:
-        return None
-    try:
-        return check_cron(text)
-    except InvalidRequest as error:
-        table.report.refused(table.at("cron"), error)
-        return None
