@@ -14,12 +14,14 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Callable
 from operator import methodcaller
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from probemesh_controller.store.matrix.port import DAY_NS, HOUR_NS, MINUTE_NS, Retention, Series, SlotRow
+from probemesh_controller.store.port import Store
 from probemesh_controller.store.sqlite import SqliteStore
 from probemesh_controller.store.worker import StoreWorker
 from probemesh_shared.words import FailureKind, SlotState
@@ -77,7 +79,7 @@ async def take_in(path: Path, seconds: float) -> tuple[float, float, float, int]
             await asyncio.sleep(TICK_S)
             longest[0] = max(longest[0], loop.time() - before - TICK_S)
 
-    def step(store: SqliteStore) -> bool:
+    def step(store: Store) -> bool:
         before = time.perf_counter()
         more = store.upkeep(now_ns, KEEP)
         longest[1] = max(longest[1], time.perf_counter() - before)
@@ -85,7 +87,7 @@ async def take_in(path: Path, seconds: float) -> tuple[float, float, float, int]
 
     async def keep_up() -> None:
         while True:
-            while await worker.call(step):  # type: ignore[arg-type]
+            while await worker.call(step):
                 pass
             await asyncio.sleep(0.02)
 
@@ -102,7 +104,7 @@ async def take_in(path: Path, seconds: float) -> tuple[float, float, float, int]
         number += 1
         now_ns = T0 + number * EVERY_NS
     await asyncio.gather(*waiting)
-    while await worker.call(step):  # type: ignore[arg-type]
+    while await worker.call(step):
         pass
     took = time.perf_counter() - began
     for helper in helpers:
@@ -116,9 +118,9 @@ def sizes(store: SqliteStore) -> dict[str, int]:
     return {str(name): int(size) for name, size in rows}
 
 
-def in_ms(work: object) -> float:
+def in_ms(work: Callable[[], object]) -> float:
     before = time.perf_counter()
-    work()  # type: ignore[operator]
+    work()
     return (time.perf_counter() - before) * 1000
 
 

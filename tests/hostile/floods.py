@@ -101,12 +101,13 @@ def attack(
     name: str,
     seconds: float = 20.0,
     source: str = ELSEWHERE,
+    patience_s: float = 10.0,
     counted: Callable[[Iterator[bytes]], Iterator[bytes]] = lambda flood: flood,
 ) -> int | None:
     """Bytes that went out before the connection was cut; None where it never was."""
     sent = 0
     answers = name not in UNANSWERING
-    with RawH2(address, identity, controller_dns(identity.mesh), source=source, answers=answers) as raw:
+    with RawH2(address, identity, controller_dns(identity.mesh), patience_s, source, answers) as raw:
         end = time.monotonic() + seconds
         for data in counted(FLOODS[name]()):
             if not raw.send(data):

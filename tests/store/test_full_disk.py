@@ -5,7 +5,6 @@ import asyncio
 import os
 import subprocess
 from collections.abc import Iterator
-from functools import partial
 from operator import methodcaller
 from pathlib import Path
 
@@ -82,8 +81,8 @@ async def test_a_full_disk_is_said_and_heals(small_disk: Path, tmp_path: Path) -
     later = len(acknowledged)
     await worker.call(methodcaller("add_slots", batch(later)))
     assert worker.trouble is None
-    step = partial(SqliteStore.upkeep, now_ns=T0 + 4 * HOUR_NS, keep=Retention())
-    while await worker.call(step):  # type: ignore[arg-type]
+    step = methodcaller("upkeep", T0 + 4 * HOUR_NS, Retention())
+    while await worker.call(step):
         pass
     slots = await worker.call(lambda s: s.slots(target, 0, T0 * 2))
     assert [slot.number for slot in slots] == [*acknowledged, later]

@@ -94,6 +94,7 @@ class Door:
         self._task: asyncio.Task[None] | None = None
         self._told_at = float("-inf")
         self._untold = 0
+        self._looked_at = float("-inf")  # when the last look began
         self._suspicious_until = float("-inf")
         self._look_now = asyncio.Event()
         self._barred: dict[str, float] = {}  # addresses, until
@@ -172,7 +173,7 @@ class Door:
         if self._connections is None:
             return 0.0
         found: list[Seen] = []
-        worked, start = 0.0, time.thread_time()
+        began, worked, start = self._now(), 0.0, time.thread_time()
         for number, seen in enumerate(self._connections):
             found.append(seen)
             if number % _SLICE == _SLICE - 1:
@@ -180,6 +181,7 @@ class Door:
                 await asyncio.sleep(0)
                 start = time.thread_time()
         self._take(found)
+        self._looked_at = began
         self._conduct.sweep()
         return worked + time.thread_time() - start
 
@@ -203,7 +205,7 @@ class Door:
         known = self._known.setdefault(key, _Connection(since=self._now()))
         if known.seen is not None and known.inode != seen.inode:  # another one, from the same port
             fresh = _Connection(since=self._now())
-            if known.recognised_at >= known.since and known.recognised_at > self._now() - LOOK_EVERY_S:
+            if known.recognised_at >= known.since and known.recognised_at > self._looked_at:
                 fresh.peer, fresh.recognised_at = known.peer, known.recognised_at
             self._conduct.gone(key)
             known = self._known[key] = fresh
